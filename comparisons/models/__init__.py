@@ -1,0 +1,32 @@
+"""Facts about people, campaigns, conversations and choices, one noun per file."""
+
+from comparisons.models.account import Account, ApiToken, AuditEntry, SignInLink
+from comparisons.models.assignment import Assignment
+from comparisons.models.campaign import Campaign, InstructionVersion
+from comparisons.models.comparison import ChoiceUndo, Comparison, Flag
+from comparisons.models.conversation import Conversation, Response, Showing, Turn
+from comparisons.models.crowdworker import ConsentRecord, Crowdworker, Invitation
+from comparisons.models.release import DatasetRelease, ReleaseComparison, ReleaseExport
+
+__all__ = [
+    "Account",
+    "ApiToken",
+    "Assignment",
+    "AuditEntry",
+    "Campaign",
+    "ChoiceUndo",
+    "Comparison",
+    "ConsentRecord",
+    "Conversation",
+    "Crowdworker",
+    "DatasetRelease",
+    "Flag",
+    "InstructionVersion",
+    "Invitation",
+    "ReleaseComparison",
+    "ReleaseExport",
+    "Response",
+    "Showing",
+    "SignInLink",
+    "Turn",
+]
