@@ -1,0 +1,76 @@
+"""What every run kind's configuration shares, and how a wrong value is refused.
+
+It does not know the kinds, nor how a configuration is stored.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Schedule = Literal["constant", "linear", "cosine"]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot run; the message says which number to change."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Refuse a configuration unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def require_positive(**values: float) -> None:
+    """Each named value must be greater than zero."""
+    for name, value in values.items():
+        require(value > 0, f"{name} is {value}: set it above 0")
+
+
+def require_fraction(**values: float) -> None:
+    """Each named value must lie in 0..1."""
+    for name, value in values.items():
+        require(0 <= value <= 1, f"{name} is {value}: set it between 0 and 1")
+
+
+def require_choice(*, name: str, value: str, choices: tuple[str, ...]) -> None:
+    """A named value must be one of the listed words."""
+    require(value in choices, f"{name} is {value!r}: set it to one of {', '.join(choices)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Fields of every run kind."""
+
+    seed: int = 0
+    threads: int = 2  # CPU threads of the child process
+    device: Device = "auto"
+    precision: Precision = "auto"  # auto: bfloat16 on a GPU, float32 on a CPU
+    checkpoint_every: int = 100  # steps between checkpoints one can resume from
+    keep_checkpoints: int = 2  # resume states kept; the newest verified one is used
+
+    def __post_init__(self) -> None:
+        require_positive(
+            threads=self.threads,
+            checkpoint_every=self.checkpoint_every,
+            keep_checkpoints=self.keep_checkpoints,
+        )
+        require_choice(name="device", value=self.device, choices=("auto", "cpu", "cuda"))
+        require_choice(
+            name="precision", value=self.precision, choices=("auto", "float32", "bfloat16")
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """Low-rank adapters instead of full weights; rank 0 trains all weights."""
+
+    rank: int = 0
+    alpha: float = 16.0
+    dropout: float = 0.0
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+    def __post_init__(self) -> None:
+        require(self.rank >= 0, f"lora rank is {self.rank}: set it to 0 (off) or more")
+        require(self.alpha > 0, f"lora alpha is {self.alpha}: set it above 0")
+        require_fraction(lora_dropout=self.dropout)

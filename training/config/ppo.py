@@ -1,0 +1,118 @@
+"""Configurations of PPO against a preference model and of best-of-k sampling.
+
+They do not know the weights or prompts: inputs.json names those.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from training.config.common import (
+    LoraConfig,
+    RunConfig,
+    require,
+    require_choice,
+    require_fraction,
+    require_positive,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig(RunConfig):
+    """Reward = PM score at the last token minus kl_weight times KL to the frozen start (§4)."""
+
+    kind: Literal["ppo"] = "ppo"
+    steps: int = 40
+    batch_prompts: int = 64  # prompts per rollout
+    samples_per_prompt: int = 1
+    minibatches: int = 4  # optimizer steps per inner epoch
+    inner_epochs: int = 1
+    micro_tokens: int = 8192
+    max_prompt_tokens: int = 256
+    max_response_tokens: int = 64
+    temperature: float = 1.0
+    learning_rate: float = 3e-5
+    value_learning_rate: float = 1e-4
+    warmup_steps: int = 2
+    halve_every: int = 0  # optimizer steps after which the learning rate halves; 0: never
+    adam_epsilon: float = 1e-5
+    max_gradient_norm: float = 1.0
+    kl_weight: float = 0.001
+    adaptive_kl_target: float = 0.0  # above 0: kl_weight follows this KL
+    clip: float = 0.2
+    value_clip: float = 0.2
+    value_weight: float = 0.1
+    gamma: float = 1.0
+    gae_lambda: float = 0.95
+    whiten_advantages: bool = True
+    value_network: Literal["separate", "shared"] = "separate"
+    no_end_penalty: float = 1.0  # subtracted when a response has no end token
+    normalize_scores: bool = True  # by mean and spread of the start's own samples
+    normalization_samples: int = 64
+    objective_weights: Mapping[str, float] = field(default_factory=dict)  # prompt mixture
+    few_shot_prompts: float = 0.0  # share of prompts written by the model itself
+    held_out_prompts: int = 64
+    evaluate_every: int = 5
+    stop_kl: float = 50.0  # stops by itself beyond this KL per response
+    stop_on_divergence: float = 0.0  # above 0: train PM rises while the test PM falls by this much
+    activation_checkpointing: bool = False
+    lora: LoraConfig = field(default_factory=LoraConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(
+            steps=self.steps,
+            batch_prompts=self.batch_prompts,
+            samples_per_prompt=self.samples_per_prompt,
+            minibatches=self.minibatches,
+            inner_epochs=self.inner_epochs,
+            micro_tokens=self.micro_tokens,
+            max_prompt_tokens=self.max_prompt_tokens,
+            max_response_tokens=self.max_response_tokens,
+            temperature=self.temperature,
+            learning_rate=self.learning_rate,
+            value_learning_rate=self.value_learning_rate,
+            adam_epsilon=self.adam_epsilon,
+            clip=self.clip,
+            value_clip=self.value_clip,
+            stop_kl=self.stop_kl,
+            held_out_prompts=self.held_out_prompts,
+            evaluate_every=self.evaluate_every,
+        )
+        require(self.kl_weight >= 0, f"kl_weight is {self.kl_weight}: set it to 0 or more")
+        require_fraction(
+            gamma=self.gamma, gae_lambda=self.gae_lambda, few_shot_prompts=self.few_shot_prompts
+        )
+        rollout = self.batch_prompts * self.samples_per_prompt
+        require(
+            rollout % self.minibatches == 0,
+            f"{rollout} samples a step do not divide into {self.minibatches} minibatches: "
+            "change batch_prompts or minibatches",
+        )
+        require_choice(
+            name="value_network", value=self.value_network, choices=("separate", "shared")
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOfKConfig(RunConfig):
+    """Sample k responses per prompt, score them with a PM, keep the ranking."""
+
+    kind: Literal["best_of_k"] = "best_of_k"
+    k: int = 16
+    prompts: int = 256
+    batch_prompts: int = 8
+    max_prompt_tokens: int = 256
+    max_response_tokens: int = 128
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(
+            prompts=self.prompts,
+            batch_prompts=self.batch_prompts,
+            max_prompt_tokens=self.max_prompt_tokens,
+            max_response_tokens=self.max_response_tokens,
+            temperature=self.temperature,
+        )
+        require(self.k >= 2, f"k is {self.k}: set it to 2 or more")

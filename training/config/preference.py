@@ -1,0 +1,106 @@
+"""Configurations of preference models: on comparisons, and pretraining on scored answers.
+
+They do not know the release or the starting weights: inputs.json names those.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from training.config.common import (
+    LoraConfig,
+    RunConfig,
+    Schedule,
+    require,
+    require_choice,
+    require_fraction,
+    require_positive,
+)
+
+StrengthUse = Literal["ignore", "margin", "soft_label"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PreferenceTraining(RunConfig):
+    """What both preference kinds share."""
+
+    batch_comparisons: int = 32  # per optimizer step
+    micro_tokens: int = 8192  # packed tokens per forward pass; smaller needs less memory
+    max_tokens: int = 512  # longer dialogues lose whole exchanges from the left, counted
+    epochs: float = 1.0  # the paper reads the data once
+    learning_rate: float = 3e-4
+    schedule: Schedule = "constant"
+    warmup_steps: int = 5
+    weight_decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.95
+    max_gradient_norm: float = 1.0
+    evaluate_every: int = 0  # steps between evaluations on the test split; 0: at the end only
+    activation_checkpointing: bool = False
+    lora: LoraConfig = field(default_factory=LoraConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(
+            batch_comparisons=self.batch_comparisons,
+            micro_tokens=self.micro_tokens,
+            max_tokens=self.max_tokens,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            max_gradient_norm=self.max_gradient_norm,
+        )
+        require(
+            self.micro_tokens >= self.max_tokens,
+            f"micro_tokens {self.micro_tokens} is below max_tokens {self.max_tokens}: raise it",
+        )
+        require_fraction(beta1=self.beta1, beta2=self.beta2)
+        require_choice(
+            name="schedule", value=self.schedule, choices=("constant", "linear", "cosine")
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceModelConfig(_PreferenceTraining):
+    """A score per dialogue from comparisons: -log sigmoid(chosen - rejected) (Bai et al., §3)."""
+
+    kind: Literal["preference_model"] = "preference_model"
+    objective_weights: Mapping[str, float] = field(default_factory=dict)  # {"harmless": 2.0}
+    objectives: tuple[str, ...] = ()  # empty: all
+    tranches: tuple[str, ...] = ()  # empty: all
+    max_comparisons: int = 0  # 0: all; learning curves take fewer
+    strength: StrengthUse = "ignore"
+    strength_margin: float = 0.0  # margin per step of strength, "margin" only
+    include_unsure: bool = True  # strength 1
+    include_truncated: bool = False  # responses that did not reach their end of turn
+    disjoint_models: int = 1  # 2: train PM and test PM on disjoint halves
+    center_dialogues: int = 256  # held-out responses whose mean score becomes 0
+    bootstrap_samples: int = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_choice(
+            name="strength", value=self.strength, choices=("ignore", "margin", "soft_label")
+        )
+        require(
+            self.disjoint_models in (1, 2),
+            f"disjoint_models is {self.disjoint_models}: set it to 1 or 2",
+        )
+        require_positive(
+            center_dialogues=self.center_dialogues, bootstrap_samples=self.bootstrap_samples
+        )
+        for objective, weight in self.objective_weights.items():
+            require(weight >= 0, f"the weight of {objective} is {weight}: set it to 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferencePretrainingConfig(_PreferenceTraining):
+    """Preference pretraining on answers scored by votes (Askell et al. 2021)."""
+
+    kind: Literal["preference_pretraining"] = "preference_pretraining"
+    form: Literal["ranked", "binarised"] = "binarised"
+    pairs_per_question: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_choice(name="form", value=self.form, choices=("ranked", "binarised"))
+        require_positive(pairs_per_question=self.pairs_per_question)
