@@ -1,0 +1,202 @@
+"""Render dialogues to text or token ids in the one format that training and serving share.
+
+It does not know any tokenizer's inside, nor torch: it takes any object with `encode` and `token_id`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Protocol
+
+Message = Mapping[str, str]  # {"role": "user" | "assistant", "content": str}
+Dialogue = Sequence[Message]
+FormatName = Literal["tokens", "hh_text", "chat_template"]
+FORMAT_NAMES: tuple[FormatName, ...] = ("tokens", "hh_text", "chat_template")
+
+
+class DialogueError(ValueError):
+    """A dialogue that cannot be rendered; the message says which turn and why."""
+
+
+class TextEncoder(Protocol):
+    """What rendering needs of a tokenizer."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text; text that looks like a special token stays text."""
+        ...
+
+    def token_id(self, token: str) -> int:
+        """Id of one special token."""
+        ...
+
+
+class ChatTemplateEncoder(TextEncoder, Protocol):
+    """A tokenizer that also carries its own chat template."""
+
+    def apply_chat_template(self, dialogue: Dialogue, *, for_reply: bool) -> list[int]:
+        """Token ids of a dialogue in the tokenizer's own format."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class DialogueFormat:
+    """How a checkpoint reads dialogues; stored beside the weights as dialogue.json."""
+
+    format: FormatName = "tokens"
+    end_of_turn: str = "<|endoftext|>"
+    end_of_context: str = "<|score|>"
+    human: str = "<|human|>"
+    assistant: str = "<|assistant|>"
+    context_tokens: int = 512
+    score_center: float | None = None  # preference models only: subtracted from every raw score
+    stop_strings: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMAT_NAMES:
+            raise DialogueError(f"dialogue format {self.format!r} is not one of {FORMAT_NAMES}")
+        if self.context_tokens < 16:
+            raise DialogueError(
+                f"context_tokens is {self.context_tokens}: set it to 16 or more in dialogue.json"
+            )
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "DialogueFormat":
+        """Read dialogue.json; unknown keys are refused so that a typing error is seen."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(stored) - known)
+        if unknown:
+            raise DialogueError(f"dialogue.json has unknown keys {unknown}; known: {sorted(known)}")
+        values = dict(stored)
+        if "stop_strings" in values:
+            values["stop_strings"] = tuple(values["stop_strings"])
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of dialogue.json."""
+        stored = asdict(self)
+        stored["stop_strings"] = list(self.stop_strings)
+        return stored
+
+
+HH_TEXT = DialogueFormat(
+    format="hh_text",
+    human="\n\nHuman:",
+    assistant="\n\nAssistant:",
+    stop_strings=("\n\nHuman:",),
+)
+
+
+def check_dialogue(dialogue: Dialogue) -> None:
+    """Refuse anything that is not user, assistant, user … with string contents."""
+    if not dialogue:
+        raise DialogueError("the dialogue has no message: give at least one user message")
+    for index, message in enumerate(dialogue):
+        expected = "user" if index % 2 == 0 else "assistant"
+        if message.get("role") != expected:
+            raise DialogueError(
+                f"message {index} has role {message.get('role')!r}, expected {expected!r}: "
+                "dialogues alternate and begin with the user"
+            )
+        if not isinstance(message.get("content"), str):
+            raise DialogueError(f"message {index} has no text content")
+
+
+def encode_turn(message: Message, *, encoder: TextEncoder, layout: DialogueFormat) -> list[int]:
+    """Token ids of one message: role, text and, for a reply, the end of turn."""
+    is_reply = message["role"] == "assistant"
+    if layout.format == "hh_text":
+        role = layout.assistant if is_reply else layout.human
+        return encoder.encode(f"{role} {message['content']}")
+    role = layout.assistant if is_reply else layout.human
+    ids = [encoder.token_id(role), *encoder.encode(message["content"])]
+    if is_reply:
+        ids.append(encoder.token_id(layout.end_of_turn))
+    return ids
+
+
+def encode_response(text: str, *, encoder: TextEncoder, layout: DialogueFormat) -> list[int]:
+    """Token ids of a reply as it follows an encoded prompt, with its end of turn."""
+    body = f" {text}" if layout.format == "hh_text" else text
+    return [*encoder.encode(body), encoder.token_id(layout.end_of_turn)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedPrompt:
+    """A prompt ready for generation and how much of the dialogue did not fit."""
+
+    token_ids: list[int]
+    dropped_messages: int
+
+
+def encode_prompt(
+    dialogue: Dialogue, *, encoder: TextEncoder, layout: DialogueFormat, room: int
+) -> EncodedPrompt:
+    """A dialogue ending on the user, ready for a reply, in at most `room` tokens.
+
+    Over-long dialogues lose whole exchanges from the left; if the last user message alone is too
+    long, its own beginning goes.
+    """
+    check_dialogue(dialogue)
+    if dialogue[-1]["role"] != "user":
+        raise DialogueError("a prompt for generation ends on a user message")
+    if layout.format == "chat_template":
+        return _encode_with_template(dialogue, encoder=encoder, room=room)
+    turns = [encode_turn(message, encoder=encoder, layout=layout) for message in dialogue]
+    cue = _reply_cue(encoder=encoder, layout=layout)
+    kept, dropped = truncate_left(turns, room=room - len(cue))
+    return EncodedPrompt(token_ids=[*kept, *cue], dropped_messages=dropped)
+
+
+def encode_scored(
+    dialogue: Dialogue, *, encoder: TextEncoder, layout: DialogueFormat
+) -> EncodedPrompt:
+    """A dialogue ending on a reply, plus the end-of-context token where a score is read."""
+    check_dialogue(dialogue)
+    if dialogue[-1]["role"] != "assistant":
+        raise DialogueError("a dialogue to score ends on an assistant message")
+    end = encoder.token_id(layout.end_of_context)
+    reply = encode_response(dialogue[-1]["content"], encoder=encoder, layout=layout)
+    reply = reply[-(layout.context_tokens // 2) :]
+    room = layout.context_tokens - len(reply) - 1
+    prompt = encode_prompt(dialogue[:-1], encoder=encoder, layout=layout, room=room)
+    return EncodedPrompt(
+        token_ids=[*prompt.token_ids, *reply, end], dropped_messages=prompt.dropped_messages
+    )
+
+
+def truncate_left(turns: list[list[int]], *, room: int) -> tuple[list[int], int]:
+    """Join turns, dropping whole exchanges (two turns) from the left until they fit `room`.
+
+    Returns the ids and the number of turns dropped. The last turn always stays; of it, the role
+    token and the end of the text are kept when it alone is too long.
+    """
+    if room < 2:
+        raise DialogueError(f"only {room} tokens of room for the prompt: allow at least 2")
+    first = 0
+    total = sum(len(turn) for turn in turns)
+    while total > room and first + 2 < len(turns) + 1 and first < len(turns) - 1:
+        total -= len(turns[first]) + len(turns[first + 1])
+        first += 2
+    kept = [token for turn in turns[first:] for token in turn]
+    if len(kept) > room:
+        kept = [kept[0], *kept[len(kept) - room + 1 :]]
+    return kept, first
+
+
+def _reply_cue(*, encoder: TextEncoder, layout: DialogueFormat) -> list[int]:
+    if layout.format == "hh_text":
+        return encoder.encode(layout.assistant)
+    return [encoder.token_id(layout.assistant)]
+
+
+def _encode_with_template(dialogue: Dialogue, *, encoder: TextEncoder, room: int) -> EncodedPrompt:
+    template = getattr(encoder, "apply_chat_template", None)
+    if template is None:
+        raise DialogueError(
+            'the checkpoint\'s tokenizer has no chat template: set "format": "hh_text" instead'
+        )
+    first = 0
+    ids: list[int] = template(dialogue, for_reply=True)
+    while len(ids) > room and first < len(dialogue) - 1:
+        first += 2
+        ids = template(dialogue[first:], for_reply=True)
+    return EncodedPrompt(token_ids=ids[-room:], dropped_messages=first)

@@ -1,0 +1,225 @@
+"""Attention over sequences packed into one row without padding, shared prefixes read once.
+
+It knows nothing of preference models, policies or sampling: it sees token lists and a transformers model.
+
+Legend: T tokens of the row, H heads, D head size, N tokens of one tree.
+
+A row holds trees one after another, each laid out in depth-first order: a prompt, then its branches. Every token
+carries `subtree_end`, the row index at which the subtree below its last continuation ends. Token q may look at
+token k exactly when `k <= q < subtree_end[k]`: the same rule says causal, packed and branching.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+
+from modelserving.lm.tree_attention import tree_attention
+
+PACKED = "packed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedRow:
+    """Token trees in one row. `paths[i]` are the row indices of the i-th sequence that was packed."""
+
+    tokens: Tensor  # (T,)
+    positions: Tensor  # (T,) position along the branch, restarting at 0 for every tree
+    subtree_end: Tensor  # (T,)
+    tree_starts: tuple[int, ...]  # one per tree, then T
+    paths: tuple[Tensor, ...]
+
+    @property
+    def ends(self) -> Tensor:
+        """Row index of the last token of each sequence: (S,)."""
+        return torch.stack([path[-1] for path in self.paths])
+
+    def to(self, device: torch.device | str) -> "PackedRow":
+        """The same row on another device (paths and starts stay where they are used: on the CPU)."""
+        moved = (each.to(device) for each in (self.tokens, self.positions, self.subtree_end))
+        tokens, positions, subtree_end = moved
+        return PackedRow(
+            tokens=tokens,
+            positions=positions,
+            subtree_end=subtree_end,
+            tree_starts=self.tree_starts,
+            paths=self.paths,
+        )
+
+
+class _Tree:
+    """Builds one prefix tree from sorted sequences, in depth-first order."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.tokens: list[int] = []
+        self.positions: list[int] = []
+        self.subtree_end: list[int] = []
+
+    def add(
+        self, sequence: Sequence[int], *, path: list[int], previous: Sequence[int]
+    ) -> list[int]:
+        """Append what `sequence` does not share with `previous`; return its row indices."""
+        shared = common_prefix(sequence, previous)
+        self._close(path[shared:])
+        fresh = range(
+            self.start + len(self.tokens), self.start + len(self.tokens) + len(sequence) - shared
+        )
+        self.tokens.extend(sequence[shared:])
+        self.positions.extend(range(shared, len(sequence)))
+        self.subtree_end.extend([-1] * len(fresh))
+        return [*path[:shared], *fresh]
+
+    def _close(self, finished: list[int]) -> None:
+        end = self.start + len(self.tokens)
+        for index in finished:
+            self.subtree_end[index - self.start] = end
+
+    def close(self, path: list[int]) -> None:
+        self._close(path)
+
+
+def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many leading tokens the two sequences share."""
+    limit = min(len(left), len(right))
+    for index in range(limit):
+        if left[index] != right[index]:
+            return index
+    return limit
+
+
+def pack(groups: Sequence[Sequence[Sequence[int]]]) -> PackedRow:
+    """One tree per group of token sequences; sequences of a group share every common prefix."""
+    tokens: list[int] = []
+    positions: list[int] = []
+    subtree_end: list[int] = []
+    starts: list[int] = []
+    paths: list[Tensor] = []
+    for group in groups:
+        starts.append(len(tokens))
+        tree = _Tree(len(tokens))
+        group_paths: dict[int, Tensor] = {}
+        path: list[int] = []
+        previous: Sequence[int] = ()
+        for index in sorted(range(len(group)), key=lambda each, group=group: list(group[each])):
+            assert len(group[index]), "an empty sequence cannot be packed"
+            path = tree.add(group[index], path=path, previous=previous)
+            previous = group[index]
+            group_paths[index] = torch.tensor(path, dtype=torch.long)
+        tree.close(path)
+        tokens += tree.tokens
+        positions += tree.positions
+        subtree_end += tree.subtree_end
+        paths.extend(group_paths[index] for index in range(len(group)))
+    return PackedRow(
+        tokens=torch.tensor(tokens, dtype=torch.long),
+        positions=torch.tensor(positions, dtype=torch.long),
+        subtree_end=torch.tensor(subtree_end, dtype=torch.long),
+        tree_starts=(*starts, len(tokens)),
+        paths=tuple(paths),
+    )
+
+
+def may_look(row: PackedRow, *, start: int, stop: int) -> Tensor:
+    """True where token q (first axis) may look at token k, for row[start:stop]: (N, N)."""
+    index = torch.arange(start, stop, device=row.subtree_end.device)
+    ends = row.subtree_end[start:stop]
+    return (index[None, :] <= index[:, None]) & (index[:, None] < ends[None, :])
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    packed: "RowAttention",
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: object,
+) -> tuple[Tensor, None]:
+    """transformers' attention interface over a packed row: query (1, H, T, D) → (1, T, H, D)."""
+    assert attention_mask is None, "a packed row carries its own mask"
+    assert dropout == 0.0, (
+        "dropout stays off: it would make the ratio differ from 1 before the first update"
+    )
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return packed.attend(query[0], key[0], value[0], scale).transpose(0, 1)[None], None
+
+
+class RowAttention:
+    """The attention of one row: its masks are made once and shared by all layers."""
+
+    def __init__(self, row: PackedRow, *, dtype: torch.dtype) -> None:
+        self.bounds = list(pairwise(row.tree_starts))
+        self.biases = [
+            _bias(row, start=start, stop=stop, dtype=dtype) for start, stop in self.bounds
+        ]
+        self.block_mask = _block_mask(row) if row.tokens.is_cuda else None
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """query (H, T, D), key and value (H or fewer, T, D) → (H, T, D)."""
+        if self.block_mask is not None:
+            return _flex(query, key, value, scale=scale, block_mask=self.block_mask)
+        groups = query.shape[0] // key.shape[0]
+        if groups > 1:
+            key, value = (each.repeat_interleave(groups, dim=0) for each in (key, value))
+        return tree_attention(
+            query, key, value, bounds=self.bounds, biases=self.biases, scale=scale
+        )
+
+
+def _bias(row: PackedRow, *, start: int, stop: int, dtype: torch.dtype) -> Tensor:
+    allowed = may_look(row, start=start, stop=stop)
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(
+        ~allowed, float("-inf")
+    )
+
+
+def _block_mask(row: PackedRow) -> object:
+    """FlexAttention's block mask of the same rule (GPU only: compiled there, blocks without a visible pair skipped)."""
+    from torch.nn.attention.flex_attention import create_block_mask  # noqa: PLC0415 -- GPU only
+
+    ends, length = row.subtree_end, len(row.tokens)
+
+    def visible(_batch: Tensor, _head: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return (k <= q) & (q < ends[k])
+
+    return create_block_mask(visible, None, None, length, length, device=ends.device)
+
+
+def _flex(query: Tensor, key: Tensor, value: Tensor, *, scale: float, block_mask: object) -> Tensor:
+    from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415 -- GPU only
+
+    global _compiled_flex  # noqa: PLW0603 -- compiled once per process
+    if _compiled_flex is None:
+        _compiled_flex = torch.compile(flex_attention, dynamic=True)
+    heads = (query[None], key[None], value[None])
+    grouped = query.shape[0] != key.shape[0]
+    return _compiled_flex(*heads, scale=scale, block_mask=block_mask, enable_gqa=grouped)[0]
+
+
+_compiled_flex: Callable[..., Tensor] | None = None
+
+
+def hidden_states(model: nn.Module, row: PackedRow) -> Tensor:
+    """The backbone's last hidden states of every token of the row: (T, hidden)."""
+    backbone = model.base_model
+    backbone.config._attn_implementation = PACKED
+    parameter = next(backbone.parameters())
+    row = row.to(parameter.device)
+    attention = RowAttention(row, dtype=parameter.dtype)
+    outputs = backbone(
+        input_ids=row.tokens[None],
+        position_ids=row.positions[None],
+        use_cache=False,
+        packed=attention,
+    )
+    return outputs.last_hidden_state[0]
+
+
+AttentionInterface.register(PACKED, packed_attention)

@@ -1,0 +1,108 @@
+"""Where keys and values live while text is sampled: one row per sample, one tensor per prompt.
+
+Does not know the model's architecture beyond its shapes, nor which sample a row belongs to.
+Legend: L layers, N rows, S tokens of room, H key/value heads, D head width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ROOM_STEP = 64  # rows grow by so many tokens at a time; attention reads whole steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyValueShape:
+    """What one token leaves behind in each layer."""
+
+    layers: int
+    heads: int
+    width: int
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Keys and values of all layers."""
+        return 2 * self.layers * self.heads * self.width * self.dtype.itemsize
+
+    def empty(self, *leading: int) -> Tensor:
+        """Uninitialised room of shape (*leading, H, D)."""
+        return torch.empty(*leading, self.heads, self.width, dtype=self.dtype, device=self.device)
+
+    def zeros(self, *leading: int) -> Tensor:
+        """Room of shape (*leading, H, D) that is safe to attend to under a mask."""
+        return torch.zeros(*leading, self.heads, self.width, dtype=self.dtype, device=self.device)
+
+
+class PromptKeyValues:
+    """Keys and values of one prompt, filled from the left: (2, L, tokens, H, D)."""
+
+    def __init__(self, *, shape: KeyValueShape, tokens: int) -> None:
+        """Room for a prompt of `tokens` tokens."""
+        self.values = shape.empty(2, shape.layers, tokens)
+        self.filled = 0
+
+    def append(self, *, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store (C, H, D) behind what is there; return all keys and values of the layer so far."""
+        end = self.filled + keys.shape[0]
+        self.values[0, layer, self.filled : end] = keys
+        self.values[1, layer, self.filled : end] = values
+        return self.values[0, layer, :end], self.values[1, layer, :end]
+
+    def take(self, block: Tensor) -> None:
+        """Copy a block (2, L, C, H, D) that was read before behind what is there."""
+        end = self.filled + block.shape[2]
+        self.values[:, :, self.filled : end] = block
+        self.filled = end
+
+
+class Slots:
+    """Keys and values of all running samples: (2, L, N, S, H, D), rows 0..used-1 in use."""
+
+    def __init__(self, *, shape: KeyValueShape) -> None:
+        """No row yet: room is made as samples arrive."""
+        self.shape = shape
+        self.rows = 0
+        self.room = 0
+        self._stores: list[tuple[Tensor, Tensor]] = [
+            (shape.zeros(0, 0), shape.zeros(0, 0)) for _ in range(shape.layers)
+        ]
+
+    @property
+    def bytes_used(self) -> int:
+        """Memory held by all rows."""
+        return self.rows * self.room * self.shape.bytes_per_token
+
+    def layer(self, index: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of one layer, each (N, S, H, D)."""
+        return self._stores[index]
+
+    def make_room(self, *, rows: int, tokens: int) -> None:
+        """Grow to at least this many rows of this many tokens; never shrinks."""
+        room = -(-tokens // ROOM_STEP) * ROOM_STEP
+        if rows <= self.rows and room <= self.room:
+            return
+        rows, room = max(rows, self.rows), max(room, self.room)
+        self._stores = [
+            (self._grown(k, rows, room), self._grown(v, rows, room)) for k, v in self._stores
+        ]
+        self.rows, self.room = rows, room
+
+    def _grown(self, old: Tensor, rows: int, room: int) -> Tensor:
+        new = self.shape.zeros(rows, room)
+        new[: self.rows, : self.room] = old
+        return new
+
+    def start(self, *, row: int, prompt: PromptKeyValues) -> None:
+        """Copy a prompt into a row."""
+        for index, (keys, values) in enumerate(self._stores):
+            keys[row, : prompt.filled] = prompt.values[0, index, : prompt.filled]
+            values[row, : prompt.filled] = prompt.values[1, index, : prompt.filled]
+
+    def move(self, *, source: int, target: int, tokens: int) -> None:
+        """Copy one row over another, so that the rows in use stay next to each other."""
+        for keys, values in self._stores:
+            keys[target, :tokens] = keys[source, :tokens]
+            values[target, :tokens] = values[source, :tokens]
