@@ -7,7 +7,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -16,121 +15,305 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Slot',
+            name="Slot",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=120, unique=True)),
-                ('generation', models.PositiveIntegerField(default=0)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=120, unique=True)),
+                ("generation", models.PositiveIntegerField(default=0)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Checkpoint',
+            name="Checkpoint",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('hash', models.CharField(max_length=64, unique=True)),
-                ('kind', models.CharField(choices=[('language_model', 'language model'), ('preference_model', 'preference model'), ('policy', 'policy')], max_length=24)),
-                ('origin', models.CharField(choices=[('starter', 'ships with the project'), ('imported', 'imported'), ('trained', 'trained here')], max_length=16)),
-                ('name', models.CharField(max_length=120)),
-                ('manifest', models.JSONField()),
-                ('parameters', models.BigIntegerField(null=True)),
-                ('size', models.BigIntegerField()),
-                ('run', models.UUIDField(db_index=True, null=True)),
-                ('step', models.PositiveIntegerField(null=True)),
-                ('results', models.JSONField(default=dict)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('parents', models.ManyToManyField(blank=True, related_name='children', to='modelserving.checkpoint')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("hash", models.CharField(max_length=64, unique=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("language_model", "language model"),
+                            ("preference_model", "preference model"),
+                            ("policy", "policy"),
+                        ],
+                        max_length=24,
+                    ),
+                ),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[
+                            ("starter", "ships with the project"),
+                            ("imported", "imported"),
+                            ("trained", "trained here"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("name", models.CharField(max_length=120)),
+                ("manifest", models.JSONField()),
+                ("parameters", models.BigIntegerField(null=True)),
+                ("size", models.BigIntegerField()),
+                ("run", models.UUIDField(db_index=True, null=True)),
+                ("step", models.PositiveIntegerField(null=True)),
+                ("results", models.JSONField(default=dict)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "parents",
+                    models.ManyToManyField(
+                        blank=True, related_name="children", to="modelserving.checkpoint"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-pk'],
+                "ordering": ["-pk"],
             },
         ),
         migrations.CreateModel(
-            name='Deployment',
+            name="Deployment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('name', models.CharField(max_length=120, unique=True)),
-                ('endpoint_url', models.URLField(blank=True)),
-                ('endpoint_model', models.CharField(blank=True, max_length=200)),
-                ('endpoint_secret_env', models.CharField(blank=True, max_length=80)),
-                ('temperature', models.FloatField(default=1.0)),
-                ('top_p', models.FloatField(default=1.0)),
-                ('max_new_tokens', models.PositiveIntegerField(default=128)),
-                ('best_of', models.PositiveSmallIntegerField(default=1)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('checkpoint', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='deployments', to='modelserving.checkpoint')),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('ranker', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='ranked', to='modelserving.checkpoint')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("public_id", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                ("name", models.CharField(max_length=120, unique=True)),
+                ("endpoint_url", models.URLField(blank=True)),
+                ("endpoint_model", models.CharField(blank=True, max_length=200)),
+                ("endpoint_secret_env", models.CharField(blank=True, max_length=80)),
+                ("temperature", models.FloatField(default=1.0)),
+                ("top_p", models.FloatField(default=1.0)),
+                ("max_new_tokens", models.PositiveIntegerField(default=128)),
+                ("best_of", models.PositiveSmallIntegerField(default=1)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "checkpoint",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deployments",
+                        to="modelserving.checkpoint",
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "ranker",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="ranked",
+                        to="modelserving.checkpoint",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-pk'],
+                "ordering": ["-pk"],
             },
         ),
         migrations.CreateModel(
-            name='PromotionEvent',
+            name="PromotionEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('trial', 'put on trial'), ('promote', 'promoted'), ('roll_back', 'rolled back'), ('retire', 'retired'), ('traffic', 'traffic changed')], max_length=12)),
-                ('generation', models.PositiveIntegerField()),
-                ('before', models.JSONField(default=list)),
-                ('after', models.JSONField(default=list)),
-                ('evidence', models.JSONField(default=dict)),
-                ('reason', models.TextField(blank=True)),
-                ('at', models.DateTimeField(auto_now_add=True)),
-                ('actor', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('deployment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='events', to='modelserving.deployment')),
-                ('previous', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='modelserving.deployment')),
-                ('slot', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='events', to='modelserving.slot')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("trial", "put on trial"),
+                            ("promote", "promoted"),
+                            ("roll_back", "rolled back"),
+                            ("retire", "retired"),
+                            ("traffic", "traffic changed"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("generation", models.PositiveIntegerField()),
+                ("before", models.JSONField(default=list)),
+                ("after", models.JSONField(default=list)),
+                ("evidence", models.JSONField(default=dict)),
+                ("reason", models.TextField(blank=True)),
+                ("at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "deployment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="events",
+                        to="modelserving.deployment",
+                    ),
+                ),
+                (
+                    "previous",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="modelserving.deployment",
+                    ),
+                ),
+                (
+                    "slot",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="events",
+                        to="modelserving.slot",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-pk'],
+                "ordering": ["-pk"],
             },
         ),
         migrations.CreateModel(
-            name='SlotDeployment',
+            name="SlotDeployment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('trial', 'on trial'), ('serving', 'serving'), ('retired', 'retired')], max_length=12)),
-                ('traffic', models.PositiveSmallIntegerField(default=0)),
-                ('since', models.DateTimeField(auto_now=True)),
-                ('deployment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='places', to='modelserving.deployment')),
-                ('slot', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='places', to='modelserving.slot')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("trial", "on trial"),
+                            ("serving", "serving"),
+                            ("retired", "retired"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("traffic", models.PositiveSmallIntegerField(default=0)),
+                ("since", models.DateTimeField(auto_now=True)),
+                (
+                    "deployment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="places",
+                        to="modelserving.deployment",
+                    ),
+                ),
+                (
+                    "slot",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="places",
+                        to="modelserving.slot",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['pk'],
+                "ordering": ["pk"],
             },
         ),
         migrations.AddConstraint(
-            model_name='deployment',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('checkpoint__isnull', False), ('endpoint_url', '')), models.Q(('checkpoint__isnull', True), models.Q(('endpoint_url', ''), _negated=True)), _connector='OR'), name='deployment_is_a_checkpoint_or_an_endpoint'),
+            model_name="deployment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("checkpoint__isnull", False), ("endpoint_url", "")),
+                    models.Q(
+                        ("checkpoint__isnull", True), models.Q(("endpoint_url", ""), _negated=True)
+                    ),
+                    _connector="OR",
+                ),
+                name="deployment_is_a_checkpoint_or_an_endpoint",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='deployment',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('best_of', 1), ('ranker__isnull', True)), models.Q(('best_of__gt', 1), ('ranker__isnull', False)), _connector='OR'), name='deployment_ranks_when_it_samples_many'),
+            model_name="deployment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("best_of", 1), ("ranker__isnull", True)),
+                    models.Q(("best_of__gt", 1), ("ranker__isnull", False)),
+                    _connector="OR",
+                ),
+                name="deployment_ranks_when_it_samples_many",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='deployment',
-            constraint=models.CheckConstraint(condition=models.Q(('temperature__gte', 0), ('top_p__gt', 0), ('top_p__lte', 1), ('max_new_tokens__gte', 1)), name='deployment_sampling_is_possible'),
+            model_name="deployment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("temperature__gte", 0),
+                    ("top_p__gt", 0),
+                    ("top_p__lte", 1),
+                    ("max_new_tokens__gte", 1),
+                ),
+                name="deployment_sampling_is_possible",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='promotionevent',
-            constraint=models.UniqueConstraint(fields=('slot', 'generation'), name='one_event_per_slot_generation'),
+            model_name="promotionevent",
+            constraint=models.UniqueConstraint(
+                fields=("slot", "generation"), name="one_event_per_slot_generation"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='promotionevent',
-            constraint=models.CheckConstraint(condition=models.Q(('previous__isnull', True), models.Q(('previous', models.F('deployment')), _negated=True), _connector='OR'), name='promotion_changes_something'),
+            model_name="promotionevent",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("previous__isnull", True),
+                    models.Q(("previous", models.F("deployment")), _negated=True),
+                    _connector="OR",
+                ),
+                name="promotion_changes_something",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='slotdeployment',
-            constraint=models.UniqueConstraint(fields=('slot', 'deployment'), name='one_place_per_deployment_in_a_slot'),
+            model_name="slotdeployment",
+            constraint=models.UniqueConstraint(
+                fields=("slot", "deployment"), name="one_place_per_deployment_in_a_slot"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='slotdeployment',
-            constraint=models.CheckConstraint(condition=models.Q(('traffic__lte', 100)), name='traffic_is_a_percentage'),
+            model_name="slotdeployment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("traffic__lte", 100)), name="traffic_is_a_percentage"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='slotdeployment',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('role', 'retired'), _negated=True), ('traffic', 0), _connector='OR'), name='retired_takes_no_traffic'),
+            model_name="slotdeployment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("role", "retired"), _negated=True), ("traffic", 0), _connector="OR"
+                ),
+                name="retired_takes_no_traffic",
+            ),
         ),
     ]

@@ -7,84 +7,239 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('comparisons', '0001_initial'),
-        ('modelserving', '0001_initial'),
+        ("comparisons", "0001_initial"),
+        ("modelserving", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Iteration',
+            name="Iteration",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField(unique=True)),
-                ('state', models.CharField(choices=[('waiting', 'waiting for comparisons'), ('running', 'running'), ('trial', 'on trial'), ('done', 'done'), ('cancelled', 'cancelled')], default='waiting', max_length=12)),
-                ('settings', models.JSONField(default=dict)),
-                ('notes', models.JSONField(default=list)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('release', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='iterations', to='comparisons.datasetrelease')),
-                ('slot', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='iterations', to='modelserving.slot')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField(unique=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "waiting for comparisons"),
+                            ("running", "running"),
+                            ("trial", "on trial"),
+                            ("done", "done"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        default="waiting",
+                        max_length=12,
+                    ),
+                ),
+                ("settings", models.JSONField(default=dict)),
+                ("notes", models.JSONField(default=list)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "release",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="iterations",
+                        to="comparisons.datasetrelease",
+                    ),
+                ),
+                (
+                    "slot",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="iterations",
+                        to="modelserving.slot",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-number'],
+                "ordering": ["-number"],
             },
         ),
         migrations.CreateModel(
-            name='TrainingRun',
+            name="TrainingRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('kind', models.CharField(choices=[('language_model', 'language model'), ('context_distillation', 'context distillation'), ('preference_pretraining', 'preference pretraining'), ('preference_model', 'preference model'), ('ppo', 'PPO policy'), ('best_of_k', 'best of k'), ('evaluation', 'evaluation')], max_length=24)),
-                ('name', models.CharField(blank=True, max_length=120)),
-                ('preset', models.CharField(blank=True, max_length=40)),
-                ('config', models.JSONField()),
-                ('state', models.CharField(choices=[('queued', 'queued'), ('running', 'running'), ('done', 'done'), ('stopped', 'stopped'), ('failed', 'failed')], default='queued', max_length=8)),
-                ('reason', models.TextField(blank=True)),
-                ('attempt', models.PositiveIntegerField(default=0)),
-                ('max_attempts', models.PositiveIntegerField(default=5)),
-                ('lease_owner', models.CharField(blank=True, max_length=120)),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('heartbeat_at', models.DateTimeField(null=True)),
-                ('is_stop_requested', models.BooleanField(default=False)),
-                ('progress', models.JSONField(default=dict)),
-                ('results', models.JSONField(default=dict)),
-                ('request_key', models.UUIDField(null=True, unique=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('started_at', models.DateTimeField(null=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('checkpoint', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='made_by', to='modelserving.checkpoint')),
-                ('initial', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='runs_from', to='modelserving.checkpoint')),
-                ('iteration', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='training.iteration')),
-                ('ranker', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='runs_against', to='modelserving.checkpoint')),
-                ('release', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='comparisons.datasetrelease')),
-                ('requested_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('test_pm', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='runs_tested_by', to='modelserving.checkpoint')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("public_id", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("language_model", "language model"),
+                            ("context_distillation", "context distillation"),
+                            ("preference_pretraining", "preference pretraining"),
+                            ("preference_model", "preference model"),
+                            ("ppo", "PPO policy"),
+                            ("best_of_k", "best of k"),
+                            ("evaluation", "evaluation"),
+                        ],
+                        max_length=24,
+                    ),
+                ),
+                ("name", models.CharField(blank=True, max_length=120)),
+                ("preset", models.CharField(blank=True, max_length=40)),
+                ("config", models.JSONField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "queued"),
+                            ("running", "running"),
+                            ("done", "done"),
+                            ("stopped", "stopped"),
+                            ("failed", "failed"),
+                        ],
+                        default="queued",
+                        max_length=8,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True)),
+                ("attempt", models.PositiveIntegerField(default=0)),
+                ("max_attempts", models.PositiveIntegerField(default=5)),
+                ("lease_owner", models.CharField(blank=True, max_length=120)),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("heartbeat_at", models.DateTimeField(null=True)),
+                ("is_stop_requested", models.BooleanField(default=False)),
+                ("progress", models.JSONField(default=dict)),
+                ("results", models.JSONField(default=dict)),
+                ("request_key", models.UUIDField(null=True, unique=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "checkpoint",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="made_by",
+                        to="modelserving.checkpoint",
+                    ),
+                ),
+                (
+                    "initial",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs_from",
+                        to="modelserving.checkpoint",
+                    ),
+                ),
+                (
+                    "iteration",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs",
+                        to="training.iteration",
+                    ),
+                ),
+                (
+                    "ranker",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs_against",
+                        to="modelserving.checkpoint",
+                    ),
+                ),
+                (
+                    "release",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs",
+                        to="comparisons.datasetrelease",
+                    ),
+                ),
+                (
+                    "requested_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "test_pm",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs_tested_by",
+                        to="modelserving.checkpoint",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-pk'],
+                "ordering": ["-pk"],
             },
         ),
         migrations.CreateModel(
-            name='Trial',
+            name="Trial",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('deployment', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='trial', to='modelserving.deployment')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='trials', to='training.trainingrun')),
-                ('slot', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='trials', to='modelserving.slot')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "deployment",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="trial",
+                        to="modelserving.deployment",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="trials",
+                        to="training.trainingrun",
+                    ),
+                ),
+                (
+                    "slot",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="trials",
+                        to="modelserving.slot",
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='trainingrun',
-            index=models.Index(fields=['state', 'lease_until'], name='training_tr_state_216938_idx'),
+            model_name="trainingrun",
+            index=models.Index(
+                fields=["state", "lease_until"], name="training_tr_state_216938_idx"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='trainingrun',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'running'), _negated=True), models.Q(('lease_owner', ''), _negated=True), _connector='OR'), name='a_running_run_has_an_owner'),
+            model_name="trainingrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "running"), _negated=True),
+                    models.Q(("lease_owner", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="a_running_run_has_an_owner",
+            ),
         ),
     ]
