@@ -14,7 +14,15 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
-KINDS = ("language_model", "preference_model", "policy", "release", "rollouts", "corpus")
+KINDS = (
+    "language_model",
+    "preference_model",
+    "policy",
+    "release",
+    "rollouts",
+    "corpus",
+    "resume",
+)
 
 
 class ArtefactError(Exception):
@@ -82,7 +90,7 @@ def published_files(directory: Path) -> list[Path]:
     return sorted(
         path
         for path in found
-        if path.relative_to(directory).parts[0] not in (MANIFEST, "resume")
+        if path.relative_to(directory).parts[0] not in (MANIFEST, "resume", "__pycache__")
         and not path.name.endswith(".partial")
     )
 

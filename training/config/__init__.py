@@ -13,7 +13,10 @@ from training.config.language_models import (
 )
 from training.config.parsing import KINDS, from_dict, kind_of, to_dict, with_overrides
 from training.config.ppo import BestOfKConfig, PPOConfig
-from training.config.preference import PreferenceModelConfig, PreferencePretrainingConfig
+from training.config.preference import (
+    PreferenceModelConfig,
+    PreferencePretrainingConfig,
+)
 from training.config.presets import presets
 
 __all__ = [

@@ -12,9 +12,15 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 from training.config.common import ConfigError, RunConfig
 from training.config.evaluation import EvaluationConfig
-from training.config.language_models import ContextDistillationConfig, LanguageModelConfig
+from training.config.language_models import (
+    ContextDistillationConfig,
+    LanguageModelConfig,
+)
 from training.config.ppo import BestOfKConfig, PPOConfig
-from training.config.preference import PreferenceModelConfig, PreferencePretrainingConfig
+from training.config.preference import (
+    PreferenceModelConfig,
+    PreferencePretrainingConfig,
+)
 
 KINDS: dict[str, type[RunConfig]] = {
     "language_model": LanguageModelConfig,

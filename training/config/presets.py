@@ -5,10 +5,16 @@ They do not know the machine: a preset is a starting point to override.
 
 from training.config.common import RunConfig
 from training.config.evaluation import EvaluationConfig
-from training.config.language_models import ContextDistillationConfig, LanguageModelConfig
+from training.config.language_models import (
+    ContextDistillationConfig,
+    LanguageModelConfig,
+)
 from training.config.parsing import config_class
 from training.config.ppo import BestOfKConfig, PPOConfig
-from training.config.preference import PreferenceModelConfig, PreferencePretrainingConfig
+from training.config.preference import (
+    PreferenceModelConfig,
+    PreferencePretrainingConfig,
+)
 
 
 def presets(kind: str) -> dict[str, RunConfig]:

@@ -1,0 +1,84 @@
+"""Run a run directory: `python -m training.core RUN_DIR` (or under torchrun).
+
+It does not know any training: the kind in config.json decides which module is imported.
+"""
+
+import importlib
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from modelserving.core.artifacts import write_durably
+from training.config import ConfigError, kind_of
+from training.core.outcome import NonFinite, Outcome
+from training.core.run_directory import RunDirectory
+
+TRAINERS = {
+    "language_model": "training.core.language_model_training:train",
+    "context_distillation": "training.core.distillation:train",
+    "preference_pretraining": "training.core.preference_pretraining:train",
+    "preference_model": "training.core.preference_training:train",
+    "ppo": "training.core.ppo_training:train",
+    "best_of_k": "training.core.best_of_k:train",
+    "evaluation": "training.core.evaluation.run:train",
+}
+DONE, CRASHED, REFUSED, NON_FINITE = 0, 1, 2, 3
+
+
+def trainer_of(kind: str) -> Callable[[RunDirectory, Any], Outcome]:
+    """Import the function that runs a kind."""
+    module, function = TRAINERS[kind].split(":")
+    return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
+
+
+def run(path: Path) -> int:
+    """Run to an end and write status.json; the exit code says which end."""
+    try:
+        directory = RunDirectory(path)
+    except ConfigError as refused:
+        return refuse(path, reason=str(refused))
+    directory.catch_interrupts()
+    try:
+        outcome = trainer_of(kind_of(directory.config))(directory, directory.config)
+    except ConfigError as refused:
+        directory.finish("failed", step=0, reason=str(refused))
+        print(refused, file=sys.stderr)
+        return REFUSED
+    except NonFinite as failure:
+        directory.finish("failed", step=failure.step, reason=str(failure))
+        print(failure, file=sys.stderr)
+        return NON_FINITE
+    except Exception as crash:  # noqa: BLE001 -- the process boundary: the supervisor reads status.json
+        directory.log(traceback.format_exc())
+        directory.finish("failed", step=-1, reason=f"{type(crash).__name__}: {crash}")
+        traceback.print_exc()
+        return CRASHED
+    directory.finish(
+        outcome.state, step=outcome.step, reason=outcome.reason, results=outcome.results
+    )
+    return DONE
+
+
+def refuse(path: Path, *, reason: str) -> int:
+    """Say why a run cannot begin, also where config.json itself cannot be read."""
+    print(reason, file=sys.stderr)
+    if path.is_dir():
+        status = {"state": "failed", "reason": reason, "step": 0, "checkpoint": None}
+        status |= {"checkpoints": [], "results": {}}
+        write_durably(path / "status.json", json.dumps(status, indent=2) + "\n")
+    return REFUSED
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point."""
+    if len(arguments) != 1:
+        print("usage: python -m training.core RUN_DIR", file=sys.stderr)
+        return REFUSED
+    return run(Path(arguments[0]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

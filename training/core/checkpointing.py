@@ -1,0 +1,148 @@
+"""Write checkpoints that a crash cannot half-write, and find the newest one that verifies.
+
+It does not know what is trained: weights are written by the caller, resume state is named tensors.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from modelserving.core.artifacts import (
+    ArtefactError,
+    fsync_path,
+    publish,
+    utc_now,
+    verify,
+    write_manifest,
+)
+
+RESUME = "resume"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeState:
+    """Everything needed to go on as if nothing had happened."""
+
+    step: int
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    scalars: Mapping[str, Any] = field(default_factory=dict)
+
+
+def step_name(step: int) -> str:
+    """Directory name of a step's checkpoint."""
+    return f"step-{step:06d}"
+
+
+def write_checkpoint(
+    checkpoints: Path,
+    *,
+    step: int,
+    write_weights: Callable[[Path], None],
+    resume: ResumeState | None,
+    kind: str,
+    parents: list[str],
+    config: Mapping[str, Any],
+    code: str,
+) -> Path:
+    """Write `step-N.partial`, its manifests last, and rename it into place."""
+    final = checkpoints / step_name(step)
+    partial = checkpoints / f"{final.name}.partial"
+    for leftover in (partial, final):  # of an attempt that died, or a checkpoint found damaged
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    partial.mkdir(parents=True)
+    write_weights(partial)
+    stamp = {"config": config, "code": code, "created": utc_now()}
+    if resume is not None:
+        _write_resume(partial / RESUME, resume)
+        write_manifest(partial / RESUME, kind="resume", parents=[], **stamp)
+    write_manifest(partial, kind=kind, parents=parents, **stamp)
+    publish(partial, final)
+    return final
+
+
+def _write_resume(directory: Path, resume: ResumeState) -> None:
+    directory.mkdir()
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in resume.tensors.items()}
+    save_file(tensors, directory / "state.safetensors")
+    scalars = {"step": resume.step, **resume.scalars}
+    (directory / "state.json").write_text(json.dumps(scalars), encoding="utf-8")
+
+
+def read_resume(checkpoint: Path) -> ResumeState:
+    """Verify weights and resume state of one checkpoint, then read the latter."""
+    verify(checkpoint)
+    verify(checkpoint / RESUME)
+    scalars = json.loads((checkpoint / RESUME / "state.json").read_text(encoding="utf-8"))
+    tensors = load_file(checkpoint / RESUME / "state.safetensors")
+    return ResumeState(step=scalars.pop("step"), tensors=tensors, scalars=scalars)
+
+
+def all_checkpoints(checkpoints: Path) -> list[Path]:
+    """Published step directories, oldest first; nothing is said about their soundness."""
+    if not checkpoints.is_dir():
+        return []
+    return sorted(
+        path
+        for path in checkpoints.iterdir()
+        if path.is_dir() and path.name.startswith("step-") and not path.name.endswith(".partial")
+    )
+
+
+def newest_resume(
+    checkpoints: Path, *, report: Callable[[str], None]
+) -> tuple[Path, ResumeState] | None:
+    """The newest checkpoint that verifies; damaged ones are reported and passed over."""
+    for path in reversed(all_checkpoints(checkpoints)):
+        if not (path / RESUME).is_dir():
+            continue
+        try:
+            return path, read_resume(path)
+        except ArtefactError as damaged:
+            report(f"passing over {path.name}: {damaged}")
+    return None
+
+
+def prune(checkpoints: Path, *, keep: int, milestones: set[str]) -> None:
+    """Drop older resume states, and older checkpoints that are no milestones.
+
+    Called after a new checkpoint was published and verified, so one sound state always stays.
+    """
+    paths = all_checkpoints(checkpoints)
+    for path in paths[:-keep] if keep else paths:
+        if path.name in milestones:
+            shutil.rmtree(path / RESUME, ignore_errors=True)
+        else:
+            shutil.rmtree(path)
+    if checkpoints.is_dir():
+        fsync_path(checkpoints)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, *, prefix: str) -> dict[str, Tensor]:
+    """An optimizer's state as named tensors: `prefix.<parameter index>.<name>`."""
+    return {
+        f"{prefix}.{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, *, tensors: Mapping[str, Tensor], prefix: str
+) -> None:
+    """Put named tensors back; parameter groups stay as the configuration made them."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith(f"{prefix}."):
+            index, name = key.removeprefix(f"{prefix}.").split(".", 1)
+            state.setdefault(int(index), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,223 @@
+"""Read a prepared corpus directory and pack its documents into blocks of a fixed length.
+
+It does not know the model; what comes out are token ids and which of them are responses.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from modelserving.core.dialogue import DialogueFormat, check_dialogue, encode_turn
+from modelserving.lm.tokenizer import TextTokenizer
+from training.config import ConfigError
+
+Ids = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.bool_]
+
+
+class CorpusRefused(ConfigError):
+    """A corpus that cannot be trained on; the message names the file or source."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The pieces of one source, end to end; a piece is at most one block long."""
+
+    name: str
+    tokens: Ids  # (N,)
+    is_response: Flags  # (N,) True where a response's token stands (text: everywhere)
+    bounds: npt.NDArray[np.int64]  # (P + 1,) where pieces begin and end
+
+    @property
+    def pieces(self) -> int:
+        """Number of pieces."""
+        return len(self.bounds) - 1
+
+
+def read_documents(path: Path) -> list[dict[str, Any]]:
+    """Documents of one gzip JSONL file; a line that is none is refused with its number."""
+    documents = []
+    with gzip.open(path, "rt", encoding="utf-8") as handle:
+        for number, line in enumerate(handle, start=1):
+            document = json.loads(line)
+            if "text" not in document and "messages" not in document:
+                raise CorpusRefused(f"{path} line {number} has neither text nor messages")
+            documents.append(document)
+    return documents
+
+
+def encode_document(
+    document: Mapping[str, Any],
+    *,
+    tokenizer: TextTokenizer,
+    layout: DialogueFormat,
+    block_tokens: int,
+) -> list[tuple[list[int], list[bool]]]:
+    """Pieces of one document: ids and response flags, cut at turn boundaries where possible.
+
+    A document ends with one more end of turn, so that the next document of a block does not read
+    like the next turn of the same dialogue.
+    """
+    end = tokenizer.token_id(layout.end_of_turn)
+    if "text" in document:
+        ids = [*tokenizer.encode(document["text"]), end]
+        chunks = [ids[i : i + block_tokens] for i in range(0, len(ids), block_tokens)]
+        return [(chunk, [True] * len(chunk)) for chunk in chunks]
+    check_dialogue(document["messages"])
+    pieces: list[tuple[list[int], list[bool]]] = []
+    ids, flags = [], []
+    for start in range(0, len(document["messages"]), 2):
+        exchange, exchange_flags = _encode_exchange(
+            document["messages"][start : start + 2], tokenizer=tokenizer, layout=layout
+        )
+        if ids and len(ids) + len(exchange) + 1 > block_tokens:
+            pieces.append((ids, flags))
+            ids, flags = [], []
+        ids, flags = ids + exchange[:block_tokens], flags + exchange_flags[:block_tokens]
+    if len(ids) < block_tokens:
+        ids, flags = [*ids, end], [*flags, False]
+    return [*pieces, (ids, flags)]
+
+
+def _encode_exchange(
+    messages: Sequence[Mapping[str, str]], *, tokenizer: TextTokenizer, layout: DialogueFormat
+) -> tuple[list[int], list[bool]]:
+    ids: list[int] = []
+    flags: list[bool] = []
+    for message in messages:
+        turn = encode_turn(message, encoder=tokenizer, layout=layout)
+        is_reply = message["role"] == "assistant"
+        ids += turn
+        flags += [False] + [is_reply] * (len(turn) - 1)  # the role token is given, not written
+    return ids, flags
+
+
+def load_source(
+    path: Path, *, tokenizer: TextTokenizer, layout: DialogueFormat, block_tokens: int
+) -> Source:
+    """Encode one file of a corpus."""
+    tokens: list[npt.NDArray[np.int32]] = []
+    flags: list[npt.NDArray[np.bool_]] = []
+    lengths = [0]
+    for document in read_documents(path):
+        for ids, is_response in encode_document(
+            document, tokenizer=tokenizer, layout=layout, block_tokens=block_tokens
+        ):
+            tokens.append(np.asarray(ids, dtype=np.int32))
+            flags.append(np.asarray(is_response, dtype=np.bool_))
+            lengths.append(len(ids))
+    if not tokens:
+        raise CorpusRefused(f"{path} holds no document: leave the source out or fill it")
+    return Source(
+        name=path.name.removesuffix(".jsonl.gz"),
+        tokens=np.concatenate(tokens),
+        is_response=np.concatenate(flags),
+        bounds=np.cumsum(np.asarray(lengths, dtype=np.int64)),
+    )
+
+
+def load_corpus(
+    directory: Path,
+    part: str,
+    *,
+    tokenizer: TextTokenizer,
+    layout: DialogueFormat,
+    block_tokens: int,
+) -> dict[str, Source]:
+    """Every source of one part (`train` or `valid`) by name; empty files are left out of `valid`."""
+    paths = sorted((directory / part).glob("*.jsonl.gz"))
+    if not paths:
+        raise CorpusRefused(f"{directory / part} has no *.jsonl.gz: prepare the corpus again")
+    sources = {}
+    for path in paths:
+        if part == "valid" and not read_documents(path):
+            continue
+        source = load_source(path, tokenizer=tokenizer, layout=layout, block_tokens=block_tokens)
+        sources[source.name] = source
+    return sources
+
+
+class BlockReader:
+    """Endless blocks of one source: pieces in a fresh order each epoch, cut at the block's end."""
+
+    def __init__(self, source: Source, *, block_tokens: int, seed: int) -> None:
+        self._source = source
+        self._block_tokens = block_tokens
+        self._seed = seed
+        self.epoch = 0
+        self.cursor = 0
+        self._order = self._order_of(0)
+
+    def _order_of(self, epoch: int) -> npt.NDArray[np.int64]:
+        salt = zlib.crc32(self._source.name.encode("utf-8"))
+        return np.random.default_rng([self._seed, salt, epoch]).permutation(self._source.pieces)
+
+    def next_block(self) -> tuple[Ids, Flags]:
+        """Token ids and response flags, both (block_tokens,)."""
+        ids, flags, room = [], [], self._block_tokens
+        while room > 0:
+            if self.cursor == self._source.pieces:
+                self.epoch, self.cursor = self.epoch + 1, 0
+                self._order = self._order_of(self.epoch)
+            piece = self._order[self.cursor]
+            start = self._source.bounds[piece]
+            end = min(self._source.bounds[piece + 1], start + room)
+            ids.append(self._source.tokens[start:end])
+            flags.append(self._source.is_response[start:end])
+            room -= int(end - start)
+            self.cursor += 1
+        return np.concatenate(ids), np.concatenate(flags)
+
+    def state(self) -> list[int]:
+        """Where the reader stands."""
+        return [self.epoch, self.cursor]
+
+    def restore(self, state: Sequence[int]) -> None:
+        """Go back to where a reader stood."""
+        self.epoch, self.cursor = state
+        self._order = self._order_of(self.epoch)
+
+
+class MixtureReader:
+    """Batches of blocks whose sources are drawn by weight, the same draw for the same step."""
+
+    def __init__(self, sources: Mapping[str, Source], *, block_tokens: int, seed: int) -> None:
+        self._seed = seed
+        self._sizes = {name: float(len(source.tokens)) for name, source in sources.items()}
+        self._readers = {
+            name: BlockReader(source, block_tokens=block_tokens, seed=seed)
+            for name, source in sources.items()
+        }
+
+    def batch(
+        self, draw: int, *, blocks: int, weights: Mapping[str, float]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+        """Ids and response flags, both (blocks, block_tokens); `draw` numbers the batches."""
+        shares = weights or self._sizes
+        unknown = sorted(set(shares) - set(self._readers))
+        if unknown:
+            raise CorpusRefused(
+                f"phases name {unknown}, which the corpus does not have: {sorted(self._readers)}"
+            )
+        names = sorted(shares)
+        portions = np.asarray([shares[name] for name in names])
+        rng = np.random.default_rng([self._seed, draw])
+        drawn = rng.choice(len(names), size=blocks, p=portions / portions.sum())
+        pairs = [self._readers[names[index]].next_block() for index in drawn]
+        return np.stack([ids for ids, _ in pairs]), np.stack([flags for _, flags in pairs])
+
+    def state(self) -> dict[str, list[int]]:
+        """Where every source's reader stands."""
+        return {name: reader.state() for name, reader in self._readers.items()}
+
+    def restore(self, state: Mapping[str, Sequence[int]]) -> None:
+        """Go back to where the readers stood."""
+        for name, stood in state.items():
+            self._readers[name].restore(stood)

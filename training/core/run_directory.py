@@ -1,0 +1,270 @@
+"""One run's directory: verified inputs, progress, metrics, checkpoints and its final status.
+
+It does not know what is trained, the database, or who started the run.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from modelserving.core.artifacts import (
+    MANIFEST,
+    ArtefactError,
+    content_hash,
+    file_sha256,
+    utc_now,
+    verify,
+    write_durably,
+)
+from training.config import ConfigError, RunConfig, from_dict, to_dict
+from training.core.checkpointing import (
+    ResumeState,
+    all_checkpoints,
+    newest_resume,
+    prune,
+    write_checkpoint,
+)
+
+Halt = Literal["stop", "interrupt"]
+State = Literal["done", "stopped", "failed", "interrupted"]
+
+
+class InputRefused(ConfigError):
+    """An input that is missing, changed or unusable; the message names role and cure."""
+
+
+class RunDirectory:
+    """The files by which a run and its supervisor talk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config: RunConfig = from_dict(_read_json(path / "config.json"))
+        self._inputs: dict[str, dict[str, str]] = _read_json(path / "inputs.json")
+        self._interrupted = False
+        self._started = time.monotonic()
+        self._first_step: int | None = None
+        kept = path / "milestones.json"
+        self._milestones: set[str] = set(_read_json(kept)["kept"]) if kept.exists() else set()
+        self._code = _code_version()
+
+    def catch_interrupts(self) -> None:
+        """Turn SIGTERM and SIGINT into a request that `should_stop` reports between steps."""
+
+        def remember(_signal: int, _frame: FrameType | None) -> None:
+            self._interrupted = True
+
+        signal.signal(signal.SIGTERM, remember)
+        signal.signal(signal.SIGINT, remember)
+
+    # inputs
+
+    def has_input(self, role: str) -> bool:
+        """Whether inputs.json names this role."""
+        return role in self._inputs
+
+    def inputs(self, role: str) -> Path:
+        """Path of an input after its hash was checked."""
+        if role not in self._inputs:
+            raise InputRefused(f"inputs.json has no {role}: this run kind needs one")
+        entry = self._inputs[role]
+        path = (self.path / entry["path"]).resolve()
+        if not path.exists():
+            raise InputRefused(f"the {role} {path} is not there: mend its path in inputs.json")
+        try:
+            found = content_hash(verify(path)) if path.is_dir() else file_sha256(path)
+        except ArtefactError as damaged:
+            raise InputRefused(f"the {role} cannot be used: {damaged}") from None
+        if found != entry["sha256"]:
+            raise InputRefused(
+                f"the {role} {path} has hash {found[:12]}…, inputs.json says "
+                f"{entry['sha256'][:12]}…: it was changed; start a new run on it"
+            )
+        return path
+
+    def input_hash(self, role: str) -> str:
+        """The hash that inputs.json states for a role."""
+        return self._inputs[role]["sha256"]
+
+    # messages
+
+    def log(self, message: str) -> None:
+        """Append one line to log.txt."""
+        with (self.path / "log.txt").open("a", encoding="utf-8") as handle:
+            handle.write(f"{utc_now()} {message}\n")
+
+    def metrics(self, step: int, values: Mapping[str, float | int | str]) -> None:
+        """Append one row to metrics.jsonl."""
+        self._append("metrics.jsonl", {"step": step, "time": time.time(), **values})
+
+    def sample(self, step: int, values: Mapping[str, Any]) -> None:
+        """Append one row to samples.jsonl."""
+        self._append("samples.jsonl", {"step": step, **values})
+
+    def progress(
+        self, step: int, total: int, phase: str, *, seconds_left: float | None = None
+    ) -> None:
+        """Replace progress.json; time left comes from this attempt's own pace unless given."""
+        if self._first_step is None:
+            self._first_step, self._started = step, time.monotonic()
+        done = step - self._first_step
+        if seconds_left is None and done > 0:
+            pace = (time.monotonic() - self._started) / done
+            seconds_left = pace * max(total - step, 0)
+        progress = {
+            "step": step,
+            "total_steps": total,
+            "phase": phase,
+            "seconds_left": seconds_left,
+            "alive_at": utc_now(),
+        }
+        partial = self.path / "progress.json.partial"
+        partial.write_text(json.dumps(progress), encoding="utf-8")
+        os.replace(partial, self.path / "progress.json")
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a result file such as evaluation.json."""
+        write_durably(self.path / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def should_stop(self) -> Halt | None:
+        """`interrupt` after SIGTERM, `stop` when stop.json has appeared."""
+        if self._interrupted:
+            return "interrupt"
+        return "stop" if (self.path / "stop.json").exists() else None
+
+    # checkpoints
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the step directories."""
+        return self.path / "checkpoints"
+
+    def publish_checkpoint(
+        self,
+        *,
+        step: int,
+        write: Callable[[Path], None],
+        kind: str,
+        parents: list[str],
+        resume: ResumeState | None = None,
+        milestone: bool = True,
+    ) -> Path:
+        """Publish weights (and resume state) of a step; milestones are kept, others are pruned."""
+        path = write_checkpoint(
+            self.checkpoints,
+            step=step,
+            write_weights=write,
+            resume=resume,
+            kind=kind,
+            parents=parents,
+            config=to_dict(self.config),
+            code=self._code,
+        )
+        verify(path)
+        if milestone:
+            self._milestones.add(path.name)
+            self.write_json("milestones.json", {"kept": sorted(self._milestones)})
+        prune(self.checkpoints, keep=self.config.keep_checkpoints, milestones=self._milestones)
+        self.log(f"published {path.name}")
+        return path
+
+    def load_resume(self) -> ResumeState | None:
+        """State of the newest checkpoint that verifies, or None for a fresh start."""
+        found = newest_resume(self.checkpoints, report=self.log)
+        if found is None:
+            return None
+        path, state = found
+        self._truncate_rows(after=state.step)
+        self.log(f"resuming from {path.name}")
+        return state
+
+    # endings
+
+    def finish(
+        self, state: State, *, step: int, reason: str = "", results: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write status.json, the last thing a run does."""
+        kept = [path.name for path in all_checkpoints(self.checkpoints)]
+        named = [f"checkpoints/{name}" for name in kept]
+        status = {
+            "state": state,
+            "reason": reason,
+            "step": step,
+            "checkpoint": named[-1] if named else None,
+            "checkpoints": named,
+            "results": dict(results or {}),
+            "code": self._code,
+            "finished_at": utc_now(),
+        }
+        self.log(f"{state} at step {step}" + (f": {reason}" if reason else ""))
+        write_durably(self.path / "status.json", json.dumps(status, indent=2) + "\n")
+
+    def require_space(self, needed_bytes: int) -> None:
+        """Refuse to start when two checkpoints would not fit on the disk."""
+        free = shutil.disk_usage(self.path).free
+        if free < 2 * needed_bytes:
+            raise InputRefused(
+                f"{free / 1e6:.0f} MB are free under {self.path}, two checkpoints need "
+                f"{2 * needed_bytes / 1e6:.0f} MB: free some space"
+            )
+
+    def _append(self, name: str, row: Mapping[str, Any]) -> None:
+        with (self.path / name).open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def _truncate_rows(self, *, after: int) -> None:
+        """Drop rows of steps that will be computed again, so that no step appears twice."""
+        for name in ("metrics.jsonl", "samples.jsonl"):
+            path = self.path / name
+            if not path.exists():
+                continue
+            kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= after]
+            write_durably(path, "".join(line + "\n" for line in kept))
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """Lines that parse; a crash may have cut the last one."""
+    lines = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            json.loads(line)
+        except ValueError:
+            continue
+        lines.append(line)
+    return lines
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputRefused(f"{path} is not there: a run directory needs one") from None
+    except ValueError as broken:
+        raise InputRefused(f"{path} is not valid JSON ({broken}): write it again") from None
+    if not isinstance(stored, dict):
+        raise InputRefused(f"{path} holds no JSON object: write it again")
+    return stored
+
+
+def _code_version() -> str:
+    """Commit of the code, where it runs from a clone."""
+    root = Path(__file__).resolve().parents[2]
+    command = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def reference(path: Path) -> dict[str, str]:
+    """An inputs.json entry for a published directory or a single file."""
+    is_published = path.is_dir() and (path / MANIFEST).exists()
+    sha256 = content_hash(verify(path)) if is_published else file_sha256(path)
+    return {"path": str(path.resolve()), "sha256": sha256}
