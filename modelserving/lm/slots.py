@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ROOM_STEP = 64  # rows grow by so many tokens at a time; attention reads whole steps
+ROOM_STEP = 64  # rows grow by so many tokens at a time
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,289 @@
+"""Draw samples from a causal language model: many requests in one running batch, joining and leaving at any token.
+
+A prompt is read once for all its samples, and its beginning not at all if it was read before. A sample's tokens
+depend on its prompt, settings and seed alone. Does not know text, stop strings, users or HTTP.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from modelserving.core.sampling import uniform
+from modelserving.lm.choosing import Chosen, choose
+from modelserving.lm.prefix_cache import BLOCK, PrefixCache
+from modelserving.lm.reading import Reader
+from modelserving.lm.slots import PromptKeyValues, Slots
+
+ROW_STEP = 8  # batches have a multiple of so many rows; idle ones are computed and thrown away
+TopLogprobs = tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRequest:
+    """One prompt and the seeds of its samples."""
+
+    key: str
+    prompt: tuple[int, ...]
+    seeds: tuple[int, ...]
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    stop_ids: frozenset[int] = frozenset()
+    top_logprobs: int = 0
+    prompt_logprobs: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenDrawn:
+    """One more token of one sample; `finish` says that it is the last."""
+
+    key: str
+    sample: int
+    token_id: int
+    logprob: float
+    top: TopLogprobs = ()
+    finish: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptRead:
+    """The prompt is read: how much of it was known, and, where asked for, what its own tokens cost."""
+
+    key: str
+    cached_tokens: int
+    logprobs: tuple[float, ...] = ()  # of tokens 1..
+    tops: tuple[TopLogprobs, ...] = ()
+
+
+Event = TokenDrawn | PromptRead
+
+
+@dataclass(kw_only=True)
+class _Prompt:
+    request: SampleRequest
+    store: PromptKeyValues
+    cached_tokens: int
+    logits: Tensor | None = None  # (1, V) behind the last token, once read
+    waiting: deque[int] = field(default_factory=deque)  # samples not started yet
+    pieces: list[Tensor] = field(default_factory=list)  # logits of the prompt's own tokens
+
+
+@dataclass(kw_only=True)
+class _Row:
+    request: SampleRequest
+    sample: int
+    drawn: int
+    last: int
+
+    @property
+    def length(self) -> int:
+        """Tokens in the row's store: all but the one drawn last."""
+        return len(self.request.prompt) + self.drawn - 1
+
+
+class Sampler:
+    """The running batch of one model. Not thread-safe: one thread calls `add`, `cancel` and `step`."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        max_rows: int = 64,
+        prefix_cache_bytes: int = 256 << 20,
+        prompt_tokens_per_step: int = 1024,
+    ) -> None:
+        """At most `max_rows` samples run at once; the rest wait in order of arrival."""
+        self.reader = reader
+        self.prefix_cache = PrefixCache(byte_limit=prefix_cache_bytes)
+        self.slots = Slots(shape=reader.shape)
+        self.max_rows = max_rows
+        self._prompt_tokens_per_step = prompt_tokens_per_step
+        self._queue: deque[_Prompt] = deque()
+        self._rows: list[_Row] = []
+
+    @property
+    def running(self) -> int:
+        """Samples in the batch."""
+        return len(self._rows)
+
+    @property
+    def waiting(self) -> int:
+        """Samples not in the batch yet."""
+        return sum(len(prompt.waiting) for prompt in self._queue)
+
+    @property
+    def bytes_used(self) -> int:
+        """Memory held for keys and values."""
+        return self.slots.bytes_used + self.prefix_cache.bytes_used
+
+    def add(self, request: SampleRequest) -> None:
+        """Queue a request; its samples start as rows become free."""
+        assert request.prompt, "a prompt has at least one token"
+        store = PromptKeyValues(shape=self.reader.shape, tokens=len(request.prompt))
+        prompt = _Prompt(request=request, store=store, cached_tokens=-1)
+        prompt.waiting.extend(range(len(request.seeds)))
+        self._queue.append(prompt)
+
+    def cancel(self, key: str, *, sample: int | None = None) -> None:
+        """Forget a request, or one of its samples, wherever it is."""
+        for prompt in [each for each in self._queue if each.request.key == key]:
+            prompt.waiting = deque(i for i in prompt.waiting if sample is not None and i != sample)
+            if not prompt.waiting:
+                self._queue.remove(prompt)
+        for row in [r for r in self._rows if r.request.key == key and sample in (None, r.sample)]:
+            self._leave(self._rows.index(row))
+
+    def clear(self) -> None:
+        """Forget every request, for instance after the device failed."""
+        self._queue.clear()
+        self._rows.clear()
+
+    @torch.inference_mode()
+    def step(self) -> list[Event]:
+        """Read waiting prompts up to a budget, start samples, and draw one token for each running one."""
+        events = self._start()
+        if self._rows:
+            events += self._advance()
+        return events
+
+    def _start(self) -> list[Event]:
+        events: list[Event] = []
+        budget = self._prompt_tokens_per_step
+        while self._queue and budget > 0 and len(self._rows) < self.max_rows:
+            prompt = self._queue[0]
+            if prompt.logits is None:
+                budget -= self._read_on(prompt, budget=budget)
+                if prompt.logits is None:
+                    break
+                events.append(self._prompt_read(prompt))
+            events += self._first_tokens(prompt)
+            if not prompt.waiting:
+                self._queue.popleft()
+        return events
+
+    def _read_on(self, prompt: _Prompt, *, budget: int) -> int:
+        """Read pieces of a prompt until it is done or the budget is spent; return the tokens read."""
+        tokens, store = prompt.request.prompt, prompt.store
+        if prompt.cached_tokens < 0:
+            blocks = [] if prompt.request.prompt_logprobs else self.prefix_cache.longest(tokens)
+            for block in blocks:
+                store.take(block)
+            prompt.cached_tokens = store.filled
+        read = 0
+        while store.filled < len(tokens) and read < budget:
+            start = store.filled
+            end = min(start + BLOCK, len(tokens))
+            ids = torch.tensor(tokens[start:end], device=self.reader.shape.device)
+            keep_all = prompt.request.prompt_logprobs
+            logits = self.reader.read_prompt(token_ids=ids, prompt=store, all_logits=keep_all)
+            if keep_all:
+                prompt.pieces.append(logits.float())
+            if end - start == BLOCK:
+                self.prefix_cache.keep(tokens=tokens, end=end, block=store.values[:, :, start:end])
+            if end == len(tokens):
+                prompt.logits = logits[-1:]
+            read += end - start
+        return read
+
+    def _prompt_read(self, prompt: _Prompt) -> PromptRead:
+        request = prompt.request
+        if not request.prompt_logprobs:
+            return PromptRead(key=request.key, cached_tokens=prompt.cached_tokens)
+        logprobs = torch.log_softmax(torch.cat(prompt.pieces), dim=-1)[:-1]  # (tokens - 1, V)
+        prompt.pieces = []
+        told = torch.tensor(request.prompt[1:], device=logprobs.device)
+        return PromptRead(
+            key=request.key,
+            cached_tokens=0,
+            logprobs=tuple(logprobs.gather(1, told[:, None])[:, 0].tolist()),
+            tops=tuple(_tops(logprobs, request.top_logprobs)),
+        )
+
+    def _first_tokens(self, prompt: _Prompt) -> list[Event]:
+        """Start as many of the prompt's samples as there are free rows."""
+        request = prompt.request
+        if request.max_tokens == 0:
+            prompt.waiting.clear()
+            return []
+        free = min(self.max_rows - len(self._rows), len(prompt.waiting))
+        rows = [
+            _Row(request=request, sample=prompt.waiting.popleft(), drawn=0, last=-1)
+            for _ in range(free)
+        ]
+        assert prompt.logits is not None
+        chosen = self._choose(prompt.logits.expand(free, -1), rows)
+        for row in rows:
+            self._enter(row, store=prompt.store)
+        return self._settle(chosen, rows)
+
+    def _enter(self, row: _Row, *, store: PromptKeyValues) -> None:
+        self._rows.append(row)
+        wanted = -(-len(self._rows) // ROW_STEP) * ROW_STEP
+        self.slots.make_room(rows=wanted, tokens=store.filled)
+        self.slots.start(row=len(self._rows) - 1, prompt=store)
+
+    def _leave(self, index: int) -> None:
+        last = len(self._rows) - 1
+        if index != last:
+            self.slots.move(source=last, target=index, tokens=self._rows[last].length)
+            self._rows[index] = self._rows[last]
+        self._rows.pop()
+
+    def _advance(self) -> list[Event]:
+        rows = list(self._rows)
+        idle = -len(rows) % ROW_STEP
+        step = self.reader.room_step
+        longest = -(-(max(row.length for row in rows) + 1) // step) * step
+        self.slots.make_room(rows=len(rows) + idle, tokens=longest)
+        device = self.reader.shape.device
+        token_ids = torch.tensor([row.last for row in rows] + [0] * idle, device=device)
+        lengths = torch.tensor([row.length for row in rows] + [0] * idle, device=device)
+        logits = self.reader.read_rows(
+            token_ids=token_ids, lengths=lengths, longest=longest, slots=self.slots
+        )
+        return self._settle(self._choose(logits[: len(rows)], rows), rows)
+
+    def _choose(self, logits: Tensor, rows: Sequence[_Row]) -> Chosen:
+        requests = [row.request for row in rows]
+        numbers = [uniform(seed=row.request.seeds[row.sample], position=row.drawn) for row in rows]
+        device = logits.device
+        return choose(
+            logits=logits,
+            temperature=torch.tensor([request.temperature for request in requests], device=device),
+            top_p=torch.tensor([request.top_p for request in requests], device=device),
+            uniforms=torch.tensor(numbers, dtype=torch.float64, device=device),
+            plain=all(request.temperature > 0 and request.top_p == 1 for request in requests),
+        )
+
+    def _settle(self, chosen: Chosen, rows: Sequence[_Row]) -> list[Event]:
+        """Write the chosen tokens down and let finished rows go."""
+        ids, costs = chosen.tokens.tolist(), chosen.token_logprobs.tolist()
+        most = max(row.request.top_logprobs for row in rows)
+        tops = _tops(chosen.logprobs, most) if most else [()] * len(rows)
+        events: list[Event] = []
+        for row, token_id in zip(rows, ids, strict=True):  # all of them before any row may move
+            row.drawn, row.last = row.drawn + 1, token_id
+        for row, token_id, cost, top in zip(rows, ids, costs, tops, strict=True):
+            request = row.request
+            finish = "length" if row.drawn >= request.max_tokens else None
+            finish = "stop" if token_id in request.stop_ids else finish
+            events.append(
+                TokenDrawn(
+                    key=request.key, sample=row.sample, token_id=token_id, logprob=cost,
+                    top=top[: request.top_logprobs], finish=finish,
+                )
+            )  # fmt: skip
+            if finish:
+                self._leave(self._rows.index(row))
+        return events
+
+
+def _tops(logprobs: Tensor, count: int) -> list[TopLogprobs]:
+    """The `count` likeliest tokens of each row."""
+    values, ids = logprobs.topk(count, dim=-1)
+    return [
+        tuple(zip(i, v, strict=True)) for i, v in zip(ids.tolist(), values.tolist(), strict=True)
+    ]
