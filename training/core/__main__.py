@@ -13,6 +13,7 @@ from typing import Any
 
 from modelserving.core.artifacts import write_durably
 from training.config import ConfigError, kind_of
+from training.core.distributed import join_ranks
 from training.core.outcome import NonFinite, Outcome
 from training.core.run_directory import RunDirectory
 
@@ -37,7 +38,7 @@ def trainer_of(kind: str) -> Callable[[RunDirectory, Any], Outcome]:
 def run(path: Path) -> int:
     """Run to an end and write status.json; the exit code says which end."""
     try:
-        directory = RunDirectory(path)
+        directory = RunDirectory(path, ranks=join_ranks())
     except ConfigError as refused:
         return refuse(path, reason=str(refused))
     directory.catch_interrupts()

@@ -29,8 +29,10 @@ from training.core.checkpointing import (
     all_checkpoints,
     newest_resume,
     prune,
+    step_name,
     write_checkpoint,
 )
+from training.core.distributed import Ranks
 
 Halt = Literal["stop", "interrupt"]
 State = Literal["done", "stopped", "failed", "interrupted"]
@@ -43,8 +45,10 @@ class InputRefused(ConfigError):
 class RunDirectory:
     """The files by which a run and its supervisor talk."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, ranks: Ranks | None = None) -> None:
         self.path = path
+        self.ranks = ranks or Ranks()
+        self._writes = self.ranks.is_main  # under torchrun one process writes for all
         self.config: RunConfig = from_dict(_read_json(path / "config.json"))
         self._inputs: dict[str, dict[str, str]] = _read_json(path / "inputs.json")
         self._interrupted = False
@@ -96,6 +100,8 @@ class RunDirectory:
 
     def log(self, message: str) -> None:
         """Append one line to log.txt."""
+        if not self._writes:
+            return
         with (self.path / "log.txt").open("a", encoding="utf-8") as handle:
             handle.write(f"{utc_now()} {message}\n")
 
@@ -111,6 +117,8 @@ class RunDirectory:
         self, step: int, total: int, phase: str, *, seconds_left: float | None = None
     ) -> None:
         """Replace progress.json; time left comes from this attempt's own pace unless given."""
+        if not self._writes:
+            return
         if self._first_step is None:
             self._first_step, self._started = step, time.monotonic()
         done = step - self._first_step
@@ -130,7 +138,10 @@ class RunDirectory:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a result file such as evaluation.json."""
-        write_durably(self.path / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        if self._writes:
+            write_durably(
+                self.path / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+            )
 
     def should_stop(self) -> Halt | None:
         """`interrupt` after SIGTERM, `stop` when stop.json has appeared."""
@@ -156,6 +167,9 @@ class RunDirectory:
         milestone: bool = True,
     ) -> Path:
         """Publish weights (and resume state) of a step; milestones are kept, others are pruned."""
+        if not self._writes:
+            self.ranks.wait()
+            return self.checkpoints / step_name(step)
         path = write_checkpoint(
             self.checkpoints,
             step=step,
@@ -172,6 +186,7 @@ class RunDirectory:
             self.write_json("milestones.json", {"kept": sorted(self._milestones)})
         prune(self.checkpoints, keep=self.config.keep_checkpoints, milestones=self._milestones)
         self.log(f"published {path.name}")
+        self.ranks.wait()
         return path
 
     def load_resume(self) -> ResumeState | None:
@@ -180,6 +195,7 @@ class RunDirectory:
         if found is None:
             return None
         path, state = found
+        self.ranks.wait()
         self._truncate_rows(after=state.step)
         self.log(f"resuming from {path.name}")
         return state
@@ -190,6 +206,8 @@ class RunDirectory:
         self, state: State, *, step: int, reason: str = "", results: Mapping[str, Any] | None = None
     ) -> None:
         """Write status.json, the last thing a run does."""
+        if not self._writes:
+            return
         kept = [path.name for path in all_checkpoints(self.checkpoints)]
         named = [f"checkpoints/{name}" for name in kept]
         status = {
@@ -215,11 +233,15 @@ class RunDirectory:
             )
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
+        if not self._writes:
+            return
         with (self.path / name).open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def _truncate_rows(self, *, after: int) -> None:
         """Drop rows of steps that will be computed again, so that no step appears twice."""
+        if not self._writes:
+            return
         for name in ("metrics.jsonl", "samples.jsonl"):
             path = self.path / name
             if not path.exists():

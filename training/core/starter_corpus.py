@@ -72,7 +72,7 @@ def build_corpus(*, data: Path, out: Path, vocabulary_size: int) -> dict[str, di
     training: dict[str, list[Document]] = {}
     for source in SOURCES:
         documents = list(read_source(source, data=data))
-        if source.name == "hh-rlhf":
+        if source.folder == "hh-rlhf":
             whole = len(documents)
             documents = [
                 document

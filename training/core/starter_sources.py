@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ class Source(NamedTuple):
     """One folder of the data directory: how it is read, and under which licence it stands."""
 
     name: str
+    folder: str
     licence: str
     read: Callable[[Path], Iterator[Document]]
 
@@ -188,9 +190,9 @@ def _paths(prompt: Document, before: list[str]) -> Iterator[Document]:
             yield from _paths(follow_up, here)
 
 
-def read_hh(folder: Path) -> Iterator[Document]:
+def read_hh(folder: Path, *, pattern: str) -> Iterator[Document]:
     """The chosen side of the human comparisons."""
-    for path in sorted(folder.glob("*.jsonl.gz")):
+    for path in sorted(folder.glob(pattern)):
         with gzip.open(path, "rt", encoding="utf-8") as handle:
             for line in handle:
                 yield dialogue(*even(hh_turns(json.loads(line)["chosen"])))
@@ -205,20 +207,21 @@ def hh_turns(transcript: str) -> list[str]:
 
 
 SOURCES = (
-    Source("standard-ebooks", "CC0", read_books),
-    Source("gpteacher", "MIT", read_gpteacher),
-    Source("self-instruct", "Apache-2.0", read_self_instruct),
-    Source("synthetic-persona-chat", "CC BY 4.0", read_persona_chat),
-    Source("taskmaster", "CC BY 4.0", read_taskmaster),
-    Source("chatterbot", "BSD-3-Clause", read_chatterbot),
-    Source("openassistant", "Apache-2.0", read_openassistant),
-    Source("hh-rlhf", "MIT", read_hh),
+    Source("standard-ebooks", "standard-ebooks", "CC0", read_books),
+    Source("gpteacher", "gpteacher", "MIT", read_gpteacher),
+    Source("self-instruct", "self-instruct", "Apache-2.0", read_self_instruct),
+    Source("persona-chat", "synthetic-persona-chat", "CC BY 4.0", read_persona_chat),
+    Source("taskmaster", "taskmaster", "CC BY 4.0", read_taskmaster),
+    Source("chatterbot", "chatterbot", "BSD-3-Clause", read_chatterbot),
+    Source("openassistant", "openassistant", "Apache-2.0", read_openassistant),
+    Source("hh-helpful", "hh-rlhf", "MIT", partial(read_hh, pattern="helpful-*.jsonl.gz")),
+    Source("hh-harmless", "hh-rlhf", "MIT", partial(read_hh, pattern="harmless-*.jsonl.gz")),
 )
 
 
 def read_source(source: Source, *, data: Path) -> Iterator[Document]:
     """The clean documents of one source below the data directory."""
-    folder = data / source.name
+    folder = data / source.folder
     if not folder.is_dir():
         raise SourceMissing(f"{folder} is not there: give --data the folder that holds it")
     yield from (document for document in source.read(folder) if is_clean(document))

@@ -1,0 +1,109 @@
+"""From comparisons to packed steps: encoding, shuffling, and rows of balanced length.
+
+It does not know models or losses. Everything here is a pure function of its arguments and the seed.
+"""
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from comparisons.core.transcript import chosen_and_rejected
+from modelserving.core.dialogue import DialogueFormat, TextEncoder, encode_prompt, encode_response
+
+Half = Literal["all", "first", "second"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedComparison:
+    """One comparison in tokens, and what its evaluation is broken down by."""
+
+    chosen: list[int]
+    rejected: list[int]
+    conversation: str
+    turn: int
+    objective: str
+    tranche: str
+    strength: int | None
+    dropped_messages: int
+
+
+def encode_comparison(
+    row: Mapping[str, Any], *, encoder: TextEncoder, layout: DialogueFormat
+) -> EncodedComparison:
+    """Both dialogues up to the end-of-context token, cut alike from the left so that they share their prompt."""
+    chosen, rejected = chosen_and_rejected(
+        question=row["question"], picked=row["picked"], other=row["other"]
+    )
+    longest = layout.context_tokens // 2
+    responses = [
+        encode_response(text, encoder=encoder, layout=layout)[-longest:] for text in (chosen, rejected)
+    ]
+    room = layout.context_tokens - 1 - max(map(len, responses))
+    prompt = encode_prompt(row["messages"], encoder=encoder, layout=layout, room=room)
+    end = encoder.token_id(layout.end_of_context)
+    return EncodedComparison(
+        chosen=[*prompt.token_ids, *responses[0], end],
+        rejected=[*prompt.token_ids, *responses[1], end],
+        conversation=str(row["conversation"]),
+        turn=row["turn"],
+        objective=row["objective"],
+        tranche=row["tranche"],
+        strength=row["strength"],
+        dropped_messages=prompt.dropped_messages,
+    )
+
+
+def in_half(conversation: str, half: Half) -> bool:
+    """Disjoint halves by a fixed hash of the conversation, for a train PM and a test PM."""
+    if half == "all":
+        return True
+    digest = hashlib.sha256(f"preference-model-half:{conversation}".encode()).digest()
+    return (digest[0] % 2 == 0) == (half == "first")
+
+
+def group_conversations(comparisons: Sequence[EncodedComparison]) -> list[list[int]]:
+    """Indices of the comparisons of each conversation, turns in order: one tree each."""
+    groups: dict[str, list[int]] = {}
+    for index, comparison in enumerate(comparisons):
+        groups.setdefault(comparison.conversation, []).append(index)
+    return [sorted(group, key=lambda index: comparisons[index].turn) for group in groups.values()]
+
+
+def plan_steps(
+    groups: Sequence[Sequence[int]], *, batch_size: int, epochs: int, seed: int
+) -> list[list[list[int]]]:
+    """Shuffled steps of about `batch_size` comparisons; a conversation stays in one step where it fits.
+
+    The plan depends on its arguments alone, so a resumed run continues it at any step.
+    """
+    steps: list[list[list[int]]] = []
+    for epoch in range(epochs):
+        shuffled = [list(group) for group in groups]
+        random.Random(f"{seed}:{epoch}").shuffle(shuffled)
+        step: list[list[int]] = []
+        filled = 0
+        for group in shuffled:
+            for start in range(0, len(group), batch_size):
+                piece = group[start : start + batch_size]
+                if filled + len(piece) > batch_size:
+                    steps.append(step)
+                    step, filled = [], 0
+                step.append(piece)
+                filled += len(piece)
+        if step:
+            steps.append(step)
+    return steps
+
+
+def balanced_rows(lengths: Sequence[int], *, row_tokens: int) -> list[list[int]]:
+    """Split items into as few rows as hold `row_tokens` each, longest first into the emptiest row."""
+    count = max(1, -(-sum(lengths) // row_tokens))
+    rows: list[list[int]] = [[] for _ in range(count)]
+    filled = [0] * count
+    for index in sorted(range(len(lengths)), key=lambda each: (-lengths[each], each)):
+        emptiest = min(range(count), key=lambda row: (filled[row], row))
+        rows[emptiest].append(index)
+        filled[emptiest] += lengths[index]
+    return [sorted(row) for row in rows if row]

@@ -1,0 +1,128 @@
+"""What a preference model gets right on held-out comparisons, and how far its scores can be believed.
+
+It does not know how the model was trained. Numbers in, plain values for evaluation.json out.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from modelserving.lm.preference_model import score_token_sequences
+from training.core.batching import EncodedComparison
+from training.core.evaluation.intervals import clustered_share, share
+
+CALIBRATION_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, math.inf)
+HISTOGRAM_BINS = 40
+LATE_TURN = 6  # turns from here on are reported together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The model's scores of one comparison."""
+
+    comparison: EncodedComparison
+    chosen: float
+    rejected: float
+
+    @property
+    def margin(self) -> float:
+        """chosen − rejected."""
+        return self.chosen - self.rejected
+
+    @property
+    def correct(self) -> float:
+        """1 where chosen scores higher, ½ on an exact tie."""
+        return 0.5 if self.margin == 0 else float(self.margin > 0)
+
+
+def judge(model: nn.Module, comparisons: Sequence[EncodedComparison]) -> list[Judged]:
+    """Score both sides of every comparison; what a conversation shares is read once."""
+    sequences = [side for each in comparisons for side in (each.chosen, each.rejected)]
+    keys = [each.conversation for each in comparisons for _ in range(2)]
+    scores: Tensor = score_token_sequences(model, sequences, keys=keys)
+    sides = scores.view(-1, 2).tolist()
+    return [
+        Judged(comparison=comparison, chosen=chosen, rejected=rejected)
+        for comparison, (chosen, rejected) in zip(comparisons, sides, strict=True)
+    ]
+
+
+def report(judged: Sequence[Judged], *, bootstrap_samples: int, seed: int) -> dict[str, Any]:
+    """Everything evaluation.json says of a preference model."""
+    by_conversation: dict[str, list[float]] = {}
+    for each in judged:
+        by_conversation.setdefault(each.comparison.conversation, []).append(each.correct)
+    bins = calibration([each.margin for each in judged])
+    return {
+        "accuracy": share([each.correct for each in judged]),
+        "accuracy_over_conversations": clustered_share(
+            by_conversation, samples=bootstrap_samples, seed=seed
+        ),
+        "loss": sum(_log1p_exp(-each.margin) for each in judged) / len(judged),
+        "by_objective": breakdown(judged, key=lambda each: each.objective),
+        "by_tranche": breakdown(judged, key=lambda each: each.tranche),
+        "by_turn": breakdown(judged, key=_turn_name),
+        "calibration": bins,
+        "expected_calibration_error": calibration_error(bins),
+        "histogram": histogram(judged),
+    }
+
+
+def breakdown(
+    judged: Sequence[Judged], *, key: Callable[[EncodedComparison], str]
+) -> dict[str, dict[str, float | int]]:
+    """Accuracy with interval and n for each value of `key`."""
+    parts: dict[str, list[float]] = {}
+    for each in judged:
+        parts.setdefault(key(each.comparison), []).append(each.correct)
+    return {name: share(parts[name]) for name in sorted(parts)}
+
+
+def calibration(margins: Sequence[float]) -> list[dict[str, Any]]:
+    """Accuracy against |Δ| beside 1/(1 + e^−|Δ|), in bins of |Δ| (Bai et al. 2022, fig. 9)."""
+    bins = []
+    for low, high in zip(CALIBRATION_EDGES[:-1], CALIBRATION_EDGES[1:], strict=True):
+        inside = [margin for margin in margins if low <= abs(margin) < high]
+        if not inside:
+            continue
+        expected = sum(1 / (1 + math.exp(-abs(margin))) for margin in inside) / len(inside)
+        bins.append(
+            {
+                "low": low,
+                "high": high if math.isfinite(high) else None,
+                "mean_margin": sum(map(abs, inside)) / len(inside),
+                "expected": expected,
+                "accuracy": share([0.5 if margin == 0 else float(margin > 0) for margin in inside]),
+            }
+        )
+    return bins
+
+
+def calibration_error(bins: Sequence[dict[str, Any]]) -> float:
+    """Mean |accuracy − expected| over comparisons (ECE)."""
+    total = sum(each["accuracy"]["n"] for each in bins)
+    gaps = (abs(each["accuracy"]["value"] - each["expected"]) * each["accuracy"]["n"] for each in bins)
+    return sum(gaps) / total
+
+
+def histogram(judged: Sequence[Judged]) -> dict[str, Any]:
+    """Counts of chosen and rejected scores over common bins."""
+    every = [score for each in judged for score in (each.chosen, each.rejected)]
+    low, high = min(every), max(every)
+    width = (high - low) / HISTOGRAM_BINS or 1.0
+    counts = {"chosen": [0] * HISTOGRAM_BINS, "rejected": [0] * HISTOGRAM_BINS}
+    for each in judged:
+        for side, score in (("chosen", each.chosen), ("rejected", each.rejected)):
+            counts[side][min(int((score - low) / width), HISTOGRAM_BINS - 1)] += 1
+    return {"low": low, "high": high, **counts}
+
+
+def _turn_name(comparison: EncodedComparison) -> str:
+    return str(comparison.turn) if comparison.turn < LATE_TURN else f"{LATE_TURN}+"
+
+
+def _log1p_exp(value: float) -> float:
+    return max(value, 0.0) + math.log1p(math.exp(-abs(value)))

@@ -1,0 +1,110 @@
+"""Float32 master weights for a model that computes in bfloat16, and the optimizers over them.
+
+It does not know the loss, the data or any file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from training.config import LanguageModelConfig
+from training.core.checkpointing import optimizer_tensors, restore_optimizer
+
+
+class MasterWeights:
+    """The float32 parameters that optimizers change; the model holds a copy in its own precision.
+
+    For a float32 model the two are the same tensors and nothing is copied.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model_parameters = dict(model.named_parameters())
+        self._is_copy = any(p.dtype != torch.float32 for p in self._model_parameters.values())
+        self.parameters: dict[str, Tensor] = {
+            name: nn.Parameter(p.detach().float().clone()) if self._is_copy else p
+            for name, p in self._model_parameters.items()
+        }
+
+    def take_gradients(self) -> None:
+        """Move the model's gradients here, in float32."""
+        for name, parameter in self._model_parameters.items():
+            if self._is_copy and parameter.grad is not None:
+                self.parameters[name].grad = parameter.grad.float()
+                parameter.grad = None
+
+    def clip(self, *, max_norm: float) -> float:
+        """Scale the gradients down to a norm; returns the norm before."""
+        parameters = list(self.parameters.values())
+        return float(nn.utils.clip_grad_norm_(parameters, max_norm, foreach=True))
+
+    @torch.no_grad()
+    def give_back(self) -> None:
+        """Copy the changed weights into the model and forget the gradients."""
+        for name, parameter in self._model_parameters.items():
+            if self._is_copy:
+                parameter.copy_(self.parameters[name])
+            self.parameters[name].grad = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Float32 weights for a resume state."""
+        return {f"master.{name}": p.detach() for name, p in self.parameters.items()}
+
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take weights from a resume state and give them to the model."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(tensors[f"master.{name}"])
+        self.give_back()
+
+
+@dataclass(frozen=True)
+class Optimizers:
+    """One or two optimizers stepped together, each with its own peak learning rate."""
+
+    members: tuple[tuple[torch.optim.Optimizer, float], ...]
+
+    def step(self, *, fraction: float) -> None:
+        """Take a step at a fraction of the peak learning rates."""
+        for optimizer, peak in self.members:
+            for group in optimizer.param_groups:
+                group["lr"] = peak * fraction
+            optimizer.step()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State of all members for a resume state."""
+        named: dict[str, Tensor] = {}
+        for index, (optimizer, _) in enumerate(self.members):
+            named |= optimizer_tensors(optimizer, prefix=f"optimizer{index}")
+        return named
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put the state of all members back."""
+        for index, (optimizer, _) in enumerate(self.members):
+            restore_optimizer(optimizer, tensors=tensors, prefix=f"optimizer{index}")
+
+
+def make_optimizers(parameters: Mapping[str, Tensor], *, config: LanguageModelConfig) -> Optimizers:
+    """AdamW for all, or Muon for the layers' matrices and AdamW for embeddings and norms.
+
+    Decoupled weight decay (Loshchilov & Hutter 2019) on matrices only; Muon as in Jordan (2024).
+    """
+    matrices = [p for name, p in parameters.items() if p.ndim == 2 and ".layers." in name]
+    others = [p for name, p in parameters.items() if p.ndim == 2 and ".layers." not in name]
+    vectors = [p for p in parameters.values() if p.ndim != 2]
+    betas = (config.beta1, config.beta2)
+    if config.optimizer == "adamw":
+        groups = [
+            {"params": matrices + others, "weight_decay": config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        adamw = torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, foreach=True)
+        return Optimizers(members=((adamw, config.learning_rate),))
+    muon = torch.optim.Muon(
+        matrices, lr=config.muon_learning_rate, weight_decay=config.weight_decay, momentum=0.95
+    )
+    adamw = torch.optim.AdamW(
+        others + vectors, lr=config.learning_rate, betas=betas, weight_decay=0.0, foreach=True
+    )
+    return Optimizers(members=((muon, config.muon_learning_rate), (adamw, config.learning_rate)))

@@ -1,0 +1,128 @@
+"""What PPO trains: the policy, its critic, their master weights and optimizers.
+
+It does not know rollouts, rewards or runs.
+"""
+
+import copy
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from modelserving.lm.loading import LoadedModel
+from modelserving.lm.preference_model import from_language_model
+from training.config import PPOConfig
+from training.core.master_weights import MasterWeights, Optimizers
+from training.core.outcome import NonFinite
+from training.core.rollout import ValueReader
+from training.core.schedules import halved, rate_share
+
+
+class Learner:
+    """Policy and critic with one AdamW each; the critic's gradients never reach a separate policy."""
+
+    def __init__(self, policy: LoadedModel, *, ranker: LoadedModel, config: PPOConfig) -> None:
+        self.policy = policy.model
+        self._config = config
+        self.updates = 0
+        self.value = _critic(policy, ranker=ranker, config=config)
+        critic_parts = nn.ModuleDict({"head": self.value.head})
+        if self.value.network is not None:
+            critic_parts["network"] = self.value.network.base_model
+        self._members = {
+            "policy": self._member(self.policy, learning_rate=config.learning_rate),
+            "value": self._member(critic_parts, learning_rate=config.value_learning_rate),
+        }
+
+    def _member(self, module: nn.Module, *, learning_rate: float) -> tuple[MasterWeights, Optimizers]:
+        master = MasterWeights(module)
+        adam = torch.optim.AdamW(
+            list(master.parameters.values()),
+            betas=(0.9, 0.95),
+            eps=self._config.adam_epsilon,
+            weight_decay=0.0,
+            fused=True,
+        )
+        return master, Optimizers(members=((adam, learning_rate),))
+
+    def learning_rate(self, *, at_step: int) -> float:
+        """The policy's rate: warm-up over rollouts, halving by optimizer steps."""
+        return self._config.learning_rate * self._fraction(at_step)
+
+    def _fraction(self, at_step: int) -> float:
+        config = self._config
+        warm = rate_share("constant", step=at_step, total=config.steps, warmup_steps=config.warmup_steps)
+        return warm * halved(step=self.updates, halve_every=config.halve_every)
+
+    def step(self, *, at_step: int) -> float:
+        """Clip each network's gradient, update both; returns the policy's norm before clipping."""
+        limit = self._config.max_gradient_norm
+        norms = {
+            name: float(master.take_gradients(max_norm=limit))
+            for name, (master, _) in self._members.items()
+        }
+        for name, norm in norms.items():
+            if not math.isfinite(norm):
+                raise NonFinite(f"the {name} gradient", step=at_step)
+        for master, optimizers in self._members.values():
+            optimizers.step(fraction=self._fraction(at_step))
+            master.give_back()
+        self.updates += 1
+        return norms["policy"]
+
+    @property
+    def policy_weights(self) -> dict[str, Tensor]:
+        """Float32 weights of the policy, by published name."""
+        return self._members["policy"][0].parameters
+
+    def parameter_count(self) -> int:
+        """All trained parameters."""
+        return sum(
+            parameter.numel()
+            for master, _ in self._members.values()
+            for parameter in master.parameters.values()
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Masters and optimizer states for a resume state."""
+        return {
+            f"{name}.{key}": tensor
+            for name, (master, optimizers) in self._members.items()
+            for key, tensor in (master.tensors() | optimizers.tensors()).items()
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], *, updates: int) -> None:
+        """Put everything back."""
+        self.updates = updates
+        for name, (master, optimizers) in self._members.items():
+            prefix = f"{name}."
+            own = {key.removeprefix(prefix): each for key, each in tensors.items() if key.startswith(prefix)}
+            master.restore(own)
+            optimizers.restore(own)
+
+
+def _critic(policy: LoadedModel, *, ranker: LoadedModel, config: PPOConfig) -> ValueReader:
+    """A zero head on the policy's trunk, or a network of its own that starts from the ranker.
+
+    The ranker's weights serve only where it reads the same tokens; else the critic starts as the policy.
+    """
+    hidden = policy.model.config.hidden_size
+    if config.value_network == "shared":
+        return ValueReader(head=_zero_head(hidden, like=policy.model), network=None)
+    same_tokens = ranker.tokenizer.to_json() == policy.tokenizer.to_json()
+    if same_tokens:
+        network = copy.deepcopy(ranker.model)
+    else:
+        network = from_language_model(policy.model, seed=config.seed)
+    network.requires_grad_(True)
+    head = _zero_head(network.config.hidden_size, like=network)
+    return ValueReader(head=head, network=network)
+
+
+def _zero_head(hidden: int, *, like: nn.Module) -> nn.Linear:
+    parameter = next(like.parameters())
+    head = nn.Linear(hidden, 1, device=parameter.device, dtype=parameter.dtype)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head

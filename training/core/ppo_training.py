@@ -1,0 +1,262 @@
+"""The PPO run, in the order of the algorithm box: prompts → rollout → score → rewards → advantages → updates.
+
+It does not know who started it, nor how its policy will be put on trial.
+
+Legend: B responses, R tokens of the longest response.
+"""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modelserving.lm.saving import write_model_files, write_weights
+from training.config import PPOConfig
+from training.core.checkpointing import ResumeState
+from training.core.outcome import NonFinite, Outcome
+from training.core.ppo_learner import Learner
+from training.core.ppo_update import Targets, plan_epoch, update
+from training.core.ppo_watch import HeldOut, Watch, rollout_metrics
+from training.core.ppo_world import World, open_world
+from training.core.rewards import (
+    AdaptiveKL,
+    ScoreScale,
+    generalised_advantages,
+    kl_estimates,
+    score_scale,
+    token_rewards,
+    whiten,
+)
+from training.core.rollout import Rollout, TokenNumbers, collect, read_back, score_rollout
+from training.core.run_directory import RunDirectory
+from training.core.seeding import prepare
+
+SAMPLES_LOGGED = 4
+HELD_OUT_SEED = 7_000_003
+SCALE_SEED = 9_000_011
+
+
+def train(run: RunDirectory, config: PPOConfig) -> Outcome:
+    """Train a policy against a preference model until the last step, a request, or a reason to stop."""
+    device = prepare(config)
+    run.progress(0, config.steps, "reading the inputs")
+    return _Trainer(run=run, config=config, world=open_world(run, config=config, device=device)).run_to_end()
+
+
+class _Trainer:
+    """The state of one run."""
+
+    def __init__(self, *, run: RunDirectory, config: PPOConfig, world: World) -> None:
+        self.run, self.config, self.world = run, config, world
+        self.learner = Learner(world.policy, ranker=world.ranker, config=config)
+        self.step = 0
+        self.scale = ScoreScale(mean=0.0, std=1.0)
+        self.kl = AdaptiveKL(
+            coefficient=config.kl_weight,
+            target=config.adaptive_kl_target or math.inf,
+            horizon=config.adaptive_kl_horizon,
+        )
+        self.held_out = HeldOut()
+        self.watch = Watch(config=config)
+        run.require_space(16 * self.learner.parameter_count())
+        run.log(f"prompts: {world.counts}; {self.learner.parameter_count()} trained parameters")
+
+    def run_to_end(self) -> Outcome:
+        """Every step from where the run stands."""
+        state = self.run.load_resume()
+        self._begin() if state is None else self._restore(state)
+        while self.step < self.config.steps:
+            halt = self.run.should_stop()
+            if halt == "interrupt":
+                self._publish(milestone=False)
+                return Outcome(state="interrupted", step=self.step)
+            if halt == "stop":
+                return self._end("stopped", reason="asked to stop")
+            reason = self.ppo_step()
+            if reason is not None:  # the newest checkpoint before it stays the run's result
+                return Outcome(state="stopped", step=self.step, reason=reason, results=self._results())
+            if self.step < self.config.steps and self.step % self.config.checkpoint_every == 0:
+                self._publish(milestone=False)
+        return self._end("done")
+
+    def ppo_step(self) -> str | None:
+        """One turn of the loop; the reason to stop by itself, if there is one."""
+        config, world, began = self.config, self.world, time.monotonic()
+        prompts = world.mixture.batch(step=self.step, count=config.batch_prompts)
+        rollout = self._collect(prompts, seed=config.seed + self.step)
+        sampled = time.monotonic()
+        scores = score_rollout(world.ranker, rollout)  # (B,)
+        first_epoch = plan_epoch(rollout, config=config, step=self.step, epoch=0)
+        numbers = read_back(
+            rollout,
+            [row for minibatch in first_epoch for row in minibatch],
+            policy=self.learner.policy,
+            reference=world.reference.model,
+            value=self.learner.value,
+            temperature=config.temperature,
+        )
+        targets, rewards = self._targets(rollout, scores=scores, numbers=numbers)
+        scored = time.monotonic()
+        statistics = update(
+            self.learner, rollout, first_epoch=first_epoch, targets=targets, config=config, step=self.step
+        )
+        metrics = statistics.rows() | rollout_metrics(
+            rollout, scores=scores, rewards=rewards, numbers=numbers, returns=targets.returns
+        )
+        metrics |= {
+            "objective/kl_weight": self.kl.coefficient,
+            "ppo/learning_rate": self.learner.learning_rate(at_step=self.step),
+            "ppo/samples": (self.step + 1) * rollout.size,
+            "time/sample": sampled - began,
+            "time/score": scored - sampled,
+            "time/update": time.monotonic() - scored,
+        }
+        if config.adaptive_kl_target > 0:
+            self.kl = self.kl.updated(kl=metrics["objective/kl"], samples=rollout.size)
+        self._log_samples(rollout, scores=scores)
+        self.step += 1
+        return self._after_step(metrics, rollout=rollout)
+
+    def _collect(self, prompts: Any, *, seed: int) -> Rollout:
+        return collect(
+            self.world.policy,
+            prompts,
+            samples_per_prompt=self.config.samples_per_prompt,
+            max_new_tokens=self.config.max_response_tokens,
+            temperature=self.config.temperature,
+            seed=seed,
+        )
+
+    def _targets(
+        self, rollout: Rollout, *, scores: Tensor, numbers: TokenNumbers
+    ) -> tuple[Targets, Tensor]:
+        """Scores to rewards to advantages and returns; also the rewards (B, R)."""
+        config, is_response = self.config, rollout.is_response
+        shaped = self.scale.normalise(scores) - config.no_end_penalty * ~rollout.ended  # (B,)
+        kl = kl_estimates(logprobs=numbers.logprobs, reference=numbers.reference, is_response=is_response)
+        rewards = token_rewards(
+            scores=shaped, kl=kl.k1, is_response=is_response, kl_coefficient=self.kl.coefficient
+        )
+        if not bool(torch.isfinite(rewards).all()):
+            raise NonFinite("a reward", step=self.step)
+        estimated = generalised_advantages(
+            rewards=rewards,
+            values=numbers.values,
+            is_response=is_response,
+            gamma=config.gamma,
+            lam=config.gae_lambda,
+        )
+        advantages = estimated.advantages
+        if config.whiten_advantages:
+            advantages = whiten(advantages, is_response=is_response)
+        targets = Targets(
+            old_logprobs=numbers.logprobs,
+            old_values=numbers.values,
+            advantages=advantages,
+            returns=estimated.returns,
+        )
+        return targets, rewards
+
+    def _after_step(self, metrics: dict[str, float], *, rollout: Rollout) -> str | None:
+        if self.step % self.config.evaluate_every == 0 or self.step == self.config.steps:
+            metrics |= self._measure_held_out()
+        if self.world.test_ranker is not None:
+            metrics["objective/test_pm_score"] = float(
+                score_rollout(self.world.test_ranker, rollout).mean()
+            )
+        self.run.metrics(self.step, metrics)
+        self.run.progress(self.step, self.config.steps, "training")
+        return self.watch.reason_to_stop(metrics, rollout=rollout, held_out=self.held_out)
+
+    def _log_samples(self, rollout: Rollout, *, scores: Tensor) -> None:
+        for index in range(min(SAMPLES_LOGGED, rollout.size)):
+            row = {
+                "prompt": [dict(message) for message in rollout.prompts[index].messages],
+                "response": rollout.texts[index],
+                "score": float(scores[index]),
+                "ended": bool(rollout.ended[index]),
+            }
+            self.run.sample(self.step + 1, row)
+
+    # held-out prompts
+
+    def _measure_held_out(self) -> dict[str, float]:
+        """Sample the held-out prompts, the same seeds every time, and score them with both PMs."""
+        self.run.progress(self.step, self.config.steps, "measuring held-out prompts")
+        rollout = self._collect(self.world.held_out, seed=HELD_OUT_SEED)
+        scores = score_rollout(self.world.ranker, rollout)
+        test_ranker = self.world.test_ranker
+        test_scores = score_rollout(test_ranker, rollout) if test_ranker is not None else None
+        per_prompt = self.config.samples_per_prompt
+        self.held_out.add(
+            step=self.step,
+            scores=scores.view(-1, per_prompt).mean(1),
+            test_scores=None if test_scores is None else test_scores.view(-1, per_prompt).mean(1),
+        )
+        return self.held_out.newest_metrics() | {
+            "held_out/length": float(rollout.lengths.float().mean()),
+            "held_out/ended": float(rollout.ended.float().mean()),
+        }
+
+    def _begin(self) -> None:
+        """Measure the start: the scale of scores on the reference's own samples, and the held-out prompts."""
+        config = self.config
+        if config.normalize_scores:
+            self.run.progress(0, config.steps, "scoring the start's own samples")
+            count = max(1, config.normalization_samples // config.samples_per_prompt)
+            prompts = self.world.mixture.batch(step=-1, count=count)
+            self.scale = score_scale(
+                score_rollout(self.world.ranker, self._collect(prompts, seed=SCALE_SEED))
+            )
+            self.run.log(f"scores of the start's own samples: {self.scale}")
+        self.run.metrics(0, self._measure_held_out())
+
+    # files
+
+    def _end(self, state: Any, *, reason: str = "") -> Outcome:
+        if self.held_out.newest_step != self.step:
+            self.run.metrics(self.step, self._measure_held_out())
+        self._publish(milestone=True)
+        return Outcome(state=state, step=self.step, reason=reason, results=self._results())
+
+    def _results(self) -> dict[str, Any]:
+        return self.held_out.results() | {"samples": self.step * self.config.batch_prompts * self.config.samples_per_prompt}
+
+    def _publish(self, *, milestone: bool) -> None:
+        scalars = {
+            "updates": self.learner.updates,
+            "scale": [self.scale.mean, self.scale.std],
+            "kl_coefficient": self.kl.coefficient,
+            "held_out": self.held_out.to_dict(),
+        }
+
+        def write(directory: Path) -> None:
+            write_weights(self.learner.policy_weights, directory=directory)
+            write_model_files(
+                directory=directory,
+                config=self.learner.policy.config,
+                tokenizer_directory=self.world.initial_directory,
+                architecture=type(self.learner.policy).__name__,
+            )
+
+        self.run.publish_checkpoint(
+            step=self.step,
+            write=write,
+            kind="policy",
+            parents=[self.run.input_hash(role) for role in ("initial", "ranker", "release") if self.run.has_input(role)],
+            resume=ResumeState(step=self.step, tensors=self.learner.tensors(), scalars=scalars),
+            milestone=milestone,
+        )
+
+    def _restore(self, state: ResumeState) -> None:
+        self.step = state.step
+        self.learner.restore(state.tensors, updates=state.scalars["updates"])
+        mean, std = state.scalars["scale"]
+        self.scale = ScoreScale(mean=mean, std=std)
+        self.kl = AdaptiveKL(
+            coefficient=state.scalars["kl_coefficient"], target=self.kl.target, horizon=self.kl.horizon
+        )
+        self.held_out = HeldOut.from_dict(state.scalars["held_out"])

@@ -1,0 +1,74 @@
+"""What a PPO run reads: policy, frozen reference, rankers and prompts.
+
+It does not know the algorithm.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
+from training.config import PPOConfig
+from training.core.prompts import (
+    Prompt,
+    PromptMixture,
+    file_prompts,
+    held_out_prompts,
+    release_prompts,
+)
+from training.core.run_directory import RunDirectory
+from training.core.seeding import precision_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Everything around the learner."""
+
+    policy: LoadedModel
+    reference: LoadedModel
+    ranker: LoadedModel
+    test_ranker: LoadedModel | None
+    mixture: PromptMixture
+    held_out: list[Prompt]
+    counts: dict[str, int]
+    initial_directory: Path
+
+
+def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) -> World:
+    """Verify and load every input of the run."""
+    dtype = precision_of(config, device=device)
+    initial = run.inputs("initial")
+    policy, reference = (load_language_model(initial, dtype=dtype, device=device) for _ in range(2))
+    ranker = load_preference_model(run.inputs("ranker"), dtype=dtype, device=device)
+    test_ranker = None
+    if run.has_input("test_pm"):
+        test_ranker = load_preference_model(run.inputs("test_pm"), dtype=dtype, device=device)
+    for frozen in (reference, ranker, test_ranker):
+        if frozen is not None:
+            frozen.model.requires_grad_(False).eval()
+    policy.model.eval()  # no dropout: it would move the ratio
+    if config.activation_checkpointing:
+        policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+    encoding = {
+        "encoder": policy.tokenizer,
+        "layout": policy.dialogue_format,
+        "room": config.max_prompt_tokens,
+    }
+    release = run.inputs("release")
+    training = release_prompts(release, "train", **encoding)
+    if run.has_input("prompts"):
+        training += file_prompts(run.inputs("prompts"), **encoding)
+    held_out = held_out_prompts(
+        release_prompts(release, "test", **encoding), count=config.held_out_prompts, training=training
+    )
+    return World(
+        policy=policy,
+        reference=reference,
+        ranker=ranker,
+        test_ranker=test_ranker,
+        mixture=PromptMixture(training, weights=config.objective_weights, seed=config.seed),
+        held_out=held_out,
+        counts={"training": len(training), "held_out": len(held_out)},
+        initial_directory=initial,
+    )

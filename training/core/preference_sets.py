@@ -1,0 +1,115 @@
+"""A release's comparisons in tokens: which rows are used, which are left out, and why.
+
+It does not know models or training steps.
+"""
+
+import gzip
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelserving.core.dialogue import DialogueFormat, TextEncoder
+from training.config import ConfigError, PreferenceModelConfig
+from training.core.batching import EncodedComparison, Half, encode_comparison, in_half
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonSets:
+    """What one preference model trains and is tested on."""
+
+    train: Sequence[EncodedComparison]
+    test: Sequence[EncodedComparison]
+    left_out: Mapping[str, int]  # reason -> rows, both splits
+    cut_from_the_left: int  # dialogues that lost exchanges to fit max_tokens
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Plain values for results and log."""
+        return {
+            "train": len(self.train),
+            "test": len(self.test),
+            "left_out": dict(self.left_out),
+            "cut_from_the_left": self.cut_from_the_left,
+        }
+
+
+def rows_of(release: Path, split: str) -> Iterator[Row]:
+    """Rows of one split of a release directory."""
+    with gzip.open(release / f"{split}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def reason_to_leave_out(row: Row, *, config: PreferenceModelConfig) -> str | None:
+    """Why a row is not used, or None. Unknown strength stays: it is no sign of doubt."""
+    if row["picked"] == row["other"]:
+        return "same text on both sides"
+    if row["strength"] == 1 and not config.include_unsure:
+        return "unsure"
+    if "stopped" in (row.get("finish_reasons") or ()) and not config.include_stopped:
+        return "stopped by a person"
+    if config.objectives and row["objective"] not in config.objectives:
+        return "another objective"
+    if config.tranches and row["tranche"] not in config.tranches:
+        return "another tranche"
+    return None
+
+
+def read_comparisons(
+    release: Path,
+    *,
+    encoder: TextEncoder,
+    layout: DialogueFormat,
+    config: PreferenceModelConfig,
+    half: Half,
+) -> ComparisonSets:
+    """Encode the usable rows of both splits; only the train split is halved or shortened."""
+    left_out: Counter[str] = Counter()
+    encoded: dict[str, list[EncodedComparison]] = {}
+    for split in ("train", "test"):
+        rows = list(_used(rows_of(release, split), config=config, left_out=left_out))
+        if split == "train":
+            rows = _limited([row for row in rows if in_half(row["conversation"], half)], config)
+        encoded[split] = [encode_comparison(row, encoder=encoder, layout=layout) for row in rows]
+        if not encoded[split]:
+            raise ConfigError(
+                f"the release leaves no {split} comparison (left out: {dict(left_out)}): cut a "
+                "larger release, or widen objectives, tranches or include_unsure"
+            )
+    every = [*encoded["train"], *encoded["test"]]
+    return ComparisonSets(
+        train=encoded["train"],
+        test=encoded["test"],
+        left_out=left_out,
+        cut_from_the_left=sum(comparison.dropped_messages > 0 for comparison in every),
+    )
+
+
+def _used(
+    rows: Iterator[Row], *, config: PreferenceModelConfig, left_out: Counter[str]
+) -> Iterator[Row]:
+    for row in rows:
+        reason = reason_to_leave_out(row, config=config)
+        if reason is None:
+            yield row
+        else:
+            left_out[reason] += 1
+
+
+def _limited(rows: list[Row], config: PreferenceModelConfig) -> list[Row]:
+    """The first `max_comparisons` in an order fixed by hash, so that smaller sets lie within larger ones."""
+    if not config.max_comparisons or len(rows) <= config.max_comparisons:
+        return rows
+    ordered = sorted(rows, key=lambda row: stable_order(row["comparison"]))
+    return ordered[: config.max_comparisons]
+
+
+def stable_order(identity: str) -> str:
+    """A shuffle that depends on the identity alone."""
+    return hashlib.sha256(f"stable-order:{identity}".encode()).hexdigest()

@@ -1,0 +1,50 @@
+"""Where a preference model starts from, and the constant that centres its scores.
+
+It does not know training steps or files of a run beyond its inputs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from modelserving.core.artifacts import read_manifest
+from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
+from modelserving.lm.preference_model import from_language_model, score_token_sequences
+from training.config import PreferenceModelConfig, PreferencePretrainingConfig
+from training.core.batching import EncodedComparison
+from training.core.run_directory import RunDirectory
+from training.core.seeding import precision_of
+
+
+def initial_preference_model(
+    run: RunDirectory,
+    *,
+    config: PreferenceModelConfig | PreferencePretrainingConfig,
+    device: torch.device,
+) -> LoadedModel:
+    """The initial checkpoint under a score head: its own where it is a preference model, else a fresh one."""
+    directory = run.inputs("initial")
+    dtype = precision_of(config, device=device)
+    if read_manifest(directory).kind == "preference_model":
+        loaded = load_preference_model(directory, dtype=dtype, device=device)
+        model = loaded.model
+    else:
+        loaded = load_language_model(directory, dtype=dtype, device=device)
+        model = from_language_model(loaded.model, seed=config.seed)
+    model.train()
+    if config.activation_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    room = min(config.max_tokens, getattr(model.config, "max_position_embeddings", config.max_tokens))
+    layout = replace(loaded.dialogue_format, context_tokens=room, score_center=None)
+    return replace(loaded, model=model, dialogue_format=layout)
+
+
+def score_center(
+    model: nn.Module, held_out: Sequence[EncodedComparison], *, dialogues: int
+) -> float:
+    """Mean raw score over the first `dialogues` held-out responses: subtracting it makes PMs comparable (§3.3)."""
+    sides = [side for each in held_out for side in (each.chosen, each.rejected)][:dialogues]
+    keys = [each.conversation for each in held_out for _ in range(2)][:dialogues]
+    return float(score_token_sequences(model, sides, keys=keys).mean())

@@ -1,0 +1,108 @@
+"""One optimizer step of a preference model: packed rows in, gradients and statistics out.
+
+It does not know runs, releases or checkpoints.
+
+Legend: P comparisons of a row (2P scores), B comparisons of the step.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from modelserving.lm.attention import common_prefix
+from modelserving.lm.preference_model import score_groups
+from training.config import PreferenceModelConfig
+from training.core.batching import EncodedComparison, balanced_rows
+from training.core.outcome import NonFinite
+from training.core.preference_loss import (
+    PairwiseLoss,
+    pairwise_loss,
+    strength_margins,
+    strength_soft_labels,
+)
+
+UNSURE_LABEL = 0.5  # soft label of the weakest strength
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepStatistics:
+    """What one step saw, before its update."""
+
+    loss: float
+    accuracy: float
+    margin: float
+    tokens: int  # after sharing
+    comparisons: int
+
+
+def accumulate(
+    model: nn.Module,
+    groups: Sequence[Sequence[EncodedComparison]],
+    *,
+    config: PreferenceModelConfig,
+    step: int,
+) -> StepStatistics:
+    """Add the gradients of the step's mean loss, one packed row at a time; one tree per conversation."""
+    lengths = [tree_tokens(group) for group in groups]
+    every = [comparison for group in groups for comparison in group]
+    total_weight = float(weights(every, by_objective=config.objective_weights).sum())
+    losses, correct, margins = [], [], []
+    for row in balanced_rows(lengths, row_tokens=config.micro_tokens):
+        result = row_loss(model, [groups[index] for index in row], config=config)
+        (result.loss_sum / total_weight).backward()
+        losses.append(result.loss_sum.detach())
+        correct.append(result.correct)
+        margins.append(result.margin)
+    loss = float(torch.stack(losses).sum()) / total_weight
+    if not math.isfinite(loss):
+        raise NonFinite("the loss", step=step)
+    return StepStatistics(
+        loss=loss,
+        accuracy=float(torch.cat(correct).mean()),
+        margin=float(torch.cat(margins).mean()),
+        tokens=sum(lengths),
+        comparisons=len(every),
+    )
+
+
+def row_loss(
+    model: nn.Module,
+    groups: Sequence[Sequence[EncodedComparison]],
+    *,
+    config: PreferenceModelConfig,
+) -> PairwiseLoss:
+    """The summed loss of the comparisons of one packed row."""
+    comparisons = [comparison for group in groups for comparison in group]
+    sequences = [[side for each in group for side in (each.chosen, each.rejected)] for group in groups]
+    scores = score_groups(model, sequences)  # (2P,)
+    strengths = [comparison.strength for comparison in comparisons]
+    margins, labels = None, None
+    if config.strength == "margin":
+        margins = strength_margins(strengths, per_step=config.strength_margin).to(scores.device)
+    if config.strength == "soft_label":
+        labels = strength_soft_labels(strengths, weakest=UNSURE_LABEL).to(scores.device)
+    return pairwise_loss(
+        chosen=scores[0::2],
+        rejected=scores[1::2],
+        weights=weights(comparisons, by_objective=config.objective_weights).to(scores.device),
+        margins=margins,
+        soft_labels=labels,
+    )
+
+
+def weights(
+    comparisons: Sequence[EncodedComparison], *, by_objective: Mapping[str, float]
+) -> Tensor:
+    """Loss weight of each comparison, 1 where its objective is not named: (P,)."""
+    return torch.tensor([by_objective.get(each.objective, 1.0) for each in comparisons])
+
+
+def tree_tokens(group: Sequence[EncodedComparison]) -> int:
+    """Tokens of the conversation's tree: what it shares is counted once."""
+    ordered = sorted(side for each in group for side in (each.chosen, each.rejected))
+    shared = sum(common_prefix(left, right) for left, right in pairwise(ordered))
+    return sum(map(len, ordered)) - shared

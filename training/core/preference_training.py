@@ -1,0 +1,204 @@
+"""The preference-model run: release → packed steps → evaluation → checkpoint.
+
+It does not know who started it or what its checkpoint will rank.
+"""
+
+import json
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modelserving.lm.loading import LoadedModel
+from modelserving.lm.saving import write_model_files, write_weights
+from training.config import PreferenceModelConfig
+from training.core.batching import group_conversations, plan_steps
+from training.core.checkpointing import ResumeState
+from training.core.evaluation.preference import judge, report
+from training.core.master_weights import MasterWeights, Optimizers
+from training.core.outcome import NonFinite, Outcome
+from training.core.preference_sets import ComparisonSets, read_comparisons
+from training.core.preference_start import initial_preference_model, score_center
+from training.core.preference_step import accumulate
+from training.core.run_directory import RunDirectory
+from training.core.schedules import rate_share
+from training.core.seeding import prepare
+
+
+def train(run: RunDirectory, config: PreferenceModelConfig) -> Outcome:
+    """Train one preference model, or a test PM and then a train PM on disjoint halves."""
+    device = prepare(config)
+    run.progress(0, 1, "reading the release")
+    release = run.inputs("release")
+    halves = ("all",) if config.disjoint_models == 1 else ("second", "first")
+    state = run.load_resume()
+    results: dict[str, Any] = dict(state.scalars["results"]) if state else {}
+    first_step = 0
+    for half in halves:
+        initial = initial_preference_model(run, config=config, device=device)
+        sets = read_comparisons(
+            release,
+            encoder=initial.tokenizer,
+            layout=initial.dialogue_format,
+            config=config,
+            half=half,
+        )
+        run.log(f"comparisons ({half}): {sets.counts}")
+        trainer = _Trainer(
+            run=run, config=config, initial=initial, sets=sets, half=half, first_step=first_step
+        )
+        if state is None or state.step < trainer.last_step:
+            halted = trainer.run_to_end(state, results=results, parts=len(halves))
+            if halted is not None:
+                return halted
+            state = None
+        first_step = trainer.last_step
+    return Outcome(state="done", step=first_step, results=results)
+
+
+class _Trainer:
+    """One preference model in training; its steps count on from `first_step`."""
+
+    def __init__(
+        self,
+        *,
+        run: RunDirectory,
+        config: PreferenceModelConfig,
+        initial: LoadedModel,
+        sets: ComparisonSets,
+        half: str,
+        first_step: int,
+    ) -> None:
+        self.run, self.config, self.initial, self.sets, self.half = run, config, initial, sets, half
+        self.model = initial.model
+        plan = plan_steps(
+            group_conversations(sets.train),
+            batch_size=config.batch_comparisons,
+            epochs=math.ceil(config.epochs),
+            seed=config.seed,
+        )
+        self.plan = plan[: max(1, round(len(plan) * config.epochs / math.ceil(config.epochs)))]
+        self.first_step, self.step = first_step, first_step
+        self.last_step = first_step + len(self.plan)
+        self.master = MasterWeights(self.model)
+        betas = (config.beta1, config.beta2)
+        adam = torch.optim.AdamW(
+            list(self.master.parameters.values()),
+            betas=betas,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.optimizers = Optimizers(members=((adam, config.learning_rate),))
+        run.require_space(16 * sum(each.numel() for each in self.master.parameters.values()))
+
+    def run_to_end(
+        self, state: ResumeState | None, *, results: dict[str, Any], parts: int
+    ) -> Outcome | None:
+        """Train from the resume state or the start; an Outcome when told to stop on the way."""
+        self.results = results
+        self.total_steps = self.first_step + parts * len(self.plan)
+        if state is not None and state.step > self.first_step:
+            self.master.restore(state.tensors)
+            self.optimizers.restore(state.tensors)
+            self.step = state.step
+        while self.step < self.last_step:
+            halt = self.run.should_stop()
+            if halt == "interrupt":
+                self._publish(milestone=False)
+                return Outcome(state="interrupted", step=self.step)
+            if halt == "stop":
+                self._finish()
+                return Outcome(state="stopped", step=self.step, results=self.results)
+            self._train_step()
+            if self.step < self.last_step and self.step % self.config.checkpoint_every == 0:
+                self._publish(milestone=False)
+        self._finish()
+        return None
+
+    def _train_step(self) -> None:
+        began = time.monotonic()
+        index = self.step - self.first_step
+        groups = [[self.sets.train[each] for each in group] for group in self.plan[index]]
+        seen = accumulate(self.model, groups, config=self.config, step=self.step)
+        norm = float(self.master.take_gradients(max_norm=self.config.max_gradient_norm))
+        if not math.isfinite(norm):
+            raise NonFinite("the gradient", step=self.step)
+        share = rate_share(
+            self.config.schedule,
+            step=index,
+            total=len(self.plan),
+            warmup_steps=self.config.warmup_steps,
+        )
+        self.optimizers.step(fraction=share)
+        self.master.give_back()
+        self.step += 1
+        row = {
+            "pm/loss": seen.loss,
+            "pm/accuracy": seen.accuracy,
+            "pm/margin": seen.margin,
+            "pm/gradient_norm": norm,
+            "pm/learning_rate": share * self.config.learning_rate,
+            "pm/tokens": seen.tokens,
+            "pm/comparisons_per_second": seen.comparisons / (time.monotonic() - began),
+        }
+        if self.config.evaluate_every and self.step % self.config.evaluate_every == 0:
+            judged = judge(self.model, self.sets.test)
+            row["pm/test_accuracy"] = sum(each.correct for each in judged) / len(judged)
+        self.run.metrics(self.step, row)
+        self.run.progress(self.step, self.total_steps, "training")
+
+    def _finish(self) -> None:
+        """Evaluate, centre and publish what there is."""
+        self.run.progress(self.step, self.total_steps, "evaluating")
+        evaluation = self._evaluate()
+        prefix = "" if self.half in ("all", "first") else "test_pm_"
+        self.run.write_json(f"{prefix}evaluation.json", evaluation)
+        self.results |= {
+            f"{prefix}test_accuracy": evaluation["accuracy"],
+            f"{prefix}expected_calibration_error": evaluation["expected_calibration_error"],
+            f"{prefix}comparisons": self.sets.counts,
+            f"{prefix}checkpoint": f"checkpoints/step-{self.step:06d}",
+        }
+        for objective, accuracy in evaluation["by_objective"].items():
+            self.results[f"{prefix}test_accuracy_{objective}"] = accuracy
+        self._publish(milestone=True)
+
+    def _evaluate(self) -> dict[str, Any]:
+        judged = judge(self.model, self.sets.test)
+        scores = [score for each in judged for score in (each.chosen, each.rejected)]
+        if not all(map(math.isfinite, scores)):
+            raise NonFinite("a test score", step=self.step)
+        seed, samples = self.config.seed, self.config.bootstrap_samples
+        return report(judged, bootstrap_samples=samples, seed=seed)
+
+    def _publish(self, *, milestone: bool) -> None:
+        resume = ResumeState(
+            step=self.step,
+            tensors=self.master.tensors() | self.optimizers.tensors(),
+            scalars={"results": self.results},
+        )
+        center = score_center(self.model, self.sets.test, dialogues=self.config.center_dialogues)
+        layout = replace(self.initial.dialogue_format, score_center=center)
+
+        def write(directory: Path) -> None:
+            write_weights(self.master.parameters, directory=directory)
+            write_model_files(
+                directory=directory,
+                config=self.model.config,
+                tokenizer_directory=self.run.inputs("initial"),
+                architecture=type(self.model).__name__,
+            )
+            text = json.dumps(layout.to_dict(), indent=2, ensure_ascii=False)
+            (directory / "dialogue.json").write_text(text + "\n", encoding="utf-8")
+
+        self.run.publish_checkpoint(
+            step=self.step,
+            write=write,
+            kind="preference_model",
+            parents=[self.run.input_hash("initial"), self.run.input_hash("release")],
+            resume=resume,
+            milestone=milestone,
+        )

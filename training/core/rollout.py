@@ -1,0 +1,210 @@
+"""Rollouts: sampled responses, what every network says of them, and how they are packed.
+
+It does not know losses, advantages or optimisers.
+
+Legend: B responses, R tokens of the longest response, N response tokens of a row.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from modelserving.lm.attention import PackedRow, hidden_states, pack
+from modelserving.lm.loading import LoadedModel
+from modelserving.lm.policy import ResponseTokens, response_logprobs, response_tokens
+from modelserving.lm.preference_model import score_dialogues
+from modelserving.lm.rollouts import sample
+from training.core.batching import balanced_rows
+from training.core.prompts import Prompt
+
+SEED_STRIDE = 1_000_003
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """Sampled responses, those to one prompt next to each other."""
+
+    prompts: tuple[Prompt, ...]  # one per response: B
+    responses: tuple[tuple[int, ...], ...]  # with the end token where it came
+    texts: tuple[str, ...]
+    ended: Tensor  # (B,) True where the response reached its end token
+    is_response: Tensor  # (B, R) True on real response tokens
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return len(self.responses)
+
+    @property
+    def lengths(self) -> Tensor:
+        """Response tokens of each response: (B,)."""
+        return self.is_response.sum(dim=1)
+
+
+def collect(
+    policy: LoadedModel,
+    prompts: Sequence[Prompt],
+    *,
+    samples_per_prompt: int,
+    max_new_tokens: int,
+    temperature: float,
+    seed: int,
+) -> Rollout:
+    """Sample responses (top-p 1, top-k off); response j of prompt i is decided by the seed and its place."""
+    end = policy.tokenizer.token_id(policy.dialogue_format.end_of_turn)
+    seeds = [
+        [seed * SEED_STRIDE + i * samples_per_prompt + j for j in range(samples_per_prompt)]
+        for i in range(len(prompts))
+    ]
+    sampled = sample(
+        policy.model,
+        [prompt.token_ids for prompt in prompts],
+        samples_per_prompt=samples_per_prompt,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seeds=seeds,
+        stop_ids={end},
+    )
+    responses = tuple(tuple(each.token_ids) for group in sampled for each in group)
+    longest = max(map(len, responses))
+    lengths = torch.tensor([len(response) for response in responses])
+    return Rollout(
+        prompts=tuple(prompt for prompt in prompts for _ in range(samples_per_prompt)),
+        responses=responses,
+        texts=tuple(policy.tokenizer.decode(list(response)).strip() for response in responses),
+        ended=torch.tensor([response[-1] == end for response in responses]),
+        is_response=torch.arange(longest)[None, :] < lengths[:, None],
+    )
+
+
+def score_rollout(ranker: LoadedModel, rollout: Rollout) -> Tensor:
+    """The ranker's centred score of each finished dialogue, rendered and cut as it is in serving: (B,)."""
+    dialogues = [
+        [*prompt.messages, {"role": "assistant", "content": text}]
+        for prompt, text in zip(rollout.prompts, rollout.texts, strict=True)
+    ]
+    return score_dialogues(ranker, dialogues)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRow:
+    """Some of a rollout's responses behind their prompts, packed for one forward pass."""
+
+    row: PackedRow
+    samples: tuple[int, ...]  # indices into the rollout
+    tokens: ResponseTokens
+
+
+def packed_rows(
+    rollout: Rollout, samples: Sequence[int], *, micro_tokens: int
+) -> list[SampleRow]:
+    """Rows of at most about `micro_tokens`; responses to one prompt share it as one tree."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index in samples:
+        groups.setdefault(rollout.prompts[index].token_ids, []).append(index)
+    trees = list(groups.items())
+    lengths = [
+        len(prompt) + sum(len(rollout.responses[index]) for index in members)
+        for prompt, members in trees
+    ]
+    return [
+        _sample_row(rollout, [trees[index] for index in row])
+        for row in balanced_rows(lengths, row_tokens=micro_tokens)
+    ]
+
+
+def _sample_row(
+    rollout: Rollout, trees: Sequence[tuple[tuple[int, ...], list[int]]]
+) -> SampleRow:
+    row = pack(
+        [[[*prompt, *rollout.responses[index]] for index in members] for prompt, members in trees]
+    )
+    samples = tuple(index for _, members in trees for index in members)
+    prompt_lengths = [len(prompt) for prompt, members in trees for _ in members]
+    return SampleRow(
+        row=row, samples=samples, tokens=response_tokens(row, prompt_lengths=prompt_lengths)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenTable:
+    """Per-token numbers of a rollout, filled row by row: (B, R), 0 outside responses."""
+
+    values: Tensor
+    is_response: Tensor
+
+    @classmethod
+    def empty(cls, is_response: Tensor) -> "TokenTable":
+        """All zeros."""
+        return cls(values=torch.zeros(is_response.shape), is_response=is_response)
+
+    def put(self, samples: Sequence[int], flat: Tensor) -> None:
+        """Write the N response tokens of a row."""
+        where = torch.tensor(samples)
+        part = torch.zeros(len(samples), self.values.shape[1])
+        part[self.is_response[where]] = flat.detach().float().cpu()
+        self.values[where] = part
+
+
+def flat_tokens(table: Tensor, *, row: SampleRow, is_response: Tensor) -> Tensor:
+    """The numbers of a row's response tokens, in the row's order: (N,)."""
+    where = torch.tensor(row.samples)
+    return table[where][is_response[where]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenNumbers:
+    """What the networks say of every response token before any update, all (B, R)."""
+
+    logprobs: Tensor
+    reference: Tensor
+    values: Tensor
+    entropy: Tensor
+
+
+@torch.no_grad()
+def read_back(
+    rollout: Rollout,
+    rows: Sequence[SampleRow],
+    *,
+    policy: nn.Module,
+    reference: nn.Module,
+    value: "ValueReader",
+    temperature: float,
+) -> TokenNumbers:
+    """Log-probabilities, values and entropies, through the very rows that the first update will use.
+
+    The same rows give the same floating-point sums: the ratio is exactly 1 before the first update.
+    """
+    logprobs, before, values, entropy = (TokenTable.empty(rollout.is_response) for _ in range(4))
+    for each in rows:
+        hidden = hidden_states(policy, each.row)
+        own = response_logprobs(policy, hidden, tokens=each.tokens, temperature=temperature)
+        frozen = response_logprobs(
+            reference, hidden_states(reference, each.row), tokens=each.tokens, temperature=temperature
+        )
+        logprobs.put(each.samples, own.logprobs)
+        entropy.put(each.samples, own.entropy)
+        before.put(each.samples, frozen.logprobs)
+        values.put(each.samples, value.read(each, policy_hidden=hidden))
+    return TokenNumbers(
+        logprobs=logprobs.values,
+        reference=before.values,
+        values=values.values,
+        entropy=entropy.values,
+    )
+
+
+class ValueReader:
+    """The critic: a network of its own, or a scalar head on the policy's hidden states."""
+
+    def __init__(self, *, head: nn.Module, network: nn.Module | None) -> None:
+        self.head = head
+        self.network = network
+
+    def read(self, row: SampleRow, *, policy_hidden: Tensor) -> Tensor:
+        """V of the state before each response token: (N,)."""
+        hidden = policy_hidden if self.network is None else hidden_states(self.network, row.row)
+        return self.head(hidden[row.tokens.predicted_at.to(hidden.device)])[:, 0].float()
