@@ -4,7 +4,8 @@ It does not know models or dialogue layouts beyond the names of the special toke
 """
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tokenizers import (
     pre_tokenizers,
     trainers,
 )
+from transformers import PreTrainedTokenizerFast
 
 from modelserving.core.dialogue import Dialogue, DialogueError, DialogueFormat
 
@@ -33,6 +35,10 @@ WORDS_AND_SINGLE_DIGITS = (
 )
 
 
+MARK = "\ue000{}\ue001"  # private-use characters around a message's number
+MARKED = re.compile("\ue000([0-9]+)\ue001")
+
+
 class TokenizerFailure(ValueError):
     """A tokenizer file that cannot serve here; the message says what is missing."""
 
@@ -40,18 +46,21 @@ class TokenizerFailure(ValueError):
 class TextTokenizer:
     """A tokenizer with special tokens switched off in text: the adapter the engine uses."""
 
-    def __init__(self, tokenizer: Tokenizer, *, chat_tokenizer: Any = None) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, chat: "ChatTemplate | None" = None) -> None:
         self._tokenizer = tokenizer
         self._tokenizer.encode_special_tokens = True  # typed "<|human|>" is text, never a role
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._chat_tokenizer = chat_tokenizer
+        self._chat = chat
         self.vocabulary_size: int = tokenizer.get_vocab_size()
 
     @classmethod
-    def from_file(cls, path: Path, *, chat_tokenizer: Any = None) -> "TextTokenizer":
-        """Read tokenizer.json."""
-        return cls(Tokenizer.from_file(str(path)), chat_tokenizer=chat_tokenizer)
+    def from_file(
+        cls, path: Path, *, template: str | None = None, specials: Mapping[str, str] | None = None
+    ) -> "TextTokenizer":
+        """Read tokenizer.json; with a chat template, also how the checkpoint renders dialogues."""
+        chat = ChatTemplate(path, template=template, specials=specials or {}) if template else None
+        return cls(Tokenizer.from_file(str(path)), chat=chat)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text; nothing is added, special tokens are spelled out."""
@@ -80,20 +89,50 @@ class TextTokenizer:
         return self._tokenizer.token_to_id(token) is not None
 
     def apply_chat_template(self, dialogue: Dialogue, *, for_reply: bool) -> list[int]:
-        """Token ids by the checkpoint's own chat template (sandboxed by transformers)."""
-        if self._chat_tokenizer is None or not self._chat_tokenizer.chat_template:
+        """Token ids by the checkpoint's own chat template; message texts stay plain text."""
+        if self._chat is None:
             raise DialogueError('no chat template: set "format": "hh_text" in dialogue.json')
-        ids = self._chat_tokenizer.apply_chat_template(
-            [dict(message) for message in dialogue],
-            add_generation_prompt=for_reply,
-            tokenize=True,
-            return_dict=False,
-        )
-        return list(ids)
+        ids: list[int] = []
+        for part, is_typed in self._chat.parts(dialogue, for_reply=for_reply):
+            ids += self.encode(part) if is_typed else self._chat.encode(part)
+        return ids
 
     def save(self, path: Path) -> None:
         """Write tokenizer.json."""
         self._tokenizer.save(str(path))
+
+
+class ChatTemplate:
+    """A checkpoint's chat template, rendered in transformers' sandbox.
+
+    Message texts are put in after rendering, so what people typed never meets the template's own
+    special tokens.
+    """
+
+    def __init__(self, path: Path, *, template: str, specials: Mapping[str, str]) -> None:
+        self._tokenizer = Tokenizer.from_file(str(path))  # reads special tokens as such
+        self._renderer = PreTrainedTokenizerFast(tokenizer_object=self._tokenizer, **specials)
+        self._renderer.chat_template = template
+
+    def parts(self, dialogue: Dialogue, *, for_reply: bool) -> list[tuple[str, bool]]:
+        """The rendered dialogue in parts; True marks a message's own text."""
+        marked = [
+            {"role": message["role"], "content": MARK.format(index)}
+            for index, message in enumerate(dialogue)
+        ]
+        rendered = self._renderer.apply_chat_template(
+            marked, add_generation_prompt=for_reply, tokenize=False
+        )
+        pieces = MARKED.split(str(rendered))  # text, index, text, index, …, text
+        return [
+            (dialogue[int(piece)]["content"].strip(), True) if place % 2 else (piece, False)
+            for place, piece in enumerate(pieces)
+            if piece
+        ]
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of the template's own text, special tokens included."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def train_tokenizer(
