@@ -1,0 +1,95 @@
+"""The rich row: one comparison with everything that training and analysis ask for.
+
+The one row schema of releases, exports and trainers; knows neither files nor the database.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+from comparisons.core.transcript import Message
+from comparisons.formats.pairs import (
+    LineError,
+    Pair,
+    checked_messages,
+    checked_prompt,
+    checked_text,
+)
+
+QUESTIONS = {
+    "helpful": {"more_helpful"},
+    "harmless": {"more_harmful", "less_harmful"},
+}
+TRANCHES = ("base", "rejection_sampled", "online")
+FINISH_REASONS = ("stop", "length", "stopped", "written")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRow:
+    """A comparison as it was made: picked and other, never flipped; readers flip by `question`."""
+
+    comparison: str  # uuid
+    conversation: str  # uuid
+    turn: int  # 0-based; skipped turns counted
+    messages: list[Message]  # ends on a user message
+    picked: str
+    other: str
+    question: str
+    objective: str
+    strength: int | None  # 1 unsure .. 4; None unknown
+    tranche: str
+    origin: str
+    picked_checkpoint: str | None
+    other_checkpoint: str | None
+    finish_reasons: list[str]  # of picked, of other
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON writes it."""
+        return asdict(self)
+
+
+def pair_of(record: Mapping[str, Any]) -> Pair:
+    """Read one rich row for import; what names people, checkpoints or times is left behind."""
+    objective = record.get("objective")
+    question = record.get("question")
+    tranche = record.get("tranche", "base")
+    strength = record.get("strength")
+    if objective not in QUESTIONS:
+        raise LineError("objective is neither helpful nor harmless")
+    if question not in QUESTIONS[objective]:
+        raise LineError(f"question {question!r} does not fit the objective {objective}")
+    if tranche not in TRANCHES:
+        raise LineError(f"tranche {tranche!r} is not one of {', '.join(TRANCHES)}")
+    if isinstance(strength, bool) or strength not in {None, 1, 2, 3, 4}:
+        raise LineError("strength is not 1, 2, 3, 4 or null")
+    return Pair(
+        messages=checked_prompt(checked_messages(record.get("messages"), where="messages")),
+        picked=checked_text(record.get("picked"), where="picked"),
+        other=checked_text(record.get("other"), where="other"),
+        question=question,
+        strength=strength,
+        objective=objective,
+        tranche=tranche,
+        is_simulated=record.get("origin") == "simulated",
+        finish_reasons=_finish_reasons(record.get("finish_reasons", ["stop", "stop"])),
+        comparison=_uuid(record.get("comparison")),
+    )
+
+
+def _uuid(value: object) -> str | None:
+    if value is None:
+        return None
+    try:
+        return str(UUID(checked_text(value, where="comparison")))
+    except ValueError:
+        raise LineError("comparison is not a UUID") from None
+
+
+def _finish_reasons(value: object) -> tuple[str, str]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise LineError("finish_reasons is not a list of two")
+    for each in value:
+        if each not in FINISH_REASONS:
+            raise LineError(f"finish reason {each!r} is not one of {', '.join(FINISH_REASONS)}")
+    return value[0], value[1]
