@@ -1,0 +1,159 @@
+"""One loaded checkpoint with its running batch and its waiting line; and the way from a directory to one.
+
+Does not know HTTP. Only directories below the given roots, verified against their manifest, are ever read.
+"""
+
+import logging
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from modelserving.core.artifacts import ArtefactError, content_hash, verify
+from modelserving.lm.loading import (
+    CheckpointRefused,
+    LoadedModel,
+    load_language_model,
+    load_preference_model,
+)
+from modelserving.lm.reading import TransformersReader
+from modelserving.lm.sampler import Sampler
+from modelserving.server.errors import Refused
+from modelserving.server.fair_queue import FairQueue
+from modelserving.server.jobs import SampleJob, ScoreJob
+
+logger = logging.getLogger(__name__)
+
+HASH_LENGTH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingLimits:
+    """How much the server takes on."""
+
+    rows: int = 32  # samples of one checkpoint that run at once
+    queue: int = 256  # requests of one checkpoint that wait
+    queue_per_user: int = 32
+    prefix_cache_bytes: int = 256 << 20
+    memory_bytes: int = 8 << 30  # all checkpoints with their keys and values
+
+
+@dataclass(kw_only=True, eq=False)
+class ServedCheckpoint:
+    """A checkpoint in memory. Changed by the engine thread only, read by the event loop."""
+
+    name: str
+    hash: str
+    kind: str
+    path: str
+    loaded: LoadedModel
+    sampler: Sampler | None  # preference models have none
+    queue: FairQueue[SampleJob]
+    loaded_at: float
+    used_at: float
+    running: dict[str, SampleJob] = field(default_factory=dict)
+    running_by_user: Counter[str] = field(default_factory=Counter)
+    score_jobs: deque[ScoreJob] = field(default_factory=deque)
+    draining: bool = False
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory of the weights."""
+        return sum(each.numel() * each.element_size() for each in self.loaded.model.parameters())
+
+    @property
+    def bytes_used(self) -> int:
+        """Memory of the weights, keys and values."""
+        return self.weight_bytes + (self.sampler.bytes_used if self.sampler else 0)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything runs or waits."""
+        return bool(self.running or self.score_jobs or len(self.queue))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointReader:
+    """Turns directories into checkpoints that can be served."""
+
+    roots: tuple[Path, ...]
+    device: torch.device
+    dtype: torch.dtype
+    limits: ServingLimits
+
+    def allowed(self, path: str) -> Path:
+        """The real directory, if it lies below a root."""
+        try:
+            real = Path(path).resolve(strict=True)
+        except (OSError, ValueError, RuntimeError):
+            raise Refused(
+                "there is no such checkpoint directory", code="no_such_directory"
+            ) from None
+        if not any(real.is_relative_to(root) for root in self.roots):
+            raise Refused(
+                "the directory is below none of the server's --checkpoints-root directories",
+                code="outside_roots",
+            )
+        return real
+
+    def read(self, path: str, *, name: str | None, now: float) -> ServedCheckpoint:
+        """Verify, load and check a directory; anything wrong with it is a `Refused` with the reason."""
+        directory = self.allowed(path)
+        try:
+            return self._read(directory, name=name, now=now)
+        except (ArtefactError, CheckpointRefused, ValueError, OSError) as wrong:
+            raise Refused(f"refused: {wrong}", code="checkpoint_refused") from wrong
+        except Refused:
+            raise
+        except Exception as unforeseen:  # a process boundary: no directory may take the server down
+            logger.exception("loading %s failed", directory)
+            raise Refused(
+                f"refused: {type(unforeseen).__name__}: {unforeseen}", code="checkpoint_refused"
+            ) from unforeseen
+
+    def _read(self, directory: Path, *, name: str | None, now: float) -> ServedCheckpoint:
+        manifest = verify(directory)
+        identity = content_hash(manifest)
+        if name and _is_hash(name) and name != identity:
+            raise Refused(
+                f"the directory holds checkpoint {identity}, not {name}", code="other_checkpoint"
+            )
+        is_ranker = manifest.kind == "preference_model"
+        load = load_preference_model if is_ranker else load_language_model
+        loaded = load(directory, dtype=self.dtype, device=self.device)
+        if loaded.hash != identity:
+            raise Refused("the directory changed while it was read", code="checkpoint_refused")
+        _check_finite(loaded)
+        loaded.model.eval().requires_grad_(False)
+        return ServedCheckpoint(
+            name=name or identity,
+            hash=identity,
+            kind=manifest.kind,
+            path=str(directory),
+            loaded=loaded,
+            sampler=None if is_ranker else self._sampler(loaded),
+            queue=FairQueue(limit=self.limits.queue, limit_per_user=self.limits.queue_per_user),
+            loaded_at=now,
+            used_at=now,
+        )
+
+    def _sampler(self, loaded: LoadedModel) -> Sampler:
+        return Sampler(
+            TransformersReader(loaded.model),
+            max_rows=self.limits.rows,
+            prefix_cache_bytes=self.limits.prefix_cache_bytes,
+        )
+
+
+def _is_hash(name: str) -> bool:
+    return len(name) == HASH_LENGTH and all(letter in "0123456789abcdef" for letter in name)
+
+
+def _check_finite(loaded: LoadedModel) -> None:
+    for name, weight in loaded.model.state_dict().items():
+        if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
+            raise Refused(
+                f"the weight {name} is not finite: the run that wrote it diverged, use an older checkpoint",
+                code="not_finite",
+            )
