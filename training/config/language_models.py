@@ -92,6 +92,7 @@ class LanguageModelConfig(RunConfig):
     max_gradient_norm: float = 1.0
     evaluate_every: int = 200
     evaluation_blocks: int = 64  # held-out blocks per source
+    activation_checkpointing: bool = False
     compile: bool = False  # torch.compile: faster on long runs, needs a C++ compiler
     publish_every: int = 0  # steps between published checkpoints; 0: only the last
 

@@ -6,7 +6,7 @@ It does not know the model; what comes out are token ids and which of them are r
 import gzip
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,14 +99,19 @@ def _encode_exchange(
     return ids, flags
 
 
-def load_source(
-    path: Path, *, tokenizer: TextTokenizer, layout: DialogueFormat, block_tokens: int
+def source_of(
+    name: str,
+    documents: Iterable[Mapping[str, Any]],
+    *,
+    tokenizer: TextTokenizer,
+    layout: DialogueFormat,
+    block_tokens: int,
 ) -> Source:
-    """Encode one file of a corpus."""
+    """Encode documents as one source."""
     tokens: list[npt.NDArray[np.int32]] = []
     flags: list[npt.NDArray[np.bool_]] = []
     lengths = [0]
-    for document in read_documents(path):
+    for document in documents:
         for ids, is_response in encode_document(
             document, tokenizer=tokenizer, layout=layout, block_tokens=block_tokens
         ):
@@ -114,9 +119,9 @@ def load_source(
             flags.append(np.asarray(is_response, dtype=np.bool_))
             lengths.append(len(ids))
     if not tokens:
-        raise CorpusRefused(f"{path} holds no document: leave the source out or fill it")
+        raise CorpusRefused(f"{name} holds no document: leave the source out or fill it")
     return Source(
-        name=path.name.removesuffix(".jsonl.gz"),
+        name=name,
         tokens=np.concatenate(tokens),
         is_response=np.concatenate(flags),
         bounds=np.cumsum(np.asarray(lengths, dtype=np.int64)),
@@ -137,10 +142,13 @@ def load_corpus(
         raise CorpusRefused(f"{directory / part} has no *.jsonl.gz: prepare the corpus again")
     sources = {}
     for path in paths:
-        if part == "valid" and not read_documents(path):
+        documents = read_documents(path)
+        if part == "valid" and not documents:
             continue
-        source = load_source(path, tokenizer=tokenizer, layout=layout, block_tokens=block_tokens)
-        sources[source.name] = source
+        name = path.name.removesuffix(".jsonl.gz")
+        sources[name] = source_of(
+            name, documents, tokenizer=tokenizer, layout=layout, block_tokens=block_tokens
+        )
     return sources
 
 

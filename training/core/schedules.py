@@ -1,23 +1,24 @@
-"""Learning rates as pure functions of the step.
+"""Learning rates and mixture phases as functions of how far a run has come.
 
-It does not know optimisers.
+They do not know clocks or steps beyond the numbers given.
 """
 
 import math
 
-from training.config.common import Schedule
+from training.config import LanguageModelConfig, MixturePhase
 
 
-def rate_share(schedule: Schedule, *, step: int, total: int, warmup_steps: int) -> float:
-    """Share of the peak learning rate at `step` (from 0): linear warm-up, then the schedule."""
-    if step < warmup_steps:
-        return (step + 1) / (warmup_steps + 1)
-    if schedule == "constant":
-        return 1.0
-    progress = (step - warmup_steps) / max(total - warmup_steps, 1)
-    return 1.0 - progress if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))
+def learning_rate_fraction(config: LanguageModelConfig, *, step: int, progress: float) -> float:
+    """Share of the peak learning rate: warm-up by steps, decay by the run's progress 0..1."""
+    warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    if config.schedule == "constant" or progress <= config.decay_from:
+        return warm
+    along = min(1.0, (progress - config.decay_from) / max(1e-9, 1.0 - config.decay_from))
+    shape = (1 + math.cos(math.pi * along)) / 2 if config.schedule == "cosine" else 1 - along
+    low = config.final_learning_rate
+    return warm * (low + (1 - low) * shape)
 
 
-def halved(*, step: int, halve_every: int) -> float:
-    """Share of the learning rate when it halves every so many optimizer steps; 0: never."""
-    return 0.5 ** (step // halve_every) if halve_every else 1.0
+def phase_at(phases: tuple[MixturePhase, ...], *, progress: float) -> MixturePhase:
+    """The phase that a point of the run belongs to."""
+    return next((phase for phase in phases if progress < phase.until), phases[-1])

@@ -11,22 +11,34 @@ import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from comparisons.core.splits import split_of
 from modelserving.core.artifacts import publish, utc_now, write_manifest
 from modelserving.core.dialogue import DialogueFormat
 from modelserving.lm.tokenizer import train_tokenizer, write_tokenizer
-from training.core.starter_sources import SOURCES, Document, SourceMissing, read_source
+from training.core.starter_sources import (
+    SOURCES,
+    Document,
+    Source,
+    SourceMissing,
+    read_source,
+)
 
 HH_TEST_PERCENT = 20  # as in the releases cut from these files
 HELD_OUT_PERCENT = 2
 TOKENIZER_BOOK_SHARE = 0.3  # books are most of the characters, but not most of what is served
 
 
-def split_of(first_human_message: str, *, test_percent: int) -> str:
-    """The releases' split: a fixed salted hash of the first human message."""
-    salted = b"labelapp-split-v1:" + first_human_message.strip().encode("utf-8")
-    position = int(hashlib.sha256(salted).hexdigest()[:8], 16) % 100
-    return "test" if position < test_percent else "train"
+Counts = dict[str, dict[str, int | str]]
+
+
+class SplitDocuments(NamedTuple):
+    """Documents of one source by use."""
+
+    training: list[Document]
+    held_out: list[Document]
+    left_out: int
 
 
 def beginning(document: Document) -> str:
@@ -63,44 +75,47 @@ def tokenizer_texts(per_source: dict[str, list[Document]]) -> Iterator[str]:
             yield from texts_of(document)
 
 
-def build_corpus(*, data: Path, out: Path, vocabulary_size: int) -> dict[str, dict[str, int | str]]:
+def split_documents(source: Source, *, data: Path) -> SplitDocuments:
+    """A source's documents for training and for measuring, without any release's test split."""
+    documents = list(read_source(source, data=data))
+    kept = [
+        document
+        for document in documents
+        if source.folder != "hh-rlhf"
+        or split_of(beginning(document), test_percent=HH_TEST_PERCENT) == "train"
+    ]
+    return SplitDocuments(
+        training=[document for document in kept if not is_held_out(document)],
+        held_out=[document for document in kept if is_held_out(document)],
+        left_out=len(documents) - len(kept),
+    )
+
+
+def build_corpus(*, data: Path, out: Path, vocabulary_size: int) -> Counts:
     """Write the corpus directory and return counts per source."""
     partial = out.with_name(out.name + ".partial")
     for part in ("train", "valid"):
         (partial / part).mkdir(parents=True, exist_ok=True)
-    counts: dict[str, dict[str, int | str]] = {}
+    counts: Counts = {}
     training: dict[str, list[Document]] = {}
     for source in SOURCES:
-        documents = list(read_source(source, data=data))
-        if source.folder == "hh-rlhf":
-            whole = len(documents)
-            documents = [
-                document
-                for document in documents
-                if split_of(beginning(document), test_percent=HH_TEST_PERCENT) == "train"
-            ]
-            left_out = whole - len(documents)
-        else:
-            left_out = 0
-        training[source.name] = [d for d in documents if not is_held_out(d)]
-        held_out = [d for d in documents if is_held_out(d)]
-        write_documents(partial / "train" / f"{source.name}.jsonl.gz", training[source.name])
-        write_documents(partial / "valid" / f"{source.name}.jsonl.gz", held_out)
+        split = split_documents(source, data=data)
+        write_documents(partial / "train" / f"{source.name}.jsonl.gz", split.training)
+        write_documents(partial / "valid" / f"{source.name}.jsonl.gz", split.held_out)
+        training[source.name] = split.training
         counts[source.name] = {
             "licence": source.licence,
-            "documents": len(training[source.name]),
-            "characters": sum(len(t) for d in training[source.name] for t in texts_of(d)),
-            "held_out_documents": len(held_out),
-            "left_out_as_test": left_out,
+            "documents": len(split.training),
+            "characters": sum(len(t) for d in split.training for t in texts_of(d)),
+            "held_out_documents": len(split.held_out),
+            "left_out_as_test": split.left_out,
         }
     layout = DialogueFormat(context_tokens=512)
-    tokenizer = train_tokenizer(
-        tokenizer_texts(training), vocabulary_size=vocabulary_size, layout=layout
-    )
+    texts = tokenizer_texts(training)
+    tokenizer = train_tokenizer(texts, vocabulary_size=vocabulary_size, layout=layout)
     write_tokenizer(tokenizer, directory=partial / "tokenizer", layout=layout)
-    write_manifest(
-        partial, kind="corpus", parents=[], config={"sources": counts}, code="", created=utc_now()
-    )
+    stamp = {"sources": counts}
+    write_manifest(partial, kind="corpus", parents=[], config=stamp, code="", created=utc_now())
     publish(partial, out)
     return counts
 

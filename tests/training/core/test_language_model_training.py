@@ -1,0 +1,238 @@
+"""Next-token training end to end on a tiny corpus: it learns, resumes to the bit, and refuses."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from modelserving.core.artifacts import file_sha256, verify
+from modelserving.lm.loading import load_language_model
+from tests.training.core.tiny import language_model_config, make_corpus, make_run
+from training.config import LanguageModelConfig, MixturePhase
+from training.core.__main__ import NON_FINITE, REFUSED, run
+from training.core.language_model_loss import next_token_loss
+from training.core.schedules import learning_rate_fraction, phase_at
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def status(path: Path) -> dict[str, Any]:
+    return json.loads((path / "status.json").read_text())
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def tiny_llama() -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=11, hidden_size=8, intermediate_size=16, num_hidden_layers=1,
+            num_attention_heads=2, max_position_embeddings=16, tie_word_embeddings=True,
+        )
+    )  # fmt: skip
+
+
+def test_next_token_loss_equals_a_loop_over_tokens() -> None:
+    model = tiny_llama()
+    ids_BT = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
+    is_target_BT = torch.tensor([[True, False, True, True], [True, True, False, False]])
+
+    loss = next_token_loss(model, ids_BT=ids_BT, is_target_BT=is_target_BT)
+
+    expected = 0.0
+    logprobs = model(ids_BT).logits.detach().log_softmax(-1)
+    for row in range(2):
+        for place in range(1, 4):
+            if is_target_BT[row, place]:
+                expected -= float(logprobs[row, place - 1, ids_BT[row, place]])
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_loss_of_an_untrained_model_is_that_of_a_guess(corpus: Path, tmp_path: Path) -> None:
+    config = language_model_config(steps=1, learning_rate=1e-9)
+    path = make_run(tmp_path / "run", config=config, inputs={"corpus": corpus})
+
+    assert run(path) == 0
+
+    assert rows(path)[0]["lm/loss"] == pytest.approx(math.log(320), abs=0.2)
+
+
+def test_training_learns_the_corpus_and_publishes_a_standard_checkpoint(
+    corpus: Path, tmp_path: Path
+) -> None:
+    config = language_model_config(steps=150, learning_rate=0.02, checkpoint_every=100)
+    path = make_run(tmp_path / "run", config=config, inputs={"corpus": corpus})
+
+    assert run(path) == 0
+
+    ended = status(path)
+    published = path / ended["checkpoint"]
+    assert ended["state"] == "done"
+    assert rows(path)[-1]["lm/loss"] < 1.5
+    assert verify(published).kind == "language_model"
+    ours = load_language_model(published)
+    plain = AutoModelForCausalLM.from_pretrained(published, dtype=torch.float32)
+    ids = ours.tokenizer.encode("The dog went home")
+    assert torch.equal(ours.model(torch.tensor([ids])).logits, plain(torch.tensor([ids])).logits)
+    spoken = AutoTokenizer.from_pretrained(published).apply_chat_template(
+        [{"role": "user", "content": "What is a dog?"}], add_generation_prompt=True, tokenize=False
+    )
+    assert spoken == "<|human|>What is a dog?<|assistant|>"
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_killed_run_resumes_to_the_same_weights(
+    corpus: Path, tmp_path: Path, optimizer: str
+) -> None:
+    config = language_model_config(steps=12, optimizer=optimizer)
+    whole = make_run(tmp_path / "whole", config=config, inputs={"corpus": corpus})
+    killed = make_run(tmp_path / "killed", config=config, inputs={"corpus": corpus})
+    if optimizer == "adamw":
+        kill_after(killed, checkpoint="step-000004")
+    else:
+        assert run(make_stop(killed)) == 0
+        (killed / "stop.json").unlink()
+
+    assert run(whole) == 0
+    assert run(killed) == 0
+
+    weights = [path / status(path)["checkpoint"] / "model.safetensors" for path in (whole, killed)]
+    resume = [p.parent / "resume" / "state.safetensors" for p in weights]
+    assert file_sha256(weights[0]) == file_sha256(weights[1])
+    assert file_sha256(resume[0]) == file_sha256(resume[1])
+    assert [r["step"] for r in rows(killed)] == list(range(1, 13))
+    assert [r["lm/loss"] for r in rows(killed)] == [r["lm/loss"] for r in rows(whole)]
+
+
+def make_stop(path: Path) -> Path:
+    (path / "stop.json").write_text("{}")
+    return path
+
+
+def kill_after(path: Path, *, checkpoint: str) -> None:
+    """Start the run as a process of its own and SIGKILL it once a checkpoint is there."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "training.core", str(path)], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not (path / "checkpoints" / checkpoint).exists():
+        assert child.poll() is None or (path / "checkpoints" / checkpoint).exists()
+        assert time.monotonic() < deadline, "the child wrote no checkpoint"
+        time.sleep(0.002)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def test_stop_request_ends_after_the_step_and_publishes(corpus: Path, tmp_path: Path) -> None:
+    path = make_run(tmp_path / "run", config=language_model_config(), inputs={"corpus": corpus})
+    make_stop(path)
+
+    assert run(path) == 0
+
+    assert status(path)["state"] == "stopped"
+    assert status(path)["checkpoint"] == "checkpoints/step-000000"
+
+
+def test_a_run_by_time_ends_and_its_learning_rate_reaches_the_end(
+    corpus: Path, tmp_path: Path
+) -> None:
+    config = language_model_config(steps=10_000, max_minutes=0.01)
+    path = make_run(tmp_path / "run", config=config, inputs={"corpus": corpus})
+
+    assert run(path) == 0
+
+    assert status(path)["state"] == "done"
+    assert rows(path)[-1]["lm/learning_rate"] < 0.25 * 0.01
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_step(corpus: Path, tmp_path: Path) -> None:
+    config = language_model_config(learning_rate=1e30, steps=40, max_gradient_norm=1e30)
+    path = make_run(tmp_path / "run", config=config, inputs={"corpus": corpus})
+
+    assert run(path) == NON_FINITE
+
+    assert status(path)["state"] == "failed"
+    assert "is not finite" in status(path)["reason"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"block_tokens": 128}, "beyond the model's 64 positions"),
+        ({"lerning_rate": 1.0}, "did you mean learning_rate"),
+        ({"steps": 0}, "steps is 0"),
+        ({"phases": [{"until": 1.0, "weights": {"poems": 1.0}}]}, "poems"),
+    ],
+)
+def test_a_wrong_number_is_refused_with_its_name(
+    corpus: Path, tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
+    config = language_model_config(**change)
+    path = make_run(tmp_path / "run", config=config, inputs={"corpus": corpus})
+
+    assert run(path) == REFUSED
+
+    assert reason in status(path)["reason"]
+    assert not (path / "checkpoints").exists()
+
+
+def test_a_changed_input_is_refused(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus")
+    path = make_run(tmp_path / "run", config=language_model_config(), inputs={"corpus": corpus})
+    (corpus / "train" / "talk.jsonl.gz").write_bytes(b"other")
+
+    assert run(path) == REFUSED
+
+    assert "talk.jsonl.gz" in status(path)["reason"]
+
+
+def test_two_ranks_give_the_losses_of_one(corpus: Path, tmp_path: Path) -> None:
+    config = language_model_config(steps=3, phases=[{"until": 1.0, "loss_on": "responses"}])
+    alone = make_run(tmp_path / "alone", config=config, inputs={"corpus": corpus})
+    paired = make_run(tmp_path / "paired", config=config, inputs={"corpus": corpus})
+
+    assert run(alone) == 0
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+         "-m", "training.core", str(paired)],
+        cwd=ROOT, check=True, capture_output=True, timeout=90, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+    expected = [row["lm/loss"] for row in rows(alone)]
+    assert [row["lm/loss"] for row in rows(paired)] == pytest.approx(expected, rel=1e-5)
+
+
+def test_schedule_warms_up_holds_and_decays_to_zero() -> None:
+    config = LanguageModelConfig(warmup_steps=10, decay_from=0.5)
+
+    def share(step: int, progress: float) -> float:
+        return learning_rate_fraction(config, step=step, progress=progress)
+
+    assert share(0, 0.0) == pytest.approx(0.1)
+    assert share(100, 0.5) == 1.0
+    assert share(100, 0.75) == pytest.approx(0.5)
+    assert share(100, 1.0) == 0.0
+
+
+def test_phases_follow_one_another() -> None:
+    phases = (MixturePhase(until=0.5), MixturePhase(until=1.0, loss_on="responses"))
+
+    assert phase_at(phases, progress=0.49) is phases[0]
+    assert phase_at(phases, progress=0.5) is phases[1]
+    assert phase_at(phases, progress=1.0) is phases[1]
