@@ -127,6 +127,7 @@ class Sampler:
         prompt.waiting.extend(range(len(request.seeds)))
         self._queue.append(prompt)
 
+    @torch.inference_mode()
     def cancel(self, key: str, *, sample: int | None = None) -> None:
         """Forget a request, or one of its samples, wherever it is."""
         for prompt in [each for each in self._queue if each.request.key == key]:
