@@ -77,7 +77,7 @@ class AuditEntry(models.Model):
     object_type = models.CharField(max_length=40)
     object_id = models.CharField(max_length=64)
     detail = models.JSONField(default=dict)
-    previous_hash = models.CharField(max_length=64)
+    previous_hash = models.CharField(max_length=64, unique=True)  # so the chain cannot fork
     hash = models.CharField(max_length=64, unique=True)
     at = models.DateTimeField()
 

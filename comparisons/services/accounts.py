@@ -1,0 +1,132 @@
+"""Make accounts, one-time sign-in links and API tokens; secrets are kept as hashes only.
+
+Knows nothing of sessions or pages: the web signs in whom `use_sign_in_link` returns.
+"""
+
+import secrets
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from django.contrib.auth.password_validation import validate_password
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
+from django.urls import reverse
+from django.utils.timezone import now
+
+from comparisons.models import Account, ApiToken, SignInLink
+from comparisons.services import audit
+
+LINK_LIFETIME = timedelta(hours=24)
+
+
+class AccountExists(ValueError):
+    """The name is taken."""
+
+
+class SignInLinkInvalid(ValueError):
+    """The link was used before, ran out, or never was."""
+
+
+def create_account(
+    *,
+    username: str,
+    role: str,
+    password: str | None = None,
+    email: str = "",
+    actor: Account | None = None,
+) -> Account:
+    """Make an account; without a password it can only be entered by a sign-in link."""
+    account = Account(username=username, email=email, role=Account.Role(role))
+    if password is None:
+        account.set_unusable_password()
+    else:
+        validate_password(password, account)
+        account.set_password(password)
+    try:
+        with transaction.atomic():
+            account.save(force_insert=True)
+            audit.record(
+                actor=actor,
+                action="account.create",
+                object_type="account",
+                object_id=account.public_id,
+                detail={"role": account.role},
+            )
+    except IntegrityError:
+        if Account.objects.filter(username=username).exists():
+            raise AccountExists(f"there is an account {username!r}: choose another name") from None
+        raise
+    return account
+
+
+def make_sign_in_link(account: Account, *, lifetime: timedelta = LINK_LIFETIME) -> str:
+    """A new one-time link for the account, as a path on this site."""
+    token = secrets.token_urlsafe(32)
+    SignInLink.objects.create(
+        account=account, token_sha256=token_hash(token), expires_at=now() + lifetime
+    )
+    return reverse("sign_in_link", args=[token])
+
+
+def sign_in_link_account(token: str) -> Account | None:
+    """Whose link this is, without using it up; None when it does not work any more."""
+    link = _usable_links(token).select_related("account").first()
+    return link.account if link else None
+
+
+def use_sign_in_link(token: str) -> Account:
+    """Use the link up and return its account. Of two uses at once, one gets through."""
+    used = _usable_links(token).update(used_at=now())
+    if used != 1:
+        raise SignInLinkInvalid(
+            "this link was used before or has run out: ask an administrator for a new one"
+        )
+    return SignInLink.objects.select_related("account").get(token_sha256=token_hash(token)).account
+
+
+def make_api_token(
+    account: Account,
+    *,
+    name: str,
+    scope: str = ApiToken.Scope.READ,
+    expires_at: datetime | None = None,
+) -> str:
+    """A new bearer token for the REST API; shown now and never again."""
+    token = secrets.token_urlsafe(32)
+    with transaction.atomic():
+        row = ApiToken.objects.create(
+            account=account,
+            name=name,
+            token_sha256=token_hash(token),
+            scope=ApiToken.Scope(scope),
+            expires_at=expires_at,
+        )
+        audit.record(
+            actor=account,
+            action="api_token.create",
+            object_type="api_token",
+            object_id=row.pk,
+            detail={"name": name, "scope": row.scope},
+        )
+    return token
+
+
+def api_token_of(token: str) -> ApiToken | None:
+    """The valid token with this text, its account loaded; None when revoked, run out or unknown."""
+    still_valid = Q(expires_at__isnull=True) | Q(expires_at__gt=now())
+    rows = ApiToken.objects.filter(still_valid, revoked_at__isnull=True, account__is_active=True)
+    return rows.select_related("account").filter(token_sha256=token_hash(token)).first()
+
+
+def token_hash(token: str) -> str:
+    """What is kept of a secret token: its sha256 in hex."""
+    return sha256(token.encode()).hexdigest()
+
+
+def _usable_links(token: str) -> QuerySet[SignInLink]:
+    return SignInLink.objects.filter(
+        token_sha256=token_hash(token),
+        used_at__isnull=True,
+        expires_at__gt=now(),
+        account__is_active=True,
+    )

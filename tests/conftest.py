@@ -1,0 +1,63 @@
+"""What every test stands on: throw-away folders, no network, two torch threads.
+
+Knows nothing of any one app.
+"""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Before Django reads its settings: tests own their folders and never touch var/.
+_SCRATCH = Path(tempfile.mkdtemp(prefix="labelapp-tests-"))
+os.environ["LABELAPP_VAR"] = str(_SCRATCH / "var")
+os.environ.pop("ARTEFACTS", None)
+os.environ.setdefault("PUBLIC_URL", "http://127.0.0.1:8000")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_CACHE", str(_SCRATCH / "datasets"))
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright's loop beside live_server
+
+_connect = socket.socket.connect
+
+
+class NetworkForbidden(OSError):
+    """A test tried to leave this machine."""
+
+
+def _connect_here_only(self: socket.socket, address: object) -> None:
+    if self.family in {socket.AF_INET, socket.AF_INET6}:
+        host = str(address[0]) if isinstance(address, tuple) else str(address)
+        if not (host.startswith("127.") or host in {"::1", "localhost", "0.0.0.0"}):
+            raise NetworkForbidden(f"tests stay on this machine, yet something connects to {host}")
+    _connect(self, address)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Every connection goes to this machine or fails."""
+    monkeypatch.setattr(socket.socket, "connect", _connect_here_only)
+
+
+@pytest.fixture(autouse=True)
+def artefacts(settings, tmp_path) -> Path:
+    """A fresh artefact store for each test."""
+    settings.ARTEFACTS = tmp_path / "artefacts"
+    settings.ARTEFACTS.mkdir()
+    return settings.ARTEFACTS
+
+
+@pytest.fixture(autouse=True)
+def fast_passwords(settings):
+    """Argon2 is slow on purpose; tests are not."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+def pytest_sessionfinish() -> None:
+    """Remove what the whole run left in its scratch folder."""
+    import shutil
+
+    shutil.rmtree(_SCRATCH, ignore_errors=True)
