@@ -6,6 +6,7 @@ from comparisons.models.campaign import Campaign, InstructionVersion
 from comparisons.models.comparison import ChoiceUndo, Comparison, Flag
 from comparisons.models.conversation import Conversation, Response, Showing, Turn
 from comparisons.models.crowdworker import ConsentRecord, Crowdworker, Invitation
+from comparisons.models.limit import RateWindow
 from comparisons.models.release import DatasetRelease, ReleaseComparison, ReleaseExport
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Flag",
     "InstructionVersion",
     "Invitation",
+    "RateWindow",
     "ReleaseComparison",
     "ReleaseExport",
     "Response",

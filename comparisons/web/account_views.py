@@ -1,0 +1,181 @@
+"""Signing in and out, and how an account likes its pages.
+
+Knows sessions and cookies; who may sign in is decided by the services.
+"""
+
+from django.conf import settings
+from django.contrib.auth import authenticate, login, logout
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from comparisons.models import Account
+from comparisons.services import limits, preferences
+from comparisons.web.access import account_of
+from comparisons.web.error_views import problem
+from comparisons.web.forms import KeysForm, PreferencesForm, SignInForm
+
+YEAR = 365 * 24 * 3600
+QUARTER_HOUR = 900
+
+
+def address_of(request: HttpRequest) -> str:
+    """Where the request came from, as the server saw it."""
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def safe_next(request: HttpRequest, wanted: str) -> str:
+    """`wanted` when it is a place of ours, otherwise the start page."""
+    is_ours = url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return wanted if wanted and is_ours else reverse("home")
+
+
+def too_fast(request: HttpRequest, seconds: int) -> HttpResponse:
+    """429 with the time to wait."""
+    message = _("A little fast. Try again in {seconds} s.").format(seconds=seconds)
+    return problem(request, status=429, code="too_fast", message=message, retry_after=seconds)
+
+
+def _seconds_to_wait(request: HttpRequest, username: str) -> int:
+    name, address = username.casefold()[:60], address_of(request)[:45]
+    return max(
+        limits.take(f"sign-in:{name}:{address}", limit=10, seconds=QUARTER_HOUR),
+        limits.take(f"sign-in:{name}", limit=50, seconds=QUARTER_HOUR),
+        limits.take(f"sign-in-from:{address}", limit=200, seconds=QUARTER_HOUR),
+    )
+
+
+def enter(request: HttpRequest, account: Account, target: str) -> HttpResponseRedirect:
+    """Start the session and bring the account's theme and language along."""
+    login(request, account, backend="django.contrib.auth.backends.ModelBackend")
+    response = HttpResponseRedirect(target)
+    if account.language:
+        _keep_cookie(response, settings.LANGUAGE_COOKIE_NAME, account.language)
+    _keep_cookie(response, "theme", account.theme)
+    return response
+
+
+@login_not_required
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "POST"])
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """Name and password, with the same words and the same work for every wrong pair."""
+    target = safe_next(request, request.POST.get("next") or request.GET.get("next", ""))
+    if request.user.is_authenticated:
+        return redirect(target)
+    form = SignInForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        username = form.cleaned_data["username"]
+        if seconds := _seconds_to_wait(request, username):
+            return too_fast(request, seconds)
+        account = authenticate(request, username=username, password=form.cleaned_data["password"])
+        if isinstance(account, Account):
+            limits.forget(f"sign-in:{username.casefold()[:60]}:{address_of(request)[:45]}")
+            return enter(request, account, target)
+        form.add_error(None, _("Name and password do not fit together. Check both."))
+    status = 422 if form.errors else 200
+    return render(request, "account/sign_in.html", {"form": form, "next": target}, status=status)
+
+
+@login_not_required
+@require_http_methods(["GET", "POST"])
+def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
+    """A one-time link: shown first, used by the button, so that a link preview cannot spend it."""
+    if request.method == "GET":
+        return render(request, "account/sign_in_link.html", {"token": token})
+    if seconds := limits.take(f"link:{address_of(request)[:45]}", limit=30, seconds=QUARTER_HOUR):
+        return too_fast(request, seconds)
+    from comparisons.services.accounts import SignInLinkError, use_sign_in_link  # noqa: PLC0415
+
+    try:
+        account = use_sign_in_link(token)
+    except SignInLinkError:
+        message = _("This link was used before or is too old. Ask for a new one.")
+        return problem(request, status=410, code="link_used", message=message)
+    return enter(request, account, reverse("home"))
+
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """End the session."""
+    logout(request)
+    return redirect("sign_in")
+
+
+def _keep_cookie(response: HttpResponse, name: str, value: str) -> None:
+    response.set_cookie(
+        name,
+        value,
+        max_age=YEAR,
+        samesite="Lax",
+        secure=settings.IS_HTTPS,
+        httponly=True,
+    )
+
+
+@login_not_required
+@require_POST
+def preferences_view(request: HttpRequest) -> HttpResponse:
+    """Theme and language: a cookie for the browser, a column for the account."""
+    form = PreferencesForm(request.POST)
+    form.is_valid()
+    response = redirect(safe_next(request, form.cleaned_data.get("next", "")))
+    theme, language = form.cleaned_data.get("theme"), form.cleaned_data.get("language")
+    account = request.user if isinstance(request.user, Account) else None
+    if theme in Account.Theme.values:
+        _keep_cookie(response, "theme", theme)
+        if account:
+            preferences.set_theme(account, theme)
+    if language in dict(settings.LANGUAGES):
+        _keep_cookie(response, settings.LANGUAGE_COOKIE_NAME, language)
+        if account:
+            preferences.set_language(account, language)
+    return response
+
+
+def key_words() -> dict[str, str]:
+    """Action → what its key does, in words."""
+    return {
+        "both_bad": _("Both are bad"),
+        "reason": _("Reason"),
+        "skip": _("Skip this turn"),
+        "flag": _("Flag"),
+        "stop": _("Stop writing"),
+        "show": _("Show covered text"),
+        "message": _("Go to the message box"),
+        "undo": _("Undo the choice"),
+        "instructions": _("Instructions"),
+        "pause": _("Pause"),
+        "keys": _("This list of keys"),
+    }
+
+
+@require_http_methods(["GET", "POST"])
+def keys(request: HttpRequest) -> HttpResponse:
+    """The list of keys, the switch, and one field per key."""
+    account = account_of(request)
+    now = preferences.keys_of(account)
+    actions = {name: (words, now[name]) for name, words in key_words().items()}
+    initial = {"has_single_keys": account.has_single_keys}
+    form = KeysForm(request.POST or None, actions=actions, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        try:
+            preferences.set_keys(
+                account,
+                has_single_keys=form.cleaned_data["has_single_keys"],
+                key_map=form.key_map(),
+            )
+        except preferences.PreferenceError as error:
+            form.add_error(None, str(error))
+        else:
+            return redirect(safe_next(request, request.POST.get("next", "")))
+    status = 422 if form.errors else 200
+    context = {"form": form, "next": request.GET.get("next", "")}
+    return render(request, "account/keys.html", context, status=status)

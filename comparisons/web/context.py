@@ -1,0 +1,62 @@
+"""What the shell of every page needs: theme, languages, navigation.
+
+Knows the account and the address; asks the database for nothing more.
+"""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+
+from comparisons.models import Account
+
+STAFF_PLACES = ("manage/", "lab/")
+
+
+def theme_of(request: HttpRequest) -> str:
+    """The account's theme, or the cookie's before sign-in."""
+    user = getattr(request, "user", None)
+    theme = user.theme if isinstance(user, Account) else request.COOKIES.get("theme", "")
+    return theme if theme in Account.Theme.values else Account.Theme.SYSTEM.value
+
+
+def _option(value: str, label: str, current: str) -> dict[str, Any]:
+    return {"value": value, "label": label, "is_current": value == current}
+
+
+def _navigation(account: Account, path: str) -> list[dict[str, Any]]:
+    home = reverse("home")
+    places = []
+    if account.role == Account.Role.CROWDWORKER:
+        mine = reverse("my_work")
+        places.append((_("Work"), home, path == home or path.startswith(f"{home}work/")))
+        places.append((_("My work"), mine, path.startswith(mine)))
+    if account.is_administrator:
+        places.append((_("Manage"), f"{home}manage/", path.startswith(f"{home}manage/")))
+    if account.is_researcher:
+        places.append((_("Lab"), f"{home}lab/", path.startswith(f"{home}lab/")))
+    return [{"label": label, "url": url, "is_current": here} for label, url, here in places]
+
+
+def shell(request: HttpRequest) -> dict[str, Any]:
+    """Theme, language and navigation of the shell."""
+    user = getattr(request, "user", None)
+    account = user if isinstance(user, Account) else None
+    theme, language = theme_of(request), get_language() or settings.LANGUAGE_CODE
+    home = reverse("home")
+    names = {"system": _("System"), "light": _("Light"), "dark": _("Dark")}
+    is_staff = account is not None and account.is_researcher
+    return {
+        "theme": theme,
+        "theme_options": [_option(value, label, theme) for value, label in names.items()],
+        "language_options": [_option(code, name, language) for code, name in settings.LANGUAGES],
+        "account_name": account.get_full_name() or account.username if account else "",
+        "nav": _navigation(account, request.path) if account else [],
+        "is_staff": is_staff,
+        "is_crowdworker": account is not None and account.role == Account.Role.CROWDWORKER,
+        "is_staff_page": is_staff
+        and request.path.startswith(tuple(home + place for place in STAFF_PLACES)),
+    }
