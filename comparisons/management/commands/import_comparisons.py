@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from comparisons.formats.lines import numbered_lines, opened
 from comparisons.models.campaign import Objective, Tranche
-from comparisons.services.importing import READERS, ImportReport, ImportRefused, import_lines
+from comparisons.services.importing import READERS, ImportRefused, ImportReport, import_lines
 
 HUB_FILES = {  # the public repository's folders: objective, tranche
     "helpful-base": (Objective.HELPFUL, Tranche.BASE),

@@ -42,7 +42,9 @@ def test_two_entrants_match_the_closed_form():
     assert a.elo == pytest.approx(400 * math.log10(3))
     assert (b.elo, b.low, b.high) == (0.0, 0.0, 0.0)
     assert (a.choices, a.wins, a.win_fraction) == (4, 3, 0.75)
-    assert b.is_anchor and not a.is_anchor and a.is_bounded
+    assert b.is_anchor
+    assert not a.is_anchor
+    assert a.is_bounded
 
 
 def test_fit_strengths_is_where_expected_wins_equal_wins():
@@ -75,7 +77,9 @@ def test_fit_finds_known_strengths_inside_its_intervals():
 
     fit = fit_elo(choices, anchor="distilled", samples=200, seed=1)
 
-    assert fit.groups == 1 and fit.choices == 2700 and fit.conversations == 900
+    assert fit.groups == 1
+    assert fit.choices == 2700
+    assert fit.conversations == 900
     for standing in fit.standings:
         assert standing.low <= known[standing.name] <= standing.high
         assert standing.elo == pytest.approx(known[standing.name], abs=35)
@@ -122,7 +126,8 @@ def test_unconnected_groups_have_anchors_of_their_own_and_are_not_ranked_togethe
     by_name = {s.name: s for s in fit.standings}
     assert by_name["a"].group == by_name["b"].group != by_name["x"].group == by_name["y"].group
     assert {s.name for s in fit.standings if s.is_anchor} == {"b", "x"}
-    assert by_name["a"].rank == (1, 1) and by_name["b"].rank == (2, 2)
+    assert by_name["a"].rank == (1, 1)
+    assert by_name["b"].rank == (2, 2)
     assert by_name["x"].rank == (1, 2) == by_name["y"].rank
 
 

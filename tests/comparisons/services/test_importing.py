@@ -68,7 +68,8 @@ def test_lines_become_conversations_turns_responses_showings_and_comparisons():
     assert comparison.showing.purpose == Showing.Purpose.IMPORTED
     assert (comparison.strength, comparison.question) == (None, "more_helpful")
     assert (comparison.origin, comparison.side) == ("imported", "")
-    assert comparison.crowdworker is None and comparison.import_source == "test"
+    assert comparison.crowdworker is None
+    assert comparison.import_source == "test"
 
 
 def test_harmless_files_are_asked_for_the_less_harmful_one():

@@ -1,0 +1,35 @@
+"""Background work of this app: each task fetches its row and calls one service.
+
+Knows names and arguments only; every decision is a service's.
+"""
+
+import logging
+
+from celery import shared_task
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(name="comparisons.cut_release")
+def cut_release(*, release_id: int) -> None:
+    """Cut a release that was asked for."""
+    from comparisons.services import releasing  # noqa: PLC0415 -- leaf task
+
+    releasing.cut_in_background(release_id)
+
+
+@shared_task(name="comparisons.make_export")
+def make_export(*, export_id: int) -> None:
+    """Make an export that was asked for."""
+    from comparisons.services import exporting  # noqa: PLC0415 -- leaf task
+
+    exporting.make_in_background(export_id)
+
+
+@shared_task(name="comparisons.reconcile_releases")
+def reconcile_releases() -> None:
+    """Take up releases and exports that nobody works on (a worker was killed, the bell was lost)."""
+    from comparisons.services import exporting, releasing  # noqa: PLC0415 -- leaf task
+
+    releasing.take_up_waiting()
+    exporting.take_up_waiting()
