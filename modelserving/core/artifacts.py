@@ -80,7 +80,7 @@ def write_durably(path: Path, text: str) -> None:
         handle.write(text)
         handle.flush()
         os.fsync(handle.fileno())
-    os.replace(partial, path)
+    partial.replace(path)
     fsync_path(path.parent)
 
 
@@ -130,7 +130,7 @@ def publish(partial: Path, final: Path) -> None:
     for path in sorted(partial.rglob("*")):
         fsync_path(path)
     fsync_path(partial)
-    os.rename(partial, final)
+    partial.rename(final)
     fsync_path(final.parent)
 
 

@@ -15,7 +15,7 @@ class ConfigError(ValueError):
     """A configuration that cannot run; the message says which number to change."""
 
 
-def require(condition: bool, message: str) -> None:
+def require(condition: object, message: str) -> None:
     """Refuse a configuration unless the condition holds."""
     if not condition:
         raise ConfigError(message)

@@ -32,7 +32,9 @@ _PRESETS: dict[str, dict[str, RunConfig]] = {
         ),
     },
     "context_distillation": {
-        "demo": ContextDistillationConfig(sequences=128, sequence_tokens=128, batch_size=8),
+        "demo": ContextDistillationConfig(
+            sequences=256, sequence_tokens=128, prompt_tokens=384, batch_size=8
+        ),
         "small": ContextDistillationConfig(),
         "paper": ContextDistillationConfig(
             sequences=340_000, sequence_tokens=1024, prompt_tokens=6144, held_out_sequences=512

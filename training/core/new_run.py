@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         inputs = {role: reference(Path(path)) for role, path in named.items()}
         write_run(options.run_dir, config=to_dict(config), inputs=inputs)
     except (ConfigError, ArtefactError, OSError, ValueError) as refused:
-        print(refused, file=sys.stderr)
+        sys.stderr.write(f"{refused}\n")
         return 2
     return 0
 

@@ -4,7 +4,6 @@ It does not know what is trained, the database, or who started the run.
 """
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -113,6 +112,11 @@ class RunDirectory:
         """Append one row to samples.jsonl."""
         self._append("samples.jsonl", {"step": step, **values})
 
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Every whole row of a JSONL file of this run."""
+        path = self.path / name
+        return [json.loads(line) for line in _whole_lines(path)] if path.exists() else []
+
     def progress(
         self, step: int, total: int, phase: str, *, seconds_left: float | None = None
     ) -> None:
@@ -134,7 +138,7 @@ class RunDirectory:
         }
         partial = self.path / "progress.json.partial"
         partial.write_text(json.dumps(progress), encoding="utf-8")
-        os.replace(partial, self.path / "progress.json")
+        partial.replace(self.path / "progress.json")
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a result file such as evaluation.json."""

@@ -132,9 +132,9 @@ def main(arguments: list[str] | None = None) -> int:
             data=options.data, out=options.out, vocabulary_size=options.vocabulary
         )
     except SourceMissing as missing:
-        print(missing, file=sys.stderr)
+        sys.stderr.write(f"{missing}\n")
         return 2
-    print(json.dumps(counts, indent=2))
+    sys.stdout.write(json.dumps(counts, indent=2) + "\n")
     return 0
 
 

@@ -1,0 +1,127 @@
+"""Context distillation: the 51-way divergence by hand, and a tiny student that takes on the prompt."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from modelserving.core.artifacts import file_sha256, verify
+from modelserving.core.dialogue import DialogueFormat
+from tests.tiny_checkpoints import make_tiny_language_model, tiny_tokenizer
+from tests.training.core.tiny import make_corpus, make_run
+from training.core.__main__ import REFUSED, run
+from training.core.distillation_loss import teacher_student_kl, top_logprobs
+from training.core.hhh_prompt import EXAMPLES, encode_context
+
+
+def config(**overrides: object) -> dict[str, object]:
+    return {
+        "kind": "context_distillation",
+        "device": "cpu",
+        "threads": 1,
+        "top_tokens": 50,
+        "sequences": 24,
+        "held_out_sequences": 4,
+        "sequence_tokens": 16,
+        "prompt_tokens": 1000,
+        "batch_size": 8,
+        "epochs": 4,
+        "learning_rate": 0.01,
+        "checkpoint_every": 2,
+        **overrides,
+    }
+
+
+def test_divergence_by_hand_of_two_kept_tokens_and_the_rest() -> None:
+    teacher_p = torch.tensor([[0.5, 0.3, 0.15, 0.05]])
+    student_p = torch.tensor([[0.4, 0.2, 0.3, 0.1]])
+    teacher = top_logprobs(teacher_p.log(), count=2)
+
+    kl = teacher_student_kl(teacher=teacher, student_logits=student_p.log())
+
+    expected = 0.5 * math.log(0.5 / 0.4) + 0.3 * math.log(0.3 / 0.2) + 0.2 * math.log(0.2 / 0.4)
+    assert teacher.token_ids.tolist() == [[0, 1]]
+    assert float(kl) == pytest.approx(expected, abs=1e-6)
+
+
+def test_divergence_of_a_model_from_itself_is_zero_and_never_below() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(6, 5, 80, generator=generator)
+    other = 3 * torch.randn(6, 5, 80, generator=generator)
+    teacher = top_logprobs(logits, count=50)
+
+    assert torch.allclose(
+        teacher_student_kl(teacher=teacher, student_logits=logits), torch.zeros(6, 5), atol=1e-5
+    )
+    assert bool((teacher_student_kl(teacher=teacher, student_logits=other) > 0).all())
+
+
+def test_divergence_has_a_finite_gradient_when_all_the_mass_is_kept() -> None:
+    logits = torch.tensor([[40.0, 0.0, -40.0]], requires_grad=True)
+    teacher = top_logprobs(torch.tensor([[-40.0, 0.0, 40.0]]), count=3)
+
+    teacher_student_kl(teacher=teacher, student_logits=logits).sum().backward()
+
+    assert bool(torch.isfinite(logits.grad).all())
+
+
+def test_prompt_takes_whole_examples_until_the_room_is_full() -> None:
+    encoder, layout = tiny_tokenizer(), DialogueFormat()
+
+    everything = encode_context(encoder=encoder, layout=layout, room=100_000)
+    some = encode_context(encoder=encoder, layout=layout, room=len(everything.token_ids) - 1)
+
+    assert everything.examples == len(EXAMPLES)
+    assert some.examples == len(EXAMPLES) - 1
+    assert everything.token_ids[: len(some.token_ids)] == some.token_ids
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    directory = tmp_path_factory.mktemp("distillation")
+    make_tiny_language_model(directory / "initial", max_position_embeddings=2048)
+    return {"initial": directory / "initial", "corpus": make_corpus(directory / "corpus")}
+
+
+def test_the_student_comes_closer_to_the_prompted_teacher(
+    start: dict[str, Path], tmp_path: Path
+) -> None:
+    path = make_run(tmp_path / "run", config=config(), inputs=start)
+
+    assert run(path) == 0
+
+    status = json.loads((path / "status.json").read_text())
+    results = status["results"]
+    assert results["held_out_kl"] < 0.8 * results["held_out_kl_before"]
+    assert verify(path / status["checkpoint"]).kind == "language_model"
+    assert "<svg" in (path / "plots" / "kl.svg").read_text()
+
+
+def test_a_stopped_and_resumed_run_gives_the_same_weights_and_asks_once(
+    start: dict[str, Path], tmp_path: Path
+) -> None:
+    whole = make_run(tmp_path / "whole", config=config(), inputs=start)
+    halved = make_run(tmp_path / "halved", config=config(), inputs=start)
+    (halved / "stop.json").write_text("{}")
+    assert run(halved) == 0
+    asked = file_sha256(halved / "teacher" / "train.safetensors")
+    (halved / "stop.json").unlink()
+
+    assert run(whole) == 0
+    assert run(halved) == 0
+
+    final = [path / "checkpoints" / "step-000012" / "model.safetensors" for path in (whole, halved)]
+    assert file_sha256(final[0]) == file_sha256(final[1])
+    assert file_sha256(halved / "teacher" / "train.safetensors") == asked
+
+
+def test_a_prompt_without_room_is_refused_with_the_number(
+    start: dict[str, Path], tmp_path: Path
+) -> None:
+    path = make_run(tmp_path / "run", config=config(prompt_tokens=4000), inputs=start)
+
+    assert run(path) == REFUSED
+
+    assert "prompt_tokens 4000" in json.loads((path / "status.json").read_text())["reason"]

@@ -1,0 +1,180 @@
+"""Context distillation: a student without the prompt learns to behave as the teacher with it.
+
+It does not know the database or who serves the result (Bai et al. 2022, A.1; Askell et al. 2021).
+
+B sequences, T tokens of a sequence.
+"""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from modelserving.lm.loading import CheckpointRefused, LoadedModel, load_language_model
+from modelserving.lm.saving import write_model_files, write_weights
+from training.config import ContextDistillationConfig
+from training.core.checkpointing import ResumeState, optimizer_tensors, restore_optimizer
+from training.core.curves import draw_curve
+from training.core.distillation_loss import at, teacher_student_kl
+from training.core.distillation_teacher import Lessons, prepare_lessons
+from training.core.master_weights import MasterWeights
+from training.core.outcome import NonFinite, Outcome
+from training.core.run_directory import InputRefused, RunDirectory
+from training.core.seeding import precision_of, prepare
+
+
+def train(run: RunDirectory, config: ContextDistillationConfig) -> Outcome:
+    """Ask the teacher once, then train the student on its answers."""
+    device = prepare(config)
+    teacher = _load(run, "teacher" if run.has_input("teacher") else "initial", device=device)
+    lessons = prepare_lessons(run, config=config, teacher=teacher)
+    student = _load(run, "initial", device=device)
+    if student.tokenizer.vocabulary_size != teacher.tokenizer.vocabulary_size:
+        raise InputRefused("teacher and initial have different vocabularies: they must share one")
+    student.model.to(precision_of(config, device=device)).train()
+    return _Trainer(run=run, config=config, student=student, lessons=lessons).run_to_end()
+
+
+def _load(run: RunDirectory, role: str, *, device: torch.device) -> LoadedModel:
+    try:
+        return load_language_model(run.inputs(role), dtype=torch.float32, device=device)
+    except CheckpointRefused as refused:
+        raise InputRefused(f"the {role} checkpoint cannot be used: {refused}") from None
+
+
+class _Trainer:
+    """The state of one run: student, optimizer, and where it stands."""
+
+    def __init__(
+        self,
+        *,
+        run: RunDirectory,
+        config: ContextDistillationConfig,
+        student: LoadedModel,
+        lessons: dict[str, Lessons],
+    ) -> None:
+        self.run, self.config, self.student, self.lessons = run, config, student, lessons
+        self.model = student.model
+        self.master = MasterWeights(self.model)
+        parameters = list(self.master.parameters.values())
+        run.require_space(16 * sum(parameter.numel() for parameter in parameters))
+        self.optimizer = torch.optim.AdamW(
+            parameters, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=0.0
+        )
+        self.steps = config.epochs * math.ceil(config.sequences / config.batch_size)
+        self.step = 0
+
+    def run_to_end(self) -> Outcome:
+        """Train from the newest resume state, or from the start."""
+        state = self.run.load_resume()
+        if state is not None:
+            self.master.restore(state.tensors)
+            restore_optimizer(self.optimizer, tensors=state.tensors, prefix="optimizer")
+            self.step = state.step
+        else:
+            self.run.metrics(0, {"held_out/kl": self.held_out_kl()})
+        while self.step < self.steps:
+            halt = self.run.should_stop()
+            if halt == "interrupt":
+                self._publish(milestone=False)
+                return Outcome(state="interrupted", step=self.step)
+            if halt == "stop":
+                return self._end("stopped")
+            self._train_step()
+            if self.step % self.config.checkpoint_every == 0 and self.step < self.steps:
+                self._publish(milestone=False)
+        return self._end("done")
+
+    def _train_step(self) -> None:
+        kl = self._kl(self.lessons["train"], rows=self._rows_of_step()).mean()
+        if not bool(torch.isfinite(kl)):
+            raise NonFinite("the divergence", step=self.step)
+        kl.backward()
+        self.master.take_gradients()
+        norm = self.master.clip(max_norm=self.config.max_gradient_norm)
+        if not math.isfinite(norm):
+            raise NonFinite("the gradient", step=self.step)
+        warm = min(1.0, (self.step + 1) / max(1, self.config.warmup_steps))
+        share = warm * (1 - self.step / self.steps)
+        self.optimizer.param_groups[0]["lr"] = share * self.config.learning_rate
+        self.optimizer.step()
+        self.master.give_back()
+        self.step += 1
+        row = {
+            "distillation/kl": float(kl.detach()),
+            "distillation/gradient_norm": norm,
+            "distillation/learning_rate": share * self.config.learning_rate,
+        }
+        if self.step % self.config.evaluate_every == 0 or self.step == self.steps:
+            row["held_out/kl"] = self.held_out_kl()
+        self.run.metrics(self.step, row)
+        self.run.progress(self.step, self.steps, "training")
+
+    def _rows_of_step(self) -> Tensor:
+        """This step's sequences: each epoch reads all of them once, in an order of its own."""
+        per_epoch = self.steps // self.config.epochs
+        epoch, place = divmod(self.step, per_epoch)
+        generator = torch.Generator().manual_seed(self.config.seed * 10_007 + epoch)
+        order = torch.randperm(self.config.sequences, generator=generator)
+        return order[place * self.config.batch_size : (place + 1) * self.config.batch_size]
+
+    def _kl(self, lessons: Lessons, *, rows: Tensor) -> Tensor:
+        """KL(teacher || student) at each place, (B, T - 1)."""
+        ids = lessons.ids[rows].to(self.model.device).long()  # (B, T)
+        hidden = self.model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+        logits = self.model.get_output_embeddings()(hidden[:, :-1])  # (B, T - 1, V)
+        expected = at(lessons.expected, rows).to(self.model.device)
+        return teacher_student_kl(teacher=expected, student_logits=logits)
+
+    @torch.no_grad()
+    def held_out_kl(self) -> float:
+        """Mean divergence per token on sequences that are never trained on."""
+        rows = torch.arange(len(self.lessons["valid"].ids))
+        parts = [
+            self._kl(self.lessons["valid"], rows=part)
+            for part in rows.split(self.config.batch_size)
+        ]
+        return float(torch.cat(parts).mean())
+
+    def _end(self, state: str) -> Outcome:
+        path = self._publish(milestone=True)
+        measured = [
+            row["held_out/kl"] for row in self.run.rows("metrics.jsonl") if "held_out/kl" in row
+        ]
+        results = {
+            "held_out_kl": measured[-1] if measured else self.held_out_kl(),
+            "held_out_kl_before": measured[0] if measured else None,
+            "held_out_sequences": len(self.lessons["valid"].ids),
+        }
+        if self.run.ranks.is_main:
+            draw_curve(
+                self.run.rows("metrics.jsonl"),
+                path=self.run.path / "plots" / "kl.svg",
+                series={"distillation/kl": "training", "held_out/kl": "held out"},
+                y_label="KL(teacher with prompt || student) per token, nats",
+            )
+        self.run.log(f"held-out KL {results['held_out_kl']:.4f}; weights in {path.name}")
+        return Outcome(
+            state="done" if state == "done" else "stopped", step=self.step, results=results
+        )
+
+    def _publish(self, *, milestone: bool) -> Path:
+        tensors = self.master.tensors() | optimizer_tensors(self.optimizer, prefix="optimizer")
+        return self.run.publish_checkpoint(
+            step=self.step,
+            write=self._write_weights,
+            kind="language_model",
+            parents=[self.run.input_hash(role) for role in ("initial", "corpus")],
+            resume=ResumeState(step=self.step, tensors=tensors),
+            milestone=milestone,
+        )
+
+    def _write_weights(self, directory: Path) -> None:
+        write_weights(self.master.parameters, directory=directory)
+        write_model_files(
+            directory=directory,
+            config=self.student.config,
+            tokenizer_directory=self.run.inputs("initial"),
+            architecture=type(self.model).__name__,
+        )

@@ -1,0 +1,143 @@
+"""The sequences of a distillation run, and the teacher's view of them under the prompt.
+
+It does not know the student or its training. The teacher reads everything once; what it said is
+kept in the run directory, so that a resumed run does not ask again.
+
+N sequences, T tokens of a sequence, C tokens of the prompt, K stored tokens per position.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from modelserving.core.artifacts import ArtefactError, publish, utc_now, verify, write_manifest
+from modelserving.lm.loading import LoadedModel
+from training.config import ConfigError, ContextDistillationConfig
+from training.core.corpus import MixtureReader, load_corpus
+from training.core.distillation_loss import TopLogprobs, joined, top_logprobs
+from training.core.hhh_prompt import encode_context
+from training.core.run_directory import RunDirectory
+
+TEACHER_BATCH = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lessons:
+    """Sequences and what the teacher, who sees the prompt, expects at each place."""
+
+    ids: Tensor  # (N, T) int32
+    expected: TopLogprobs  # (N, T - 1, K): for tokens 1 … T - 1
+
+
+def draw_sequences(
+    corpus: Path, part: str, *, loaded: LoadedModel, config: ContextDistillationConfig, count: int
+) -> Tensor:
+    """Half running text after a human marker, half dialogues (Bai et al. 2022, A.1); (N, T)."""
+    sources = load_corpus(
+        corpus,
+        part,
+        tokenizer=loaded.tokenizer,
+        layout=loaded.dialogue_format,
+        block_tokens=config.sequence_tokens,
+    )
+    is_text = {name: bool(source.is_response.all()) for name, source in sources.items()}
+    kinds = max(1, len(set(is_text.values())))
+    weights = {
+        name: len(source.tokens)
+        / kinds
+        / sum(len(other.tokens) for key, other in sources.items() if is_text[key] == is_text[name])
+        for name, source in sources.items()
+    }
+    reader = MixtureReader(sources, block_tokens=config.sequence_tokens, seed=config.seed)
+    ids, is_response = reader.batch(0, blocks=count, weights=weights)
+    human = loaded.tokenizer.token_id(loaded.dialogue_format.human)
+    text_rows = is_response.all(axis=1)
+    ids[text_rows, 1:] = ids[text_rows, :-1]
+    ids[text_rows, 0] = human
+    return torch.from_numpy(np.ascontiguousarray(ids))
+
+
+@torch.no_grad()
+def ask_teacher(
+    teacher: PreTrainedModel, *, context: list[int], ids: Tensor, top_tokens: int
+) -> TopLogprobs:
+    """What the teacher expects for tokens 1 … T - 1 of each row after reading the prompt."""
+    prompt = torch.tensor(context, dtype=torch.long, device=teacher.device)
+    parts = []
+    for batch in ids.split(TEACHER_BATCH):
+        rows = batch.to(teacher.device).long()
+        whole = torch.cat([prompt.expand(len(rows), -1), rows], dim=1)  # (B, C + T)
+        hidden = teacher.get_decoder()(input_ids=whole, use_cache=False).last_hidden_state
+        head = teacher.get_output_embeddings()
+        parts.append(top_logprobs(head(hidden[:, len(context) : -1]), count=top_tokens))
+    return joined(parts)
+
+
+def prepare_lessons(
+    run: RunDirectory, *, config: ContextDistillationConfig, teacher: LoadedModel
+) -> dict[str, Lessons]:
+    """The training and held-out lessons: read back when an earlier attempt finished them."""
+    where = run.path / "teacher"
+    if not _is_whole(where):
+        run.progress(0, 1, "asking the teacher")
+        if run.ranks.is_main:
+            _write_lessons(run, where=where, config=config, teacher=teacher)
+        run.ranks.wait()
+    lessons = {}
+    for part in ("train", "valid"):
+        stored = load_file(where / f"{part}.safetensors")
+        ids = stored.pop("ids")
+        lessons[part] = Lessons(ids=ids, expected=TopLogprobs(**stored))
+    return lessons
+
+
+def _is_whole(where: Path) -> bool:
+    try:
+        verify(where)
+    except ArtefactError:
+        return False
+    return True
+
+
+def _write_lessons(
+    run: RunDirectory, *, where: Path, config: ContextDistillationConfig, teacher: LoadedModel
+) -> None:
+    corpus = run.inputs("corpus")
+    limit = int(teacher.config.max_position_embeddings)
+    if config.prompt_tokens + config.sequence_tokens > limit:
+        raise ConfigError(
+            f"prompt_tokens {config.prompt_tokens} + sequence_tokens {config.sequence_tokens} is "
+            f"beyond the teacher's {limit} positions: lower one of them"
+        )
+    context = encode_context(
+        encoder=teacher.tokenizer, layout=teacher.dialogue_format, room=config.prompt_tokens
+    )
+    if context.examples == 0:
+        raise ConfigError(
+            f"prompt_tokens {config.prompt_tokens} has no room for one example: raise it"
+        )
+    run.log(f"the prompt has {len(context.token_ids)} tokens and {context.examples} examples")
+    partial = where.with_name("teacher.partial")
+    partial.mkdir(exist_ok=True)
+    counts = {"train": config.sequences, "valid": config.held_out_sequences}
+    for part, count in counts.items():
+        ids = draw_sequences(corpus, part, loaded=teacher, config=config, count=count)
+        top = ask_teacher(
+            teacher.model, context=context.token_ids, ids=ids, top_tokens=config.top_tokens
+        )
+        tensors = {
+            "ids": ids,
+            "token_ids": top.token_ids.cpu(),
+            "logprobs": top.logprobs.cpu(),
+            "rest": top.rest.cpu(),
+        }
+        save_file(tensors, partial / f"{part}.safetensors")
+    write_manifest(
+        partial, kind="rollouts", parents=[teacher.hash], config={}, code="", created=utc_now()
+    )
+    publish(partial, where)
