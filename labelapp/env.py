@@ -3,6 +3,7 @@
 Knows nothing of Django; each helper says in its error what the variable may hold.
 """
 
+import json
 import os
 import secrets
 from pathlib import Path
@@ -41,6 +42,15 @@ def env_int(name: str, default: int) -> int:
 def env_list(name: str, default: str = "") -> list[str]:
     """The variable split at commas, empty parts left out."""
     return [part.strip() for part in env_str(name, default).split(",") if part.strip()]
+
+
+def running_services(var: Path) -> dict[str, str]:
+    """Addresses of the instance that runs on this folder, as its supervisor wrote them."""
+    try:
+        read = json.loads((var / "services.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {str(name): str(value) for name, value in read.items()}
 
 
 def secret_from_file(path: Path) -> str:

@@ -11,14 +11,15 @@ from urllib.parse import unquote, urlsplit
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from labelapp.env import env_bool, env_int, env_list, env_str, secret_from_file
+from labelapp.env import env_bool, env_int, env_list, env_str, running_services, secret_from_file
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = Path(env_str("LABELAPP_VAR", str(BASE_DIR / "var"))).resolve()
+_running = running_services(VAR)  # so that commands run by hand find what ./start runs
 
 # --- who we are on the network -------------------------------------------------------------
 DEBUG = env_bool("DEBUG", default=False)
-PUBLIC_URL = env_str("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+PUBLIC_URL = env_str("PUBLIC_URL", _running.get("PUBLIC_URL", "http://127.0.0.1:8000")).rstrip("/")
 _public = urlsplit(PUBLIC_URL)
 if _public.scheme not in {"http", "https"} or not _public.hostname:
     raise ImproperlyConfigured(
@@ -197,6 +198,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- files ---------------------------------------------------------------------------------
 STATIC_URL = "static/"
 STATIC_ROOT = VAR / "static"
+_has_collected = env_bool("COLLECT_STATIC") or (STATIC_ROOT / "staticfiles.json").exists()
 STORAGES = {
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
@@ -204,18 +206,18 @@ STORAGES = {
     },
     "staticfiles": {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
-        if (STATIC_ROOT / "staticfiles.json").exists()
+        if _has_collected
         else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },
 }
-WHITENOISE_USE_FINDERS = not (STATIC_ROOT / "staticfiles.json").exists()
+WHITENOISE_USE_FINDERS = not _has_collected
 ARTEFACTS = Path(
     env_str("ARTEFACTS", str(VAR))
 ).resolve()  # releases/, runs/, checkpoints/: may be a shared mount
 STARTER_CHECKPOINT = BASE_DIR / "modelserving" / "starter"
 
 # --- queue: a doorbell, never the only copy of a fact ---------------------------------------
-REDIS_URL = env_str("REDIS_URL", "redis://127.0.0.1:6379/0")
+REDIS_URL = env_str("REDIS_URL", _running.get("REDIS_URL", "redis://127.0.0.1:6379/0"))
 CELERY_BROKER_URL = (
     ("redis+socket://" + REDIS_URL.removeprefix("unix://"))
     if REDIS_URL.startswith("unix://")
@@ -262,9 +264,12 @@ CELERY_BEAT_SCHEDULE = {
 
 # --- the model server ----------------------------------------------------------------------
 MODELSERVER_URLS = env_list(
-    "MODELSERVER_URLS", "http://127.0.0.1:8100"
+    "MODELSERVER_URLS", _running.get("MODELSERVER_URLS", "http://127.0.0.1:8100")
 )  # http://host:port or unix:///path.sock
 MODELSERVER_SECRET = env_str("MODELSERVER_SECRET") or secret_from_file(VAR / "modelserver_secret")
+ALLOWED_ENDPOINTS = env_list(
+    "ALLOWED_ENDPOINTS"
+)  # scheme://host[:port] of outside model endpoints that deployments may name
 
 # --- the API -------------------------------------------------------------------------------
 REST_FRAMEWORK = {

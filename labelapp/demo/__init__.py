@@ -1,0 +1,1 @@
+"""Content to look at on the first day: accounts, campaigns, sample comparisons."""

@@ -1,0 +1,1 @@
+"""Checks of what must always hold, for operators and for tests."""
