@@ -175,16 +175,16 @@ def _common(fields: Fields) -> dict[str, Any]:
 
 
 def _best_of(fields: Fields, *, n: int) -> BestOf | None:
-    k = fields.whole("best_of", default=1, least=1, most=MOST_SAMPLES)
+    k = fields.whole("best_of", default=n, least=1, most=MOST_SAMPLES)
     ranker = fields.text("ranker") if fields.has("ranker") else None
     return_all = fields.flag("return_all")
-    if fields.has("best_of") and k < n:
+    if k < n:
         raise BadRequest(
             f"best_of is {k}, n is {n}: best_of must be at least n", code="invalid_value"
         )
     if (ranker or return_all) and not fields.has("best_of"):
         raise BadRequest("ranker and return_all need best_of", code="invalid_value")
-    if k == n and ranker is None:
+    if k == n and ranker is None and not return_all:
         return None
     return BestOf(k=k, ranker=ranker, return_all=return_all)
 

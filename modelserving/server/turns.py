@@ -1,0 +1,179 @@
+"""One turn of one checkpoint on the engine thread: a step of its batch, or a helping of scores.
+
+Keeps the books of what runs for whom. Does not know threads, HTTP or the clock, which is passed in.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+
+from modelserving.lm.preference_model import score_dialogues
+from modelserving.lm.sampler import Event, PromptRead, SampleRequest, TokenDrawn
+from modelserving.server.checkpoints import ServedCheckpoint
+from modelserving.server.errors import GenerationFailed, Overloaded, Refused, ServingError
+from modelserving.server.fair_queue import QueueFull
+from modelserving.server.jobs import Delivery, SampleJob, ScoreJob
+from modelserving.server.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+SCORES_PER_TURN = 32
+Post = Callable[[list[tuple[SampleJob, Delivery]]], None]
+
+
+class Turns:
+    """What the engine thread does for a checkpoint, turn by turn."""
+
+    def __init__(self, *, metrics: Metrics, clock: Callable[[], float], post: Post) -> None:
+        """`post` carries answers to the event loop."""
+        self._metrics = metrics
+        self._clock = clock
+        self._post = post
+        self.last_failure: str | None = None  # cleared by the next token drawn
+
+    def submit(self, job: SampleJob, checkpoint: ServedCheckpoint) -> None:
+        """Queue a request, or answer that there is no room."""
+        job.live = set(range(len(job.request.seeds)))
+        checkpoint.used_at = self._clock()
+        try:
+            checkpoint.queue.put(job)
+        except QueueFull as full:
+            self._metrics.count("requests_refused")
+            error = Overloaded(f"{full}: try again later", code="queue_full", retry_after=2)
+            self._post([(job, error)])
+
+    def cancel(self, job: SampleJob, checkpoint: ServedCheckpoint, sample: int | None) -> None:
+        """Forget a request, or one of its samples."""
+        checkpoint.queue.remove(job.key)
+        if job.key not in checkpoint.running:
+            return
+        assert checkpoint.sampler is not None
+        checkpoint.sampler.cancel(job.key, sample=sample)
+        self._end(checkpoint, job, set(job.live) if sample is None else {sample})
+
+    def sample(self, checkpoint: ServedCheckpoint) -> None:
+        """Let waiting requests in and draw a token for each running sample."""
+        sampler = checkpoint.sampler
+        assert sampler is not None
+        while sampler.running + sampler.waiting < sampler.max_rows:
+            job = checkpoint.queue.take(running=checkpoint.running_by_user)
+            if job is None:
+                break
+            checkpoint.running[job.key] = job
+            checkpoint.running_by_user[job.user] += len(job.live)
+            sampler.add(job.request)
+        if checkpoint.running:
+            events = sampler.step()
+            checkpoint.used_at = self._clock()
+            self._settle(checkpoint, events)
+
+    def score(self, checkpoint: ServedCheckpoint) -> None:
+        """Score some dialogues of the first scoring job."""
+        job = checkpoint.score_jobs[0]
+        checkpoint.used_at = self._clock()
+        if job.answer.cancelled():
+            checkpoint.score_jobs.popleft()
+            return
+        part = job.dialogues[len(job.scores) : len(job.scores) + SCORES_PER_TURN]
+        try:
+            job.scores += score_dialogues(checkpoint.loaded, part).tolist()
+        except ValueError as wrong:  # a dialogue that cannot be rendered: the caller's fault
+            checkpoint.score_jobs.popleft()
+            _refuse(job, wrong)
+            return
+        if len(job.scores) == len(job.dialogues):
+            checkpoint.score_jobs.popleft()
+            self._metrics.count("dialogues_scored", len(job.scores))
+            if job.answer.set_running_or_notify_cancel():
+                job.answer.set_result(job.scores)
+
+    def fail(
+        self, checkpoint: ServedCheckpoint, raised: BaseException, error: ServingError
+    ) -> None:
+        """Answer everything that runs with an error and start afresh."""
+        logger.error("checkpoint %s failed", checkpoint.name, exc_info=raised)
+        self._metrics.count("engine_failures")
+        self.last_failure = error.message
+        self._post([(job, error) for job in checkpoint.running.values()])
+        checkpoint.running.clear()
+        checkpoint.running_by_user.clear()
+        if checkpoint.sampler is not None:
+            checkpoint.sampler.clear()
+        for job in checkpoint.score_jobs:
+            _refuse(job, error)
+        checkpoint.score_jobs.clear()
+
+    def _settle(self, checkpoint: ServedCheckpoint, events: list[Event]) -> None:
+        """Hand events to their requests; drop those whose numbers make no sense."""
+        by_job: dict[str, list[Event]] = {}
+        broken: set[str] = set()
+        for event in events:
+            by_job.setdefault(event.key, []).append(event)
+            if isinstance(event, TokenDrawn) and not math.isfinite(event.logprob):
+                broken.add(event.key)
+        now, drawn = self._clock(), 0
+        deliveries: list[tuple[SampleJob, Delivery]] = []
+        for key, own in by_job.items():
+            job = checkpoint.running.get(key)
+            if job is None:
+                continue
+            if key in broken:
+                deliveries.append((job, self._broken(checkpoint, job)))
+                continue
+            drawn += self._note(checkpoint, job, own, now=now)
+            deliveries.append((job, own))
+        if drawn:
+            self._metrics.drawn(drawn, now=now)
+            self.last_failure = None
+        self._post(deliveries)
+
+    def _broken(self, checkpoint: ServedCheckpoint, job: SampleJob) -> GenerationFailed:
+        self.cancel(job, checkpoint, None)
+        self.last_failure = "the model computed something that is not a number"
+        return GenerationFailed(self.last_failure, code="not_finite")
+
+    def _note(
+        self, checkpoint: ServedCheckpoint, job: SampleJob, events: list[Event], *, now: float
+    ) -> int:
+        """Keep a request's books; return its tokens drawn."""
+        tokens = [event for event in events if isinstance(event, TokenDrawn)]
+        if tokens and not job.saw_token:
+            job.saw_token = True
+            self._metrics.first_token_after(now - job.submitted)
+        ended = {event.sample for event in tokens if event.finish}
+        if job.request.max_tokens == 0 and any(isinstance(each, PromptRead) for each in events):
+            ended = set(job.live)
+        self._end(checkpoint, job, ended)
+        return len(tokens)
+
+    def _end(self, checkpoint: ServedCheckpoint, job: SampleJob, samples: set[int]) -> None:
+        ended = samples & job.live
+        if job.key not in checkpoint.running or not ended:
+            return
+        job.live -= ended
+        checkpoint.running_by_user[job.user] -= len(ended)
+        if checkpoint.running_by_user[job.user] <= 0:
+            del checkpoint.running_by_user[job.user]
+        if not job.live:
+            del checkpoint.running[job.key]
+            self._metrics.finished_after(self._clock() - job.submitted)
+
+
+def _refuse(job: ScoreJob, error: Exception) -> None:
+    if job.answer.set_running_or_notify_cancel():
+        job.answer.set_exception(error)
+
+
+def warm_up(checkpoint: ServedCheckpoint) -> None:
+    """Draw one token or compute one score; refuse a checkpoint whose numbers make no sense."""
+    if checkpoint.sampler is None:
+        dialogue = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
+        value = float(score_dialogues(checkpoint.loaded, [dialogue])[0])
+    else:
+        prompt = tuple(checkpoint.loaded.tokenizer.encode("Hello"))
+        sampler = checkpoint.sampler
+        sampler.add(SampleRequest(key="warm-up", prompt=prompt, seeds=(0,), max_tokens=2))
+        value = next(e.logprob for e in sampler.step() if isinstance(e, TokenDrawn))
+        sampler.cancel("warm-up")
+    if not math.isfinite(value):
+        raise Refused("the first token of the warm-up is not a number", code="not_finite")

@@ -1,0 +1,327 @@
+"""What may go wrong around a server: bad checkpoints, clients that leave, queues that fill, death."""
+
+import concurrent.futures
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from modelserving.core.artifacts import write_manifest
+from tests.modelserving.server.conftest import SECRET, Served, launch
+from tests.tiny_checkpoints import make_tiny_language_model
+
+HELLO = [{"role": "user", "content": "Hello there, how are you?"}]
+MUTATIONS = int(os.environ.get("MUTATED_CHECKPOINTS", "200"))
+
+
+def copy_of(served: Served, name: str) -> Path:
+    target = served.root / name
+    shutil.copytree(served.root / "policy", target)
+    return target
+
+
+def says_hello(served: Served, model: str | None = None) -> str:
+    content = {"model": model or served.policy, "messages": HELLO, "max_tokens": 8, "seed": 5}
+    answer = served.post("/v1/chat/completions", content)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["choices"][0]["message"]["content"])
+
+
+def test_a_checkpoint_comes_and_goes_while_others_serve(served: Served) -> None:
+    identity = make_tiny_language_model(served.root / "another", seed=77)
+    before = says_hello(served)
+
+    loaded = served.load(served.root / "another", name=identity).json()
+    other = says_hello(served, identity)
+    again = served.load(served.root / "another", name=identity)
+    unloaded = served.post("/v1/checkpoints/unload", {"name": identity})
+
+    assert (loaded["hash"], loaded["kind"]) == (identity, "language_model")
+    assert again.status_code == unloaded.status_code == 200
+    assert other != before
+    assert says_hello(served) == before
+    gone = served.post("/v1/chat/completions", {"model": identity, "messages": HELLO})
+    assert (gone.status_code, gone.json()["error"]["code"]) == (404, "model_not_loaded")
+
+
+def test_only_directories_below_the_roots_are_read(served: Served, tmp_path: Path) -> None:
+    make_tiny_language_model(tmp_path / "outside")
+    (served.root / "link").symlink_to(tmp_path / "outside")
+
+    codes = [
+        served.load(path).json()["error"]["code"]
+        for path in (
+            tmp_path / "outside",
+            served.root / "link",
+            f"{served.root}/policy/../../..",
+            served.root / "nothing",
+            "policy\0",
+            "",
+        )
+    ]
+
+    assert codes == ["outside_roots"] * 3 + ["no_such_directory"] * 2 + ["outside_roots"]
+
+
+def test_a_directory_under_another_checkpoints_name_is_refused(served: Served) -> None:
+    answer = served.load(served.root / "policy", name="0" * 64)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "other_checkpoint")
+
+
+def _republished(directory: Path, *, change: Callable[[Path], None]) -> Path:
+    """Change a checkpoint and write a manifest that matches: only the content is at fault."""
+    change(directory)
+    write_manifest(
+        directory, kind="language_model", parents=[], config={}, code="", created="2026-01-01"
+    )
+    return directory
+
+
+def _with_nan(directory: Path) -> None:
+    from safetensors.torch import load_file, save_file  # noqa: PLC0415 -- only this change needs it
+
+    weights = load_file(directory / "model.safetensors")
+    weights["model.norm.weight"][3] = float("nan")
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+
+
+def _with_pickle(directory: Path) -> None:
+    (directory / "pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n(S'touch /tmp/x'\ntR.")
+
+
+def _with_config(key: str, value: object) -> Callable[[Path], None]:
+    def change(directory: Path) -> None:
+        path = directory / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_with_nan, "not finite"),
+        (_with_pickle, "pytorch_model.bin"),
+        (_with_config("auto_map", {"AutoModel": "x.Y"}), "auto_map"),
+        (_with_config("_attn_implementation_internal", "x/y"), "_attn_implementation_internal"),
+        (_with_config("architectures", ["EvilForCausalLM"]), "EvilForCausalLM"),
+        (_with_config("hidden_size", 48), "refused"),
+        (_with_config("vocab_size", 10**12), "refused"),
+    ],
+)
+def test_a_published_checkpoint_with_bad_content_is_refused_by_reason(
+    served: Served, change: Callable[[Path], None], reason: str
+) -> None:
+    before = says_hello(served)
+    directory = _republished(copy_of(served, f"bad-{random.random()}"), change=change)
+
+    answer = served.load(directory)
+
+    assert answer.status_code == 422
+    assert reason in answer.json()["error"]["message"]
+    assert says_hello(served) == before
+
+
+def _mutate(directory: Path, rng: random.Random) -> str:
+    """One random damage to one file of a published directory; the manifest is left as it was."""
+    files = sorted(path for path in directory.iterdir() if path.is_file())
+    path = rng.choice(files)
+    content = bytearray(path.read_bytes())
+    kind = rng.choice(["cut", "flip", "delete", "grow", "swap", "empty", "noise"])
+    if kind == "cut":
+        path.write_bytes(content[: rng.randrange(len(content))])
+    elif kind == "flip":
+        at = rng.randrange(len(content))
+        content[at] ^= 1 << rng.randrange(8)
+        path.write_bytes(content)
+    elif kind == "delete":
+        path.unlink()
+    elif kind == "grow":
+        path.write_bytes(bytes(content) + rng.randbytes(rng.randint(1, 64)))
+    elif kind == "swap":
+        other = rng.choice([each for each in files if each != path])
+        path.write_bytes(other.read_bytes())
+    elif kind == "empty":
+        path.write_bytes(b"")
+    else:
+        path.write_bytes(rng.randbytes(len(content)))
+    return f"{kind} {path.name}"
+
+
+def _means_the_same(directory: Path, original: Path) -> bool:
+    """A flipped letter in the manifest's date or commit changes nothing that is served."""
+    try:
+        changed = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    first = json.loads((original / "manifest.json").read_text(encoding="utf-8"))
+    same = all(changed.get(key) == first[key] for key in ("kind", "files", "format_version"))
+    return same and all(
+        (directory / name).is_file()
+        and (directory / name).read_bytes() == (original / name).read_bytes()
+        for name in first["files"]
+    )
+
+
+def test_mutated_checkpoint_directories_are_refused_and_serving_goes_on(served: Served) -> None:
+    rng, before, original = random.Random(20261124), says_hello(served), served.root / "policy"
+    loaded: list[str] = []
+
+    for number in range(MUTATIONS):
+        directory = copy_of(served, f"mutated-{number}")
+        damage = _mutate(directory, rng)
+        answer = served.load(directory)
+        if answer.status_code == 200 and not _means_the_same(directory, original):
+            loaded.append(damage)
+        assert answer.status_code in (200, 422), (damage, answer.text)
+        shutil.rmtree(directory)
+
+    assert loaded == []
+    assert says_hello(served) == before
+
+
+def test_a_client_that_leaves_frees_its_rows(served: Served) -> None:
+    content = {
+        "model": served.policy,
+        "messages": HELLO,
+        "max_tokens": 120,
+        "n": 16,
+        "stream": True,
+    }
+
+    for _ in range(8):
+        with (
+            served.client() as client,
+            client.stream("POST", "/v1/chat/completions", json=content) as answer,
+        ):
+            next(answer.iter_lines())
+
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and _running(served):
+        time.sleep(0.05)
+    assert _running(served) == 0
+    says_hello(served)
+
+
+def _running(served: Served) -> int:
+    with served.client() as client:
+        status = client.get("/v1/status").json()
+    return sum(each["running"] + each["queued"] for each in status["checkpoints"])
+
+
+def test_a_reader_that_does_not_read_holds_nobody_up(served: Served) -> None:
+    body = json.dumps(
+        {"model": served.policy, "messages": HELLO, "max_tokens": 120, "n": 16, "stream": True}
+    ).encode()
+    host, port = served.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {SECRET}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    lazy = [socket.create_connection((host, int(port))) for _ in range(4)]
+    for each in lazy:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        each.sendall(head + body)
+
+    started = time.monotonic()
+    for _ in range(5):
+        says_hello(served)
+
+    assert time.monotonic() - started < 20
+    for each in lazy:
+        each.close()
+
+
+def test_a_thousand_requests_are_answered_or_told_to_come_back(served: Served) -> None:
+    content = {"model": served.policy, "messages": HELLO, "max_tokens": 2, "seed": 5}
+    limits = httpx.Limits(max_connections=500)
+    codes: list[int] = []
+
+    with (
+        httpx.Client(
+            base_url=served.url,
+            headers={"authorization": f"Bearer {SECRET}"},
+            limits=limits,
+            timeout=120,
+        ) as client,
+        concurrent.futures.ThreadPoolExecutor(500) as pool,
+    ):
+
+        def ask(_: int) -> tuple[int, str]:
+            answer = client.post("/v1/chat/completions", json=content)
+            return answer.status_code, answer.headers.get("retry-after", "")
+
+        found = list(pool.map(ask, range(1000)))
+
+    codes = [status for status, _ in found]
+    assert set(codes) <= {200, 503}
+    assert codes.count(200) >= 256
+    assert all(retry for status, retry in found if status == 503)
+    says_hello(served)
+
+
+def test_death_in_mid_stream_is_never_called_complete_and_it_comes_back_empty(
+    tmp_path: Path,
+) -> None:
+    first = launch(tmp_path)
+    client = first.openai()
+    pieces: list[str | None] = []
+
+    def read() -> None:
+        stream = client.chat.completions.create(
+            model=first.policy, messages=HELLO, max_tokens=150, seed=1, stream=True,
+            extra_body={"n": 8},
+        )  # fmt: skip
+        for number, chunk in enumerate(stream):
+            pieces.extend(choice.finish_reason for choice in chunk.choices)
+            if number == 5:
+                first.process.send_signal(signal.SIGKILL)
+
+    with pytest.raises((openai.APIError, httpx.TransportError)):
+        read()
+    first.process.wait(timeout=10)
+
+    assert pieces
+    assert None in pieces  # no choice was said to be finished by the cut
+    second = launch(tmp_path / "again", preload=False)
+    try:
+        missing = second.post("/v1/chat/completions", {"model": first.policy, "messages": HELLO})
+        assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_loaded")
+        assert second.load(tmp_path / "again" / "policy").json()["name"] == first.policy
+        assert says_hello(second, first.policy)
+    finally:
+        second.process.kill()
+
+
+def test_one_user_cannot_keep_another_waiting(served: Served) -> None:
+    many = {"model": served.policy, "messages": HELLO, "max_tokens": 100, "n": 8, "user": "greedy"}
+    waits: list[float] = []
+
+    def ask_for_one() -> None:
+        started = time.monotonic()
+        content = {"model": served.policy, "messages": HELLO, "max_tokens": 4, "user": "modest"}
+        assert served.post("/v1/chat/completions", content).status_code == 200
+        waits.append(time.monotonic() - started)
+
+    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+        greedy = [pool.submit(served.post, "/v1/chat/completions", many) for _ in range(24)]
+        time.sleep(0.2)
+        started = time.monotonic()
+        thread = threading.Thread(target=ask_for_one)
+        thread.start()
+        thread.join()
+        assert {each.result().status_code for each in greedy} == {200}
+        whole = time.monotonic() - started
+
+    assert waits[0] < whole / 2
