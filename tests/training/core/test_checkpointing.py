@@ -1,0 +1,223 @@
+"""Checkpoints survive a crash at any file or rename, and damage to any file, by falling back."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from modelserving.core import artifacts
+from modelserving.core.artifacts import ArtefactError, verify
+from training.core.checkpointing import (
+    ResumeState,
+    all_checkpoints,
+    newest_resume,
+    optimizer_tensors,
+    prune,
+    read_resume,
+    restore_optimizer,
+    write_checkpoint,
+)
+
+
+class Crash(BaseException):
+    """Stands for the process dying at this very call."""
+
+
+def write_weights(directory: Path) -> None:
+    (directory / "model.safetensors").write_bytes(b"weights")
+    (directory / "config.json").write_text("{}")
+
+
+def save(checkpoints: Path, step: int) -> Path:
+    return write_checkpoint(
+        checkpoints,
+        step=step,
+        write_weights=write_weights,
+        resume=ResumeState(
+            step=step, tensors={"w": torch.full((3,), float(step))}, scalars={"seen": [step]}
+        ),
+        kind="policy",
+        parents=["parent"],
+        config={},
+        code="",
+    )
+
+
+def newest_step(checkpoints: Path) -> int | None:
+    found = newest_resume(checkpoints, report=lambda _: None)
+    return None if found is None else found[1].step
+
+
+def test_state_comes_back_as_it_was(tmp_path: Path) -> None:
+    state = read_resume(save(tmp_path, 7))
+
+    assert state.step == 7
+    assert torch.equal(state.tensors["w"], torch.full((3,), 7.0))
+    assert state.scalars == {"seen": [7]}
+
+
+def test_resume_state_is_no_part_of_the_published_weights(tmp_path: Path) -> None:
+    assert set(verify(save(tmp_path, 1)).files) == {"model.safetensors", "config.json"}
+
+
+CRASH_POINTS = ["os.fsync", "Path.rename", "Path.replace"]
+
+
+def crash_on(monkeypatch: pytest.MonkeyPatch, *, call: str, nth: int) -> None:
+    """Die at the nth call of a function that makes things durable."""
+    owner, name = (os, "fsync") if call == "os.fsync" else (Path, call.split(".")[1])
+    original = getattr(owner, name)
+    calls = iter(range(1, 10_000))
+
+    def dying(*args: object) -> object:
+        if next(calls) == nth:
+            raise Crash
+        return original(*args)
+
+    monkeypatch.setattr(owner, name, dying)
+
+
+@pytest.mark.parametrize("call", CRASH_POINTS)
+def test_a_crash_at_any_point_leaves_a_checkpoint_that_verifies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    survived = 0
+    for nth in range(1, 60):
+        checkpoints = tmp_path / f"{call}-{nth}"
+        save(checkpoints, 1)
+        with monkeypatch.context() as patch:
+            crash_on(patch, call=call, nth=nth)
+            try:
+                save(checkpoints, 2)
+            except Crash:
+                pass
+            else:
+                break
+        survived += 1
+        step = newest_step(checkpoints)
+        assert step in (1, 2), f"crash at {call} number {nth} lost the checkpoint"
+        save(checkpoints, 2)  # the next attempt writes the same step
+        assert newest_step(checkpoints) == 2
+    assert survived >= 1, f"{call} is no crash point"
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES: list[Callable[[Path], None]] = [
+    lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    flip,
+    lambda path: path.unlink(),
+    lambda path: path.write_bytes(b""),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_to_any_file_falls_back_to_the_one_before(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    names = [
+        path.relative_to(tmp_path / "sample" / "step-000002")
+        for path in save(tmp_path / "sample", 2).rglob("*")
+        if path.is_file()
+    ]
+    assert len(names) == 6
+    for number, name in enumerate(names):
+        checkpoints = tmp_path / str(number)
+        save(checkpoints, 1)
+        save(checkpoints, 2)
+
+        damage(checkpoints / "step-000002" / name)
+
+        if name.name == "manifest.json" and damage is flip:  # may hit a byte that says little
+            assert newest_step(checkpoints) in (1, 2)
+        else:
+            assert newest_step(checkpoints) == 1, name
+
+
+def test_a_full_disk_leaves_the_one_before(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+
+    def no_space(_: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_checkpoint(
+            tmp_path, step=2, write_weights=no_space, resume=None, kind="policy", parents=[],
+            config={}, code="",
+        )  # fmt: skip
+
+    assert newest_step(tmp_path) == 1
+    assert [path.name for path in all_checkpoints(tmp_path)] == ["step-000001"]
+
+
+def test_nothing_to_resume_is_none(tmp_path: Path) -> None:
+    assert newest_step(tmp_path / "absent") is None
+
+
+def test_pruning_keeps_the_newest_and_milestones_without_their_state(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4):
+        save(tmp_path, step)
+
+    prune(tmp_path, keep=2, milestones={"step-000001"})
+
+    kept = [path.name for path in all_checkpoints(tmp_path)]
+    assert kept == ["step-000001", "step-000003", "step-000004"]
+    assert not (tmp_path / "step-000001" / "resume").exists()
+    assert verify(tmp_path / "step-000001").kind == "policy"
+    with pytest.raises(ArtefactError):
+        read_resume(tmp_path / "step-000001")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda ps: torch.optim.AdamW(ps, lr=0.1, betas=(0.9, 0.95)),
+        lambda ps: torch.optim.Muon(ps, lr=0.1, momentum=0.9),
+    ],
+)
+def test_an_optimizer_goes_on_bit_for_bit(
+    tmp_path: Path, make: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
+) -> None:
+    def step(parameter: torch.nn.Parameter, optimizer: torch.optim.Optimizer) -> None:
+        parameter.grad = torch.sin(parameter.detach())
+        optimizer.step()
+
+    torch.manual_seed(0)
+    whole = torch.nn.Parameter(torch.randn(4, 3))
+    optimizer = make([whole])
+    step(whole, optimizer)
+    halfway = whole.detach().clone()
+    stored = {k: v.clone() for k, v in optimizer_tensors(optimizer, prefix="o").items()}
+    step(whole, optimizer)
+
+    resumed = torch.nn.Parameter(halfway)
+    again = make([resumed])
+    restore_optimizer(again, tensors=stored, prefix="o")
+    step(resumed, again)
+
+    assert torch.equal(whole, resumed)
+
+
+def test_fsync_reaches_every_file_before_the_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[str] = set()
+    original = artifacts.fsync_path
+
+    def note(path: Path) -> None:
+        synced.add(path.name)
+        original(path)
+
+    monkeypatch.setattr(artifacts, "fsync_path", note)
+    final = save(tmp_path, 1)
+
+    written = {path.name for path in final.rglob("*")}
+    assert written <= synced
+    shutil.rmtree(final)

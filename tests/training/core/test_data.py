@@ -1,0 +1,169 @@
+"""Reading releases and corpora: typed rows, clear refusals, blocks that keep dialogues whole."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from modelserving.core.dialogue import DialogueFormat
+from tests.tiny_checkpoints import tiny_tokenizer
+from training.core.corpus import (
+    BlockReader,
+    CorpusRefused,
+    MixtureReader,
+    encode_document,
+    source_of,
+)
+from training.core.data import (
+    ReleaseRefused,
+    chosen_documents,
+    count_rows,
+    read_release,
+    require_two_sided,
+)
+
+ROW: dict[str, Any] = {
+    "comparison": "c1", "conversation": "v1", "turn": 0,
+    "messages": [{"role": "user", "content": "Hi"}],
+    "picked": "Hello", "other": "Go away", "question": "more_helpful", "objective": "helpful",
+    "strength": 4, "tranche": "base", "origin": "crowd", "picked_checkpoint": None,
+    "other_checkpoint": None, "finish_reasons": ["end", "end"],
+}  # fmt: skip
+LAYOUT = DialogueFormat(context_tokens=64)
+
+
+def write_release(directory: Path, rows: list[Any], *, split: str = "train") -> Path:
+    directory.mkdir(exist_ok=True)
+    lines = "".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows)
+    (directory / f"{split}.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    return directory
+
+
+def test_rows_are_typed_and_only_more_harmful_flips(tmp_path: Path) -> None:
+    flipped = ROW | {"question": "more_harmful", "objective": "harmless"}
+
+    rows = read_release(write_release(tmp_path, [ROW, flipped]), "train")
+
+    assert [(row.chosen, row.rejected) for row in rows] == [
+        ("Hello", "Go away"),
+        ("Go away", "Hello"),
+    ]
+    assert rows[0].first_human_message == "Hi"
+    assert count_rows(rows)["objective"] == {"harmless": 1, "helpful": 1}
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([], "0 comparisons"),
+        (["{"], "line 1 is not JSON"),
+        ([ROW, {k: v for k, v in ROW.items() if k != "picked"}], "line 2 lacks picked"),
+        ([ROW | {"messages": []}], "does not end on a user"),
+    ],
+)
+def test_unusable_releases_are_refused(tmp_path: Path, rows: list[Any], reason: str) -> None:
+    with pytest.raises(ReleaseRefused, match=reason):
+        read_release(write_release(tmp_path, rows), "train")
+
+
+def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
+    write_release(tmp_path, [ROW] * 50)
+    path = tmp_path / "train.jsonl.gz"
+    path.write_bytes(path.read_bytes()[:-9])
+
+    with pytest.raises(ReleaseRefused, match="damaged"):
+        read_release(tmp_path, "train")
+    with pytest.raises(ReleaseRefused, match=r"test\.jsonl\.gz is not there"):
+        read_release(tmp_path, "test")
+
+
+def test_one_sided_releases_are_refused(tmp_path: Path) -> None:
+    rows = read_release(write_release(tmp_path, [ROW | {"other": "Hello"}]), "train")
+
+    with pytest.raises(ReleaseRefused, match="two different responses"):
+        require_two_sided(rows)
+
+
+def test_chosen_documents_are_distinct_dialogues(tmp_path: Path) -> None:
+    rows = read_release(write_release(tmp_path, [ROW, ROW, ROW | {"picked": "Hey"}]), "train")
+
+    documents = list(chosen_documents(rows))
+
+    assert [d["messages"][-1]["content"] for d in documents] == ["Hello", "Hey"]
+
+
+def talk(*contents: str) -> dict[str, Any]:
+    roles = ("user", "assistant")
+    return {
+        "messages": [{"role": roles[i % 2], "content": text} for i, text in enumerate(contents)]
+    }
+
+
+def test_response_flags_cover_text_and_end_of_turn_but_not_the_role() -> None:
+    tokenizer = tiny_tokenizer()
+
+    [(ids, flags)] = encode_document(
+        talk("Hi", "Yo"), tokenizer=tokenizer, layout=LAYOUT, block_tokens=64
+    )
+
+    human, assistant, end = (
+        tokenizer.token_id(name) for name in ("<|human|>", "<|assistant|>", "<|endoftext|>")
+    )
+    question, answer = tokenizer.encode("Hi"), tokenizer.encode("Yo")
+    assert ids == [human, *question, assistant, *answer, end, end]
+    assert flags == [False] * (len(question) + 2) + [True] * (len(answer) + 1) + [False]
+
+
+def test_long_dialogues_are_cut_between_exchanges() -> None:
+    tokenizer = tiny_tokenizer()
+    human = tokenizer.token_id("<|human|>")
+
+    pieces = encode_document(
+        talk(*["word " * 4] * 6), tokenizer=tokenizer, layout=LAYOUT, block_tokens=40
+    )
+
+    assert len(pieces) > 1
+    assert all(ids[0] == human and len(ids) <= 40 for ids, _ in pieces)
+
+
+def test_every_piece_is_read_once_an_epoch_and_readers_restore() -> None:
+    source = source_of(
+        "talk",
+        [talk(f"question {n}", f"answer {n}") for n in range(7)],
+        tokenizer=tiny_tokenizer(),
+        layout=LAYOUT,
+        block_tokens=64,
+    )
+    reader = BlockReader(source, block_tokens=64, seed=3)
+
+    first = [reader.next_block()[0] for _ in range(5)]
+    state = reader.state()
+    after = [reader.next_block()[0] for _ in range(5)]
+    again = BlockReader(source, block_tokens=64, seed=3)
+    again.restore(state)
+
+    assert all(block.shape == (64,) for block in first)
+    assert all(np.array_equal(a, again.next_block()[0]) for a in after)
+    assert reader.epoch >= 1
+
+
+def test_a_mixture_draws_by_weight_and_only_known_sources() -> None:
+    sources = {
+        name: source_of(
+            name, [{"text": name * 40}], tokenizer=tiny_tokenizer(), layout=LAYOUT, block_tokens=32
+        )
+        for name in ("a", "b")
+    }
+    mixture = MixtureReader(sources, block_tokens=32, seed=0)
+    token_a = tiny_tokenizer().encode("aa")[0]
+
+    ids, flags = mixture.batch(0, blocks=400, weights={"a": 3, "b": 1})
+
+    share = float(np.isin(ids[:, 0], [token_a, *tiny_tokenizer().encode("a")]).mean())
+    assert ids.shape == flags.shape == (400, 32)
+    assert share == pytest.approx(0.75, abs=0.07)
+    with pytest.raises(CorpusRefused, match="'c'"):
+        mixture.batch(1, blocks=1, weights={"c": 1})

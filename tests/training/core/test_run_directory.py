@@ -1,0 +1,150 @@
+"""A run directory: inputs by hash, rows that never repeat a step, and a status that says why."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from modelserving.core.artifacts import utc_now, write_manifest
+from tests.training.core.tiny import language_model_config, make_run
+from training.core.__main__ import REFUSED, main, run
+from training.core.checkpointing import ResumeState
+from training.core.run_directory import InputRefused, RunDirectory
+
+
+def write_weights(directory: Path) -> None:
+    (directory / "model.safetensors").write_bytes(b"weights")
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    directory = tmp_path / "release"
+    directory.mkdir()
+    (directory / "train.jsonl.gz").write_bytes(b"rows")
+    write_manifest(directory, kind="release", parents=[], config={}, code="", created=utc_now())
+    return directory
+
+
+@pytest.fixture
+def directory(tmp_path: Path, release: Path) -> RunDirectory:
+    config = language_model_config(keep_checkpoints=1)
+    return RunDirectory(make_run(tmp_path / "run", config=config, inputs={"release": release}))
+
+
+def test_inputs_are_found_and_verified(directory: RunDirectory, release: Path) -> None:
+    assert directory.inputs("release") == release.resolve()
+
+
+def test_a_relative_path_counts_from_the_run_directory(
+    directory: RunDirectory, release: Path
+) -> None:
+    path = directory.path / "inputs.json"
+    stored = json.loads(path.read_text())
+    stored["release"]["path"] = "../release"
+    path.write_text(json.dumps(stored))
+
+    assert RunDirectory(directory.path).inputs("release") == release.resolve()
+
+
+def test_wrong_inputs_are_refused_by_role(directory: RunDirectory, release: Path) -> None:
+    with pytest.raises(InputRefused, match="no ranker"):
+        directory.inputs("ranker")
+    (release / "train.jsonl.gz").write_bytes(b"ROWS")
+    with pytest.raises(InputRefused, match=r"the release cannot be used.*train"):
+        directory.inputs("release")
+    (release / "manifest.json").unlink()
+    write_manifest(release, kind="release", parents=[], config={}, code="", created=utc_now())
+    with pytest.raises(InputRefused, match="was changed"):
+        directory.inputs("release")
+
+
+def test_progress_tells_step_phase_and_time(directory: RunDirectory) -> None:
+    directory.progress(0, 10, "training")
+    directory.progress(5, 10, "training")
+
+    stored = json.loads((directory.path / "progress.json").read_text())
+    assert (stored["step"], stored["total_steps"], stored["phase"]) == (5, 10, "training")
+    assert stored["seconds_left"] >= 0
+    assert stored["alive_at"].endswith("+00:00")
+
+
+def test_resuming_drops_rows_that_will_be_computed_again(directory: RunDirectory) -> None:
+    directory.publish_checkpoint(
+        step=2, write=write_weights, kind="policy", parents=[], resume=ResumeState(step=2)
+    )
+    for step in (1, 2, 3):
+        directory.metrics(step, {"a": step})
+    with (directory.path / "metrics.jsonl").open("a") as handle:
+        handle.write('{"step": 4, "a"')  # a crash cut this row
+
+    state = RunDirectory(directory.path).load_resume()
+
+    assert state is not None
+    assert state.step == 2
+    assert [row["step"] for row in directory.rows("metrics.jsonl")] == [1, 2]
+
+
+def test_milestones_outlive_a_crash(directory: RunDirectory) -> None:
+    def publish(run_directory: RunDirectory, step: int, *, milestone: bool) -> None:
+        run_directory.publish_checkpoint(
+            step=step, write=write_weights, kind="policy", parents=[],
+            resume=ResumeState(step=step), milestone=milestone,
+        )  # fmt: skip
+
+    publish(directory, 1, milestone=True)
+    publish(directory, 2, milestone=False)
+    publish(RunDirectory(directory.path), 3, milestone=False)
+
+    kept = sorted(path.name for path in directory.checkpoints.iterdir())
+    assert kept == ["step-000001", "step-000003"]
+
+
+def test_stop_and_interrupt_are_seen(directory: RunDirectory) -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    try:
+        directory.catch_interrupts()
+        assert directory.should_stop() is None
+        (directory.path / "stop.json").write_text("{}")
+        assert directory.should_stop() == "stop"
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert directory.should_stop() == "interrupt"
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
+
+
+def test_too_little_disk_is_refused_with_the_number(directory: RunDirectory) -> None:
+    with pytest.raises(InputRefused, match="free some space"):
+        directory.require_space(10**18)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("config.json", "{", "not valid JSON"),
+        ("config.json", "[]", "no JSON object"),
+        ("config.json", '{"kind": "poem"}', "poem"),
+        ("config.json", None, "is not there"),
+        ("inputs.json", None, "is not there"),
+    ],
+)
+def test_a_broken_run_directory_says_so_in_its_status(
+    directory: RunDirectory, name: str, content: str | None, reason: str
+) -> None:
+    if content is None:
+        (directory.path / name).unlink()
+    else:
+        (directory.path / name).write_text(content)
+
+    assert run(directory.path) == REFUSED
+
+    status = json.loads((directory.path / "status.json").read_text())
+    assert status["state"] == "failed"
+    assert reason in status["reason"]
+
+
+def test_the_command_needs_one_run_directory(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == REFUSED
+    assert "usage" in capsys.readouterr().err

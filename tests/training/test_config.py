@@ -1,0 +1,109 @@
+"""Configurations: they round-trip, refuse what cannot run, and name the number to change."""
+
+from typing import Any
+
+import pytest
+
+from training.config import (
+    KINDS,
+    ConfigError,
+    LanguageModelConfig,
+    MixturePhase,
+    PPOConfig,
+    PreferenceModelConfig,
+    from_dict,
+    kind_of,
+    presets,
+    to_dict,
+    with_overrides,
+)
+
+ALL_PRESETS = [(kind, name) for kind in KINDS for name in presets(kind)]
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL_PRESETS)
+def test_every_preset_round_trips(kind: str, name: str) -> None:
+    config = presets(kind)[name]
+
+    assert kind_of(config) == kind
+    assert from_dict(to_dict(config)) == config
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_the_three_presets(kind: str) -> None:
+    assert set(presets(kind)) == {"demo", "small", "paper"}
+
+
+@pytest.mark.parametrize(
+    ("stored", "reason"),
+    [
+        ({}, "no kind"),
+        ({"kind": "poem"}, "set it to one of language_model"),
+        ({"kind": "ppo", "lerning_rate": 1.0}, "did you mean learning_rate"),
+        ({"kind": "ppo", "lora": {"rnk": 4}}, "unknown key lora.rnk: did you mean lora.rank"),
+        ({"kind": "ppo", "steps": "many"}, "steps is 'many': it must be of type int"),
+        ({"kind": "ppo", "steps": True}, "steps is True"),
+        ({"kind": "ppo", "steps": -1}, "steps is -1: set it above 0"),
+        ({"kind": "ppo", "value_network": "none"}, "value_network is 'none'"),
+        ({"kind": "ppo", "gamma": 1.5}, "gamma is 1.5: set it between 0 and 1"),
+        ({"kind": "language_model", "phases": []}, "phases is empty"),
+        ({"kind": "language_model", "phases": [{"until": 0.5}]}, "let the last end at 1.0"),
+        ({"kind": "language_model", "shape": {"hidden_size": 10}}, "attention_heads"),
+        ({"kind": "language_model", "shape": 3}, "write an object"),
+    ],
+)
+def test_what_cannot_run_is_refused_with_its_name(stored: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        from_dict(stored)
+
+
+def test_whole_numbers_serve_as_floats_and_back() -> None:
+    config = from_dict({"kind": "ppo", "temperature": 1, "steps": 5.0})
+
+    assert isinstance(config, PPOConfig)
+    assert (config.temperature, config.steps) == (1.0, 5)
+
+
+def test_nested_values_become_dataclasses() -> None:
+    stored = {"kind": "language_model", "phases": [{"until": 1.0, "weights": {"books": 2}}]}
+
+    config = from_dict(stored)
+
+    assert isinstance(config, LanguageModelConfig)
+    assert config.phases == (MixturePhase(until=1.0, weights={"books": 2.0}),)
+
+
+def test_overrides_are_read_by_the_type_of_the_field() -> None:
+    config = with_overrides(
+        PreferenceModelConfig(),
+        {
+            "learning_rate": "1e-4",
+            "include_unsure": "false",
+            "lora.rank": "8",
+            "objectives": "helpful,harmless",
+            "objective_weights": '{"harmless": 2}',
+        },
+    )
+
+    assert isinstance(config, PreferenceModelConfig)
+    assert config.learning_rate == 1e-4
+    assert config.include_unsure is False
+    assert config.lora.rank == 8
+    assert config.objectives == ("helpful", "harmless")
+    assert config.objective_weights == {"harmless": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "reason"),
+    [
+        ("steps", "1.5", "whole number"),
+        ("learning_rate", "fast", "a number"),
+        ("whiten_advantages", "maybe", "true or false"),
+        ("stepz", "1", "did you mean steps"),
+        ("lora.rnk", "1", "did you mean"),
+        ("kl_weight", "-1", "kl_weight is -1"),
+    ],
+)
+def test_wrong_overrides_say_what_to_write(key: str, text: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        with_overrides(PPOConfig(), {key: text})
