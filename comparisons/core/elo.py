@@ -63,7 +63,7 @@ class EloFit:
 
 def win_fraction_of_elo(difference: float) -> float:
     """How often the stronger side wins at this Elo difference (own minus opponent's)."""
-    return 1.0 / (1.0 + 10.0 ** (-difference / 400.0))
+    return 1.0 / (1.0 + math.exp(-difference / ELO_PER_NAT))
 
 
 def elo_of_score(difference: float) -> float:
@@ -159,7 +159,7 @@ def fit_strengths(wins: Floats, *, steps: int = 60) -> tuple[Floats, NDArray[np.
     only there, a weak Gaussian prior of 1,000 Elo keeps the answer finite.
     """
     S, E, _ = wins.shape
-    is_bounded = _closure(wins > 0).all(axis=(1, 2))  # (S,)
+    is_bounded: NDArray[np.bool_] = np.asarray(_closure(wins > 0).all(axis=(1, 2)))  # (S,)
     precision = np.where(is_bounded, 0.0, 1.0 / WEAK_PRIOR_NATS**2)[:, None]  # (S, 1)
     played = wins + wins.transpose(0, 2, 1)  # (S, E, E)
     won = wins.sum(axis=2)  # (S, E)

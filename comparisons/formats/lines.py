@@ -62,6 +62,8 @@ def line_of(record: Mapping[str, Any]) -> bytes:
 @contextmanager
 def gzip_writer(path: Path) -> Iterator[IO[bytes]]:
     """A gzip file without name and time inside, so that equal rows give equal bytes."""
-    with path.open("wb") as raw:
-        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed:
-            yield packed  # type: ignore[misc]  # a GzipFile writes like IO[bytes]
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed,
+    ):
+        yield packed  # type: ignore[misc]  # a GzipFile writes like IO[bytes]

@@ -19,13 +19,13 @@ class Pair:
     messages: list[Message]  # ends on a user message
     picked: str
     other: str
-    question: str | None = None  # None: the usual question of the objective imported under
+    question: str = ""  # empty: the usual question of the objective imported under
     strength: int | None = None
-    objective: str | None = None
-    tranche: str | None = None
+    objective: str = ""  # empty: as the import was told
+    tranche: str = ""
     is_simulated: bool = False
     finish_reasons: tuple[str, str] = ("stop", "stop")  # of picked, of other
-    comparison: str | None = None  # the uuid it had where it was exported
+    comparison: str = ""  # the uuid it had where it was exported
     is_odd: bool = False  # the two texts part before their last reply, or a reply holds a marker
 
     @property

@@ -77,9 +77,9 @@ def pair_of(record: Mapping[str, Any]) -> Pair:
     )
 
 
-def _uuid(value: object) -> str | None:
+def _uuid(value: object) -> str:
     if value is None:
-        return None
+        return ""
     try:
         return str(UUID(checked_text(value, where="comparison")))
     except ValueError:

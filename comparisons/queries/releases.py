@@ -195,6 +195,13 @@ def _checkpoint_hash(response: Response) -> str | None:
     return response.deployment.checkpoint.hash
 
 
+def is_out_of_date(release: DatasetRelease) -> bool:
+    """Whether a comparison inside would not be taken in any more."""
+    members = Comparison.objects.filter(memberships__release=release)
+    filters = ReleaseFilters.from_dict(release.filters)
+    return with_reason(members, filters).exclude(left_out="").exists()
+
+
 def releases() -> QuerySet[DatasetRelease]:
     """All releases, newest first."""
     return DatasetRelease.objects.select_related("created_by").order_by("-pk")

@@ -6,12 +6,10 @@ Reads the release's own files, so an export never differs from what was frozen; 
 import fcntl
 import hmac
 import logging
-import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -52,13 +50,13 @@ class ExportRefused(ValueError):
 
 
 def request_export(
-    release: DatasetRelease, format: str, *, requested_by: Account | None = None
+    release: DatasetRelease, format_name: str, *, requested_by: Account | None = None
 ) -> ReleaseExport:
     """Write down that an export is wanted; a worker makes it. One per release and format."""
-    _check(release, format)
+    _check(release, format_name)
     with transaction.atomic():
         export, is_new = ReleaseExport.objects.get_or_create(
-            release=release, format=format, defaults={"requested_by": requested_by}
+            release=release, format=format_name, defaults={"requested_by": requested_by}
         )
         failed = ReleaseExport.objects.filter(pk=export.pk, state=ReleaseExport.State.FAILED)
         is_again = failed.update(state=ReleaseExport.State.QUEUED, failure="") == 1
@@ -69,12 +67,12 @@ def request_export(
 
 
 def export_release(
-    release: DatasetRelease, format: str, *, requested_by: Account | None = None
+    release: DatasetRelease, format_name: str, *, requested_by: Account | None = None
 ) -> ReleaseExport:
     """Make an export here and now, and return it done."""
-    _check(release, format)
+    _check(release, format_name)
     export, _is_new = ReleaseExport.objects.get_or_create(
-        release=release, format=format, defaults={"requested_by": requested_by}
+        release=release, format=format_name, defaults={"requested_by": requested_by}
     )
     return make_export(export)
 
@@ -136,36 +134,36 @@ def exports_root() -> Path:
 
 def write_export(
     release: DatasetRelease,
-    format: str,
+    format_name: str,
     *,
     directory: Path,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Path]:
     """Write train and test of a release in this format into a directory."""
-    _check(release, format)
+    _check(release, format_name)
     verify_release(release)
     directory.mkdir(parents=True, exist_ok=True)
     done = 0
     paths = []
     for split in SPLITS:
-        path = directory / f"{split}.{ENDINGS[format]}"
+        path = directory / f"{split}.{ENDINGS[format_name]}"
         draft = path.with_name(path.name + ".partial")
         with ExitStack() as stack:
-            write = _writer(format, draft, stack)
-            for row in _rows(release, split=split, has_people=format in NAMES_PEOPLE):
+            write = _writer(format_name, draft, stack)
+            for row in _rows(release, split=split, has_people=format_name in NAMES_PEOPLE):
                 write(row)
                 done += 1
                 if on_progress and done % PAGE == 0:
                     on_progress(done)
         fsync_path(draft)
-        os.replace(draft, path)
+        draft.replace(path)
         paths.append(path)
     return paths
 
 
-def _check(release: DatasetRelease, format: str) -> None:
-    if format not in ENDINGS:
-        raise ExportRefused(f"format {format!r}: one of {', '.join(ENDINGS)}")
+def _check(release: DatasetRelease, format_name: str) -> None:
+    if format_name not in ENDINGS:
+        raise ExportRefused(f"format {format_name!r}: one of {', '.join(ENDINGS)}")
     if release.state != DatasetRelease.State.FROZEN:
         raise ExportRefused(f"release {release.name} is not frozen: cut it first")
     if release.stale_at:
@@ -192,7 +190,7 @@ def _make(export: ReleaseExport) -> None:
         for path in paths:
             _add_to_zip(archive, path)
     fsync_path(draft)
-    os.replace(draft, final)
+    draft.replace(final)
     fsync_path(final.parent)
     shutil.rmtree(work)
     rows.update(
@@ -227,28 +225,25 @@ def _sole_maker(export: ReleaseExport) -> Iterator[bool]:
         yield True
 
 
-def _writer(format: str, path: Path, stack: ExitStack) -> Write:
-    if format == "csv":
+def _writer(format_name: str, path: Path, stack: ExitStack) -> Write:
+    if format_name == "csv":
         return stack.enter_context(csv_writer(path))
-    if format == "parquet":
+    if format_name == "parquet":
         return stack.enter_context(parquet_writer(path, has_crowdworker=True))
     stream = stack.enter_context(gzip_writer(path))
-    record_of: Callable[[Mapping[str, Any]], Mapping[str, Any]] = {
-        "hh": partial(_of_row, hh.record_of),
-        "trl": partial(_of_row, trl.record_of),
-        "rich": dict,
-    }[format]
 
     def write(row: Mapping[str, Any]) -> None:
-        stream.write(line_of(record_of(row)))
+        stream.write(line_of(_record(format_name, row)))
 
     return write
 
 
-def _of_row(
-    write: Callable[[ComparisonRow], Mapping[str, Any]], row: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    return write(ComparisonRow(**row))
+def _record(format_name: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    if format_name == "hh":
+        return hh.record_of(ComparisonRow(**row))
+    if format_name == "trl":
+        return trl.record_of(ComparisonRow(**row))
+    return row
 
 
 def _rows(release: DatasetRelease, *, split: str, has_people: bool) -> Iterator[dict[str, Any]]:

@@ -144,7 +144,7 @@ def import_key(pair: Pair) -> str:
     if pair.comparison:
         return sha256(f"comparison:{pair.comparison}".encode()).hexdigest()
     chosen, rejected = chosen_and_rejected(
-        question=str(pair.question), picked=pair.picked, other=pair.other
+        question=pair.question, picked=pair.picked, other=pair.other
     )
     identity = [pair.objective, pair.tranche, hh.render(pair.messages), chosen, rejected]
     return sha256(json.dumps(identity, ensure_ascii=False).encode()).hexdigest()
@@ -170,7 +170,7 @@ def _without_known(batch: list[_Entry]) -> dict[str, _Entry]:
     fresh = {entry.import_key: entry for entry in batch}
     known = Comparison.objects.filter(import_key__in=fresh).values_list("import_key", flat=True)
     for key in known:
-        fresh.pop(key)
+        fresh.pop(str(key))
     own = {e.pair.comparison: key for key, e in fresh.items() if e.pair.comparison}
     ours = Comparison.objects.filter(public_id__in=own).values_list("public_id", flat=True)
     for public_id in ours:

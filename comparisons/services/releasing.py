@@ -21,13 +21,13 @@ from django.utils.timezone import now
 from comparisons.core.splits import split_of
 from comparisons.formats.lines import gzip_writer, line_of
 from comparisons.formats.parquet import parquet_writer
-from comparisons.models import Account, Comparison, DatasetRelease, ReleaseComparison
+from comparisons.models import Account, DatasetRelease, ReleaseComparison
 from comparisons.queries.releases import (
     LEFT_OUT,
     ReleaseFilters,
+    is_out_of_date,
     kept_rows,
     release_counts,
-    with_reason,
 )
 from comparisons.tasks import cut_release as cut_release_task
 from modelserving.core.artifacts import content_hash, publish, utc_now, verify, write_manifest
@@ -200,11 +200,7 @@ def _write_and_freeze(release: DatasetRelease) -> None:
                 "test_percent": release.test_percent, "counts": counts},
     )  # fmt: skip
     publish(partial, final)
-    has_changed = (
-        with_reason(Comparison.objects.filter(memberships__release=release), filters)
-        .exclude(left_out="")
-        .exists()
-    )  # somebody withdrew while we wrote
+    has_changed = is_out_of_date(release)  # somebody withdrew while we wrote
     at = now()
     DatasetRelease.objects.filter(pk=release.pk, state=DatasetRelease.State.CUTTING).update(
         state=DatasetRelease.State.FROZEN, manifest_sha256=content_hash(manifest), counts=counts,

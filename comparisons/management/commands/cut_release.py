@@ -29,7 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("--include-simulated", action="store_true")
         parser.add_argument("--json", action="store_true", help="print the counts as JSON")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *_args: Any, **options: Any) -> None:
         filters = ReleaseFilters(
             objectives=tuple(options["objective"]),
             tranches=tuple(options["tranche"]),

@@ -24,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=sorted(ENDINGS), default="hh")
         parser.add_argument("--to", metavar="DIR", required=True)
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *_args: Any, **options: Any) -> None:
         release = DatasetRelease.objects.filter(name=options["name"]).first()
         if release is None:
             raise CommandError(f"no release is called {options['name']!r}")

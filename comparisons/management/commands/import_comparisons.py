@@ -43,7 +43,7 @@ class Command(BaseCommand):
         parser.add_argument("--split", choices=["train", "test", "both"], default="both")
         parser.add_argument("--json", action="store_true", help="print the reports as JSON")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *_args: Any, **options: Any) -> None:
         if bool(options["files"]) == bool(options["from_hub"]):
             raise CommandError("name one or more files, or --from-hub REPOSITORY", returncode=2)
         if options["from_hub"]:

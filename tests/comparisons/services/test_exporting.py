@@ -56,26 +56,26 @@ def lines_of(directory, split: str = "train") -> list[dict]:
     return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
 
 
-@pytest.mark.parametrize("format", sorted(ENDINGS))
-def test_every_format_loads_with_datasets(release, format, tmp_path):
+@pytest.mark.parametrize("format_name", sorted(ENDINGS))
+def test_every_format_loads_with_datasets(release, format_name, tmp_path):
     from datasets import load_dataset
 
-    write_export(release, format, directory=tmp_path / "out")
+    write_export(release, format_name, directory=tmp_path / "out")
 
-    kind = {"parquet": "parquet", "csv": "csv"}.get(format, "json")
+    kind = {"parquet": "parquet", "csv": "csv"}.get(format_name, "json")
     counts = {}
     for split in ("train", "test"):
         if not release.counts[split]:
             continue
         loaded = load_dataset(
-            kind, data_files={split: str(tmp_path / "out" / f"{split}.{ENDINGS[format]}")},
+            kind, data_files={split: str(tmp_path / "out" / f"{split}.{ENDINGS[format_name]}")},
             cache_dir=str(tmp_path / "cache"),
         )[split]  # fmt: skip
         counts[split] = len(loaded)
         expected = {
             "hh": {"chosen", "rejected"},
             "trl": {"prompt", "chosen", "rejected"},
-        }.get(format)
+        }.get(format_name)
         if expected:
             assert set(loaded.column_names) == expected
     assert sum(counts.values()) == 3
@@ -98,10 +98,10 @@ def test_hh_and_trl_are_in_training_order_and_flip_red_team_only(release, tmp_pa
     } in trl_rows
 
 
-@pytest.mark.parametrize("format", ["hh", "trl", "rich"])
-def test_what_is_exported_comes_back_through_the_importer(release, format, tmp_path):
+@pytest.mark.parametrize("format_name", ["hh", "trl", "rich"])
+def test_what_is_exported_comes_back_through_the_importer(release, format_name, tmp_path):
     directory = tmp_path / "first"
-    write_export(release, format, directory=directory)
+    write_export(release, format_name, directory=directory)
     exported = lines_of(directory) + lines_of(directory, "test")
     Comparison.objects.update(superseded_at=now())  # what is here already stays out
     for row in exported:  # as if another installation had made them
@@ -110,13 +110,13 @@ def test_what_is_exported_comes_back_through_the_importer(release, format, tmp_p
 
     reports = [
         import_lines(
-            [(1, json.dumps(row, ensure_ascii=False))], reader=format,
+            [(1, json.dumps(row, ensure_ascii=False))], reader=format_name,
             objective="harmless" if "Red" in json.dumps(row) else "helpful", tranche="base",
         )
         for row in exported
     ]  # fmt: skip
     again = cut_release("r-2", test_percent=30)
-    write_export(again, format, directory=tmp_path / "second")
+    write_export(again, format_name, directory=tmp_path / "second")
 
     assert [report.imported for report in reports] == [1, 1, 1]
     returned = lines_of(tmp_path / "second") + lines_of(tmp_path / "second", "test")
@@ -128,8 +128,8 @@ def test_what_is_exported_comes_back_through_the_importer(release, format, tmp_p
 
 
 def test_no_export_names_a_person(release, tmp_path):
-    for format in ENDINGS:
-        write_export(release, format, directory=tmp_path / format)
+    for format_name in ENDINGS:
+        write_export(release, format_name, directory=tmp_path / format_name)
 
     people = Comparison.objects.exclude(crowdworker=None).select_related("crowdworker__account")
     forbidden = {"canary", "kx-"}

@@ -1,0 +1,133 @@
+"""The crowd's choices between deployments, read as Elo with intervals.
+
+Reads only; the fit is core.elo's.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import F, QuerySet
+from django.utils.timezone import now
+
+from comparisons.core.elo import Choice, Standing, fit_elo, is_kept
+from comparisons.core.transcript import chosen_and_rejected
+from comparisons.models import Comparison
+from comparisons.models.campaign import Objective
+from comparisons.queries.releases import ReleaseFilters, with_reason
+from modelserving.models import Deployment
+
+SAMPLES = 400
+NOT_COUNTED = ("superseded", "set_aside", "withdrawn", "simulated", "unfinished", "stopped")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaderboardRow:
+    """One deployment and how strong the crowd finds it."""
+
+    deployment: Deployment
+    standing: Standing
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairCount:
+    """How often each of two deployments was chosen over the other."""
+
+    one: Deployment
+    two: Deployment
+    one_wins: int
+    two_wins: int
+
+    @property
+    def choices(self) -> int:
+        """All choices between the two."""
+        return self.one_wins + self.two_wins
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaderboard:
+    """Deployments of one objective, strongest first within each connected group."""
+
+    objective: str
+    rows: tuple[LeaderboardRow, ...]
+    pairs: tuple[PairCount, ...]
+    groups: int  # more than one: no order between groups is known
+    choices: int
+    conversations: int
+    unsure_left_out: int
+    anchor: Deployment | None  # stands at 0 in its group
+    fitted_at: datetime
+
+
+def leaderboard(
+    objective: str,
+    *,
+    anchor: Deployment | None = None,
+    has_simulated: bool = False,
+    samples: int = SAMPLES,
+) -> Leaderboard:
+    """Fit all choices between different deployments. The anchor is the oldest unless one is named."""
+    counted = list(_choices(objective, has_simulated=has_simulated))
+    kept = [choice for choice, strength in counted if is_kept(strength)]
+    keys = {int(name) for choice in kept for name in (choice.winner, choice.loser)}
+    deployments = Deployment.objects.select_related("checkpoint", "ranker").in_bulk(keys)
+    if anchor is None or anchor.pk not in deployments:
+        anchor = deployments[min(deployments)] if deployments else None
+    fit = fit_elo(kept, anchor=str(anchor.pk) if anchor else None, samples=samples)
+    return Leaderboard(
+        objective=objective,
+        rows=tuple(
+            LeaderboardRow(deployment=deployments[int(standing.name)], standing=standing)
+            for standing in fit.standings
+        ),
+        pairs=tuple(_pairs(kept, deployments)),
+        groups=fit.groups,
+        choices=fit.choices,
+        conversations=fit.conversations,
+        unsure_left_out=len(counted) - len(kept),
+        anchor=anchor,
+        fitted_at=now(),
+    )
+
+
+def choices_between(
+    one: Deployment, two: Deployment, *, objective: str = Objective.HELPFUL
+) -> list[Choice]:
+    """The kept choices between two deployments: the evidence for a promotion."""
+    keys = {str(one.pk), str(two.pk)}
+    return [
+        choice
+        for choice, strength in _choices(objective, has_simulated=False)
+        if is_kept(strength) and {choice.winner, choice.loser} == keys
+    ]
+
+
+def _choices(objective: str, *, has_simulated: bool) -> Iterator[tuple[Choice, int | None]]:
+    """Each choice with its strength; the winner is the better response, whatever was asked."""
+    rows = _compared(objective, has_simulated=has_simulated).values_list(
+        "question", "strength", "turn__conversation_id", "picked__deployment_id",
+        "other__deployment_id",
+    )  # fmt: skip
+    for question, strength, conversation, picked, other in rows.iterator(chunk_size=2000):
+        winner, loser = chosen_and_rejected(question=question, picked=str(picked), other=str(other))
+        yield Choice(winner=winner, loser=loser, conversation=str(conversation)), strength
+
+
+def _compared(objective: str, *, has_simulated: bool) -> QuerySet[Comparison]:
+    between = Comparison.objects.filter(
+        objective=objective,
+        picked__deployment__isnull=False,
+        other__deployment__isnull=False,
+    ).exclude(picked__deployment=F("other__deployment"))
+    filters = ReleaseFilters(has_simulated=has_simulated)
+    return with_reason(between, filters).exclude(left_out__in=NOT_COUNTED).order_by("pk")
+
+
+def _pairs(choices: list[Choice], deployments: dict[int, Deployment]) -> Iterator[PairCount]:
+    wins = Counter((int(choice.winner), int(choice.loser)) for choice in choices)
+    for one, two in sorted({(min(pair), max(pair)) for pair in wins}):
+        yield PairCount(
+            one=deployments[one], two=deployments[two],
+            one_wins=wins[one, two], two_wins=wins[two, one],
+        )  # fmt: skip
