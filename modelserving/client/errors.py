@@ -1,0 +1,74 @@
+"""What can go wrong between us and a model server, sorted by what to do about it.
+
+Knows statuses and codes; knows neither deployments nor conversations.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+SECONDS_TO_WAIT = 1.0  # where a server is full and does not say for how long
+LONGEST_WAIT = 30.0
+
+
+class EndpointError(Exception):
+    """An endpoint did not do what was asked."""
+
+
+class Unreachable(EndpointError):
+    """It does not answer, answers too late, or answers nonsense: another one may do better."""
+
+
+class Overloaded(EndpointError):
+    """It is full: the same request may succeed after `seconds`."""
+
+    def __init__(self, message: str, *, seconds: float = SECONDS_TO_WAIT) -> None:
+        """Keep how long the server asks to wait."""
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class NotLoaded(EndpointError):
+    """It answers, and does not have the checkpoint in memory."""
+
+
+class Refused(EndpointError):
+    """It will never do this: the request, the checkpoint or the secret is wrong."""
+
+
+class StreamBroken(EndpointError):
+    """The reply broke off after text had come: what came is not a whole reply."""
+
+
+def error_of(response: httpx.Response) -> EndpointError:
+    """The error that a refusing response means; its body is read."""
+    response.read()
+    try:
+        stated = response.json().get("error", {})
+    except (ValueError, AttributeError):
+        stated = {}
+    return stated_error(
+        stated if isinstance(stated, Mapping) else {"message": str(stated)},
+        status=response.status_code,
+        retry_after=response.headers.get("retry-after", ""),
+    )
+
+
+def stated_error(
+    stated: Mapping[str, Any], *, status: int = 0, retry_after: str = ""
+) -> EndpointError:
+    """The error that an error object of the protocol means; without a status, by its code alone."""
+    code, message = str(stated.get("code") or ""), str(stated.get("message") or f"status {status}")
+    if code == "model_not_loaded":
+        return NotLoaded(message)
+    if status in {429, 503} or code in {"out_of_memory", "queue_full"}:
+        seconds = float(retry_after) if retry_after.isdigit() else SECONDS_TO_WAIT
+        return Overloaded(message, seconds=min(seconds, LONGEST_WAIT))
+    if status in {401, 403}:
+        return Refused(f"the model server does not accept our secret: {message}")
+    if status == 404 and "model" in message.lower():  # how other servers say it
+        return NotLoaded(message)
+    if 400 <= status < 500:
+        return Refused(message)
+    return Unreachable(message)

@@ -1,0 +1,54 @@
+"""Read server-sent events off a response, byte by byte, whatever the text inside is.
+
+Knows the event-stream format; knows nothing of what the events say.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from modelserving.client.endpoints import CHUNK_SECONDS
+from modelserving.client.errors import Unreachable
+
+LONGEST_EVENT = 16 << 20  # bytes; best-of-64 with all candidates is far below
+DONE = "[DONE]"
+
+
+def events(response: httpx.Response) -> Iterator[dict[str, Any]]:
+    """The JSON object of every event until the stream says that it is done.
+
+    Ending without that word, or with anything that is not JSON, is `Unreachable`.
+    """
+    # From the first byte on, a shorter silence is allowed (httpcore reads this when the body starts).
+    response.request.extensions["timeout"]["read"] = CHUNK_SECONDS
+    for text in _data(response):
+        if text == DONE:
+            return
+        try:
+            event = json.loads(text)
+        except (ValueError, RecursionError):
+            raise Unreachable("the server sent an event that is not JSON") from None
+        if not isinstance(event, dict):
+            raise Unreachable("the server sent an event that is no object")
+        yield event
+    raise Unreachable("the stream ended without saying that it is complete")
+
+
+def _data(response: httpx.Response) -> Iterator[str]:
+    """The data of each event. Lines end at line feeds only: model text may hold any other break."""
+    waiting = bytearray()
+    collected: list[bytes] = []
+    for piece in response.iter_raw():
+        waiting += piece
+        while (end := waiting.find(b"\n")) >= 0:
+            line = bytes(waiting[:end]).removesuffix(b"\r")
+            del waiting[: end + 1]
+            if line.startswith(b"data:"):
+                collected.append(line[5:].removeprefix(b" "))
+            elif not line and collected:
+                yield b"\n".join(collected).decode("utf-8", "replace")
+                collected.clear()
+        if len(waiting) + sum(map(len, collected)) > LONGEST_EVENT:
+            raise Unreachable("the server sent an event that is too long")
