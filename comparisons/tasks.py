@@ -33,3 +33,19 @@ def reconcile_releases() -> None:
 
     releasing.take_up_waiting()
     exporting.take_up_waiting()
+
+
+@shared_task(name="comparisons.fill_turn")
+def fill_turn(*, turn_id: int) -> None:
+    """Write the responses of a turn."""
+    from comparisons.services import generating  # noqa: PLC0415 -- leaf task
+
+    generating.fill_turn(turn_id)
+
+
+@shared_task(name="comparisons.reconcile_turns")
+def reconcile_turns() -> None:
+    """Ring again for turns that nobody fills."""
+    from comparisons.services import generating  # noqa: PLC0415 -- leaf task
+
+    generating.reconcile_turns()
