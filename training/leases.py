@@ -1,0 +1,92 @@
+"""Who may work on a run: conditional updates on the row, fenced by the attempt number.
+
+Knows rows and the database's clock; knows nothing of processes or files. A Celery message is only a doorbell:
+losing, doubling or forging one changes nothing here.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from training.models import TrainingRun
+
+LEASE = timedelta(seconds=60)
+State = TrainingRun.State
+
+
+def claim(run_id: int, *, owner: str) -> TrainingRun | None:
+    """Take a waiting run, or one whose lease is over. None when another worker was first."""
+    free = Q(state=State.QUEUED) | Q(state=State.RUNNING, lease_until__lt=Now())
+    taken = TrainingRun.objects.filter(free, pk=run_id, attempt__lt=F("max_attempts")).update(
+        state=State.RUNNING,
+        attempt=F("attempt") + 1,
+        lease_owner=owner,
+        lease_until=Now() + LEASE,
+        heartbeat_at=Now(),
+        reason="",
+    )
+    if not taken:
+        return None
+    TrainingRun.objects.filter(pk=run_id, started_at__isnull=True).update(started_at=Now())
+    return TrainingRun.objects.get(pk=run_id)
+
+
+def extend(run: TrainingRun, *, progress: dict[str, Any]) -> bool:
+    """Keep the lease and show progress. False when the run was taken over: stop at once."""
+    return _ours(run).update(lease_until=Now() + LEASE, heartbeat_at=Now(), progress=progress) == 1
+
+
+def give_back(run: TrainingRun, *, reason: str, counts: bool) -> bool:
+    """Let another worker go on. An interruption does not count as a try; a crash does."""
+    changes: dict[str, Any] = {
+        "state": State.QUEUED,
+        "lease_owner": "",
+        "lease_until": None,
+        "reason": reason,
+    }
+    if not counts:
+        changes["max_attempts"] = F("max_attempts") + 1
+    return _ours(run).update(**changes) == 1
+
+
+def end(run: TrainingRun, *, state: str, reason: str = "", **changes: Any) -> bool:
+    """Write the run's end. False when a newer attempt has it: this one's outcome does not count."""
+    ended = {
+        "state": state,
+        "reason": reason,
+        "lease_owner": "",
+        "lease_until": None,
+        "finished_at": Now(),
+    }
+    return _ours(run).update(**ended, **changes) == 1
+
+
+def waiting() -> list[int]:
+    """Runs that someone should be told about again: queued, or running with the lease over."""
+    over = Q(state=State.RUNNING, lease_until__lt=Now())
+    return list(
+        TrainingRun.objects.filter(Q(state=State.QUEUED) | over, attempt__lt=F("max_attempts"))
+        .order_by("pk")
+        .values_list("pk", flat=True)
+    )
+
+
+def fail_worn_out() -> int:
+    """Fail the runs that no attempt is left for: a run that kills its worker must not spin for ever."""
+    over = Q(state=State.RUNNING, lease_until__lt=Now())
+    worn_out = TrainingRun.objects.filter(
+        Q(state=State.QUEUED) | over, attempt__gte=F("max_attempts")
+    )
+    return worn_out.update(
+        state=State.FAILED,
+        reason="Every attempt ended without a result; the log says how. Start a new run when that is mended.",
+        lease_owner="",
+        lease_until=None,
+        finished_at=Now(),
+    )
+
+
+def _ours(run: TrainingRun) -> Any:
+    return TrainingRun.objects.filter(pk=run.pk, attempt=run.attempt, state=State.RUNNING)

@@ -1,0 +1,199 @@
+"""Supervise one trainer process for one claimed run, and turn its end into facts.
+
+Knows the row, the run directory and the child; knows nothing of what is being trained.
+"""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import OperationalError, close_old_connections
+
+from modelserving import registry
+from modelserving.core.faults import hit
+from modelserving.models import Checkpoint
+from training import leases, run_files
+from training.models import TrainingRun
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0  # seconds between two looks at the child
+GRACE = 60.0  # seconds a child has to save its state after SIGTERM
+REFUSED, NON_FINITE = 2, 3  # exit codes of training.core
+KEPT_VARIABLES = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "CUDA_VISIBLE_DEVICES",
+    "LD_LIBRARY_PATH",
+    "RLHF_FAULTS",
+)
+
+shutting_down = threading.Event()  # set when the worker was asked to end
+
+
+def execute(run_id: int) -> None:
+    """Claim the run, train it in a child process to an end, and store that end."""
+    owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    run = leases.claim(run_id, owner=owner)
+    if run is None:
+        return
+    try:
+        path = run_files.prepare(run)
+    except (run_files.InputMissing, OSError) as refused:
+        leases.end(run, state=TrainingRun.State.FAILED, reason=str(refused))
+        return
+    logger.info("run %s: attempt %s", run.pk, run.attempt)
+    child = _start(path, threads=int(run.config.get("threads", 1)))
+    try:
+        is_ours = _watch(run, child=child, path=path)
+    except BaseException:
+        _kill(child)
+        raise
+    if not is_ours:
+        logger.warning("run %s was taken over by another worker", run.pk)
+        return
+    _conclude(run, code=child.returncode, path=path)
+
+
+def _start(path: Path, *, threads: int) -> subprocess.Popen[bytes]:
+    environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    environment |= {
+        "OMP_NUM_THREADS": str(threads),
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+    with (path / "output.txt").open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "training.child", str(os.getpid()), str(path)],
+            cwd=settings.BASE_DIR, env=environment, stdin=subprocess.DEVNULL,
+            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+
+def _watch(run: TrainingRun, *, child: subprocess.Popen[bytes], path: Path) -> bool:
+    """Heartbeat until the child ends. False when the run was taken over; the child is dead then."""
+    last_kept = time.monotonic()
+    terminated_at = None
+    while child.poll() is None:
+        if shutting_down.is_set() and terminated_at is None:
+            child.send_signal(signal.SIGTERM)
+            terminated_at = time.monotonic()
+        if terminated_at is not None and time.monotonic() - terminated_at > GRACE:
+            _kill(child)
+            break
+        try:
+            close_old_connections()
+            if not leases.extend(run, progress=run_files.read_object(path / "progress.json")):
+                _kill(child)
+                return False
+            last_kept = time.monotonic()
+            if TrainingRun.objects.filter(pk=run.pk, is_stop_requested=True).exists():
+                run_files.ask_to_stop(path)
+        except OperationalError:  # the database is away: go on until the lease would be over
+            if time.monotonic() - last_kept > leases.LEASE.total_seconds() * 0.8:
+                _kill(child)
+                raise
+        _wait(child)
+    return True
+
+
+def _wait(child: subprocess.Popen[bytes]) -> None:
+    try:
+        child.wait(timeout=LOOK_EVERY)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """End the child and whatever it started."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()
+
+
+def _conclude(run: TrainingRun, *, code: int, path: Path) -> None:
+    """One fenced update says how the attempt ended."""
+    hit("run.before_conclude")
+    status = run_files.read_object(path / "status.json")
+    reason = str(status.get("reason", ""))
+    state = status.get("state")
+    if code in {REFUSED, NON_FINITE}:
+        leases.end(
+            run,
+            state=TrainingRun.State.FAILED,
+            reason=reason or _last_words(path),
+            **_kept(path, status),
+        )
+    elif code == 0 and state == "interrupted":
+        leases.give_back(
+            run, reason="Interrupted; it goes on from its last checkpoint.", counts=False
+        )
+    elif code == 0 and state in {"done", "stopped"}:
+        _finish(run, status=status, path=path)
+    elif run.attempt < run.max_attempts:
+        leases.give_back(
+            run,
+            reason=f"Attempt {run.attempt} broke off: {reason or _last_words(path)}",
+            counts=True,
+        )
+    else:
+        leases.end(
+            run,
+            state=TrainingRun.State.FAILED,
+            reason=reason or _last_words(path),
+            **_kept(path, status),
+        )
+
+
+def _finish(run: TrainingRun, *, status: dict[str, Any], path: Path) -> None:
+    """Register what was trained, then say done."""
+    checkpoint: Checkpoint | None = None
+    results = dict(status.get("results", {}))
+    if status.get("checkpoint"):
+        try:
+            checkpoint = registry.register_checkpoint(
+                path / str(status["checkpoint"]),
+                name=run.name or f"{run.get_kind_display()} {run.pk}",
+                origin=Checkpoint.Origin.TRAINED,
+                run=run.public_id,
+                step=int(status["step"]),
+                results=results,
+            )
+        except registry.CheckpointNotRegistered as refused:
+            leases.end(run, state=TrainingRun.State.FAILED, reason=str(refused), results=results)
+            return
+    hit("run.after_register")
+    state = TrainingRun.State.DONE if status["state"] == "done" else TrainingRun.State.STOPPED
+    leases.end(
+        run, state=state, reason=str(status.get("reason", "")), results=results, checkpoint=checkpoint,
+        progress=run_files.read_object(path / "progress.json"),
+    )  # fmt: skip
+
+
+def _kept(path: Path, status: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "results": dict(status.get("results", {})),
+        "progress": run_files.read_object(path / "progress.json"),
+    }
+
+
+def _last_words(path: Path) -> str:
+    """The last line the child printed: what it died of, as far as it could say."""
+    printed = [line for line in run_files.tail(path / "output.txt", lines=20) if line.strip()]
+    return (
+        printed[-1][:400] if printed else "the trainer ended without a word; was it out of memory?"
+    )

@@ -1,0 +1,171 @@
+"""Start and stop training runs: everything that can be refused is refused before a process starts.
+
+Knows rows and configurations; the arithmetic, and every process, is elsewhere.
+"""
+
+import logging
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+from kombu.exceptions import OperationalError as BrokerAway
+
+from comparisons.models import Account, DatasetRelease
+from comparisons.services import audit
+from modelserving import registry
+from modelserving.models import Checkpoint
+from training import leases
+from training.config import ConfigError, presets, to_dict, with_overrides
+from training.models import Iteration, TrainingRun
+from training.tasks import execute_run
+
+logger = logging.getLogger(__name__)
+
+NEEDS_RELEASE = {"language_model", "preference_model", "ppo", "best_of_k", "evaluation"}
+NEEDS_RANKER = {"ppo", "best_of_k"}
+
+
+class RunRefused(Exception):
+    """A run that cannot begin; the message says what to change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What a researcher asks for; anything left out takes its usual value."""
+
+    kind: str
+    preset: str = "demo"
+    overrides: Mapping[str, str] | None = None
+    release: DatasetRelease | None = None
+    initial: Checkpoint | None = None
+    ranker: Checkpoint | None = None
+    test_pm: Checkpoint | None = None
+    name: str = ""
+    iteration: Iteration | None = None
+    request_key: uuid.UUID | None = None
+
+
+def start_run(request: RunRequest, *, requested_by: Account | None) -> TrainingRun:
+    """Check everything, store the run, ring for a worker. The same request key gives the same run."""
+    if request.request_key is not None:
+        known = TrainingRun.objects.filter(request_key=request.request_key).first()
+        if known is not None:
+            return known
+    run = _checked(request)
+    run.requested_by = requested_by
+    try:
+        with transaction.atomic():
+            run.save(force_insert=True)
+            audit.record(
+                actor=requested_by, action="run.start", object_type="training_run", object_id=run.public_id,
+                detail={"kind": run.kind, "preset": run.preset},
+            )  # fmt: skip
+    except IntegrityError:
+        known = TrainingRun.objects.filter(request_key=request.request_key).first()
+        if request.request_key is None or known is None:
+            raise
+        return known
+    transaction.on_commit(lambda: ring(run.pk))
+    return run
+
+
+def request_stop(run: TrainingRun, *, actor: Account | None) -> None:
+    """Ask a run to end after its step; a run that has not begun ends at once."""
+    with transaction.atomic():
+        queued = TrainingRun.objects.filter(pk=run.pk, state=TrainingRun.State.QUEUED)
+        if not queued.update(state=TrainingRun.State.STOPPED, reason="Stopped before it began."):
+            running = TrainingRun.objects.filter(pk=run.pk, state=TrainingRun.State.RUNNING)
+            running.update(is_stop_requested=True)
+        audit.record(
+            actor=actor, action="run.stop", object_type="training_run", object_id=run.public_id
+        )
+
+
+def ring(run_id: int) -> None:
+    """Tell the training workers; when the broker is away the reconciler does it later."""
+    try:
+        execute_run.delay(run_id=run_id)
+    except (BrokerAway, OSError) as away:
+        logger.warning("run %s waits: the queue does not answer (%s)", run_id, away)
+
+
+def ring_for_waiting_runs() -> None:
+    """Fail the worn-out, ring for the rest; doing it twice changes nothing."""
+    leases.fail_worn_out()
+    for run_id in leases.waiting():
+        ring(run_id)
+
+
+def find_checkpoint(reference: str, *, kind: str | None = None) -> Checkpoint:
+    """A checkpoint by hash, beginning of a hash, name, or the word `latest`."""
+    known = Checkpoint.objects.filter(**({"kind": kind} if kind else {}))
+    if reference == "latest":
+        found = known.order_by("-pk").first()
+    elif reference == "starter":
+        return registry.ensure_starter()
+    else:
+        found = known.filter(name=reference).order_by("-pk").first()
+        if found is None and len(reference) >= 6:
+            found = known.filter(hash__startswith=reference).first()
+    if found is None:
+        wanted = kind.replace("_", " ") if kind else "checkpoint"
+        raise RunRefused(
+            f"No {wanted} is called {reference!r}: name one by hash or name, or train one first."
+        )
+    return found
+
+
+def _checked(request: RunRequest) -> TrainingRun:
+    config = _config(request)
+    _check_release(request)
+    initial = request.initial or registry.ensure_starter()
+    if initial.kind == Checkpoint.Kind.PREFERENCE_MODEL and request.kind != "evaluation":
+        raise RunRefused(
+            f"{initial} is a preference model: start from a language model or a policy."
+        )
+    ranker = request.ranker
+    if request.kind in NEEDS_RANKER:
+        ranker = ranker or find_checkpoint("latest", kind=Checkpoint.Kind.PREFERENCE_MODEL)
+    for role, checkpoint in (("ranker", ranker), ("test PM", request.test_pm)):
+        if checkpoint is not None and checkpoint.kind != Checkpoint.Kind.PREFERENCE_MODEL:
+            raise RunRefused(
+                f"The {role} {checkpoint} is no preference model: choose one that scores."
+            )
+    return TrainingRun(
+        kind=request.kind, name=request.name[:120], preset=request.preset, config=config,
+        release=request.release, initial=initial, ranker=ranker, test_pm=request.test_pm,
+        iteration=request.iteration, request_key=request.request_key,
+    )  # fmt: skip
+
+
+def _config(request: RunRequest) -> dict[str, object]:
+    try:
+        offered = presets(request.kind)
+        if request.preset not in offered:
+            raise RunRefused(
+                f"{request.kind} has no preset {request.preset!r}: choose one of {', '.join(offered)}."
+            )
+        return to_dict(with_overrides(offered[request.preset], dict(request.overrides or {})))
+    except ConfigError as refused:
+        raise RunRefused(str(refused)) from refused
+
+
+def _check_release(request: RunRequest) -> None:
+    release = request.release
+    if release is None:
+        if request.kind in NEEDS_RELEASE:
+            raise RunRefused(
+                f"A {request.kind.replace('_', ' ')} run needs a release: cut one, then choose it here."
+            )
+        return
+    if release.state != DatasetRelease.State.FROZEN:
+        raise RunRefused(
+            f"Release {release.name} is not frozen ({release.get_state_display()}): wait or cut another."
+        )
+    counts = release.counts
+    if request.kind == "preference_model" and not (counts.get("train") and counts.get("test")):
+        raise RunRefused(
+            f"Release {release.name} has {counts.get('train', 0)} training and {counts.get('test', 0)} test "
+            "comparisons; both are needed. Cut one with more comparisons or a larger test share."
+        )
