@@ -59,7 +59,7 @@ def write_checkpoint(
             shutil.rmtree(leftover)
     partial.mkdir(parents=True)
     write_weights(partial)
-    stamp = {"config": config, "code": code, "created": utc_now()}
+    stamp: dict[str, Any] = {"config": config, "code": code, "created": utc_now()}
     if resume is not None:
         _write_resume(partial / RESUME, resume)
         write_manifest(partial / RESUME, kind="resume", parents=[], **stamp)

@@ -72,7 +72,8 @@ def encode_document(
         return [(chunk, [True] * len(chunk)) for chunk in chunks]
     check_dialogue(document["messages"])
     pieces: list[tuple[list[int], list[bool]]] = []
-    ids, flags = [], []
+    ids: list[int] = []
+    flags: list[bool] = []
     for start in range(0, len(document["messages"]), 2):
         exchange, exchange_flags = _encode_exchange(
             document["messages"][start : start + 2], tokenizer=tokenizer, layout=layout

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from modelserving.lm.loading import CheckpointRefused, LoadedModel, load_language_model
+from modelserving.core.architectures import CheckpointRefused
+from modelserving.lm.loading import LoadedModel, load_language_model
 from modelserving.lm.saving import write_model_files, write_weights
 from training.config import ContextDistillationConfig
 from training.core.checkpointing import ResumeState, optimizer_tensors, restore_optimizer

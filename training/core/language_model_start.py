@@ -9,13 +9,9 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from modelserving.core.architectures import CheckpointRefused, dialogue_format_of
 from modelserving.core.dialogue import DialogueFormat
-from modelserving.lm.loading import (
-    CheckpointRefused,
-    dialogue_format_of,
-    load_language_model,
-    load_tokenizer,
-)
+from modelserving.lm.loading import load_language_model, load_tokenizer
 from modelserving.lm.tokenizer import PAD, TextTokenizer
 from training.config import ConfigError, LanguageModelConfig
 from training.core.corpus import Source, load_corpus, source_of
