@@ -97,6 +97,10 @@ class TextTokenizer:
             ids += self.encode(part) if is_typed else self._chat.encode(part)
         return ids
 
+    def to_json(self) -> str:
+        """The whole tokenizer as text: equal texts mean equal token ids."""
+        return str(self._tokenizer.to_str())
+
     def save(self, path: Path) -> None:
         """Write tokenizer.json."""
         self._tokenizer.save(str(path))
