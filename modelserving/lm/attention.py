@@ -131,7 +131,7 @@ def may_look(row: PackedRow, *, start: int, stop: int) -> Tensor:
 
 
 def packed_attention(
-    module: nn.Module,
+    _module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -209,7 +209,7 @@ _compiled_flex: Callable[..., Tensor] | None = None
 def hidden_states(model: nn.Module, row: PackedRow) -> Tensor:
     """The backbone's last hidden states of every token of the row: (T, hidden)."""
     backbone = model.base_model
-    backbone.config._attn_implementation = PACKED
+    backbone.config._attn_implementation = PACKED  # noqa: SLF001 -- transformers' own switch
     parameter = next(backbone.parameters())
     row = row.to(parameter.device)
     attention = RowAttention(row, dtype=parameter.dtype)

@@ -5,12 +5,12 @@ It does not know models or losses. Everything here is a pure function of its arg
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from comparisons.core.transcript import chosen_and_rejected
 from modelserving.core.dialogue import DialogueFormat, TextEncoder, encode_prompt, encode_response
+from training.core.data import ReleaseRow
 
 Half = Literal["all", "first", "second"]
 
@@ -30,27 +30,25 @@ class EncodedComparison:
 
 
 def encode_comparison(
-    row: Mapping[str, Any], *, encoder: TextEncoder, layout: DialogueFormat
+    row: ReleaseRow, *, encoder: TextEncoder, layout: DialogueFormat
 ) -> EncodedComparison:
     """Both dialogues up to the end-of-context token, cut alike from the left so that they share their prompt."""
-    chosen, rejected = chosen_and_rejected(
-        question=row["question"], picked=row["picked"], other=row["other"]
-    )
     longest = layout.context_tokens // 2
     responses = [
-        encode_response(text, encoder=encoder, layout=layout)[-longest:] for text in (chosen, rejected)
+        encode_response(text, encoder=encoder, layout=layout)[-longest:]
+        for text in (row.chosen, row.rejected)
     ]
     room = layout.context_tokens - 1 - max(map(len, responses))
-    prompt = encode_prompt(row["messages"], encoder=encoder, layout=layout, room=room)
+    prompt = encode_prompt(row.messages, encoder=encoder, layout=layout, room=room)
     end = encoder.token_id(layout.end_of_context)
     return EncodedComparison(
         chosen=[*prompt.token_ids, *responses[0], end],
         rejected=[*prompt.token_ids, *responses[1], end],
-        conversation=str(row["conversation"]),
-        turn=row["turn"],
-        objective=row["objective"],
-        tranche=row["tranche"],
-        strength=row["strength"],
+        conversation=row.conversation,
+        turn=row.turn,
+        objective=row.objective,
+        tranche=row.tranche,
+        strength=row.strength,
         dropped_messages=prompt.dropped_messages,
     )
 

@@ -3,11 +3,9 @@
 It does not know models or training steps.
 """
 
-import gzip
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,7 @@ from typing import Any
 from modelserving.core.dialogue import DialogueFormat, TextEncoder
 from training.config import ConfigError, PreferenceModelConfig
 from training.core.batching import EncodedComparison, Half, encode_comparison, in_half
-
-Row = Mapping[str, Any]
+from training.core.data import ReleaseRow, Split, read_release, require_two_sided
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,24 +36,17 @@ class ComparisonSets:
         }
 
 
-def rows_of(release: Path, split: str) -> Iterator[Row]:
-    """Rows of one split of a release directory."""
-    with gzip.open(release / f"{split}.jsonl.gz", "rt", encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
-
-
-def reason_to_leave_out(row: Row, *, config: PreferenceModelConfig) -> str | None:
+def reason_to_leave_out(row: ReleaseRow, *, config: PreferenceModelConfig) -> str | None:
     """Why a row is not used, or None. Unknown strength stays: it is no sign of doubt."""
-    if row["picked"] == row["other"]:
+    if row.picked == row.other:
         return "same text on both sides"
-    if row["strength"] == 1 and not config.include_unsure:
+    if row.strength == 1 and not config.include_unsure:
         return "unsure"
-    if "stopped" in (row.get("finish_reasons") or ()) and not config.include_stopped:
+    if "stopped" in row.finish_reasons and not config.include_stopped:
         return "stopped by a person"
-    if config.objectives and row["objective"] not in config.objectives:
+    if config.objectives and row.objective not in config.objectives:
         return "another objective"
-    if config.tranches and row["tranche"] not in config.tranches:
+    if config.tranches and row.tranche not in config.tranches:
         return "another tranche"
     return None
 
@@ -72,10 +62,13 @@ def read_comparisons(
     """Encode the usable rows of both splits; only the train split is halved or shortened."""
     left_out: Counter[str] = Counter()
     encoded: dict[str, list[EncodedComparison]] = {}
-    for split in ("train", "test"):
-        rows = list(_used(rows_of(release, split), config=config, left_out=left_out))
+    splits: tuple[Split, ...] = ("train", "test")
+    for split in splits:
+        every_row = read_release(release, split)
+        require_two_sided(every_row)
+        rows = list(_used(every_row, config=config, left_out=left_out))
         if split == "train":
-            rows = _limited([row for row in rows if in_half(row["conversation"], half)], config)
+            rows = _limited([row for row in rows if in_half(row.conversation, half)], config)
         encoded[split] = [encode_comparison(row, encoder=encoder, layout=layout) for row in rows]
         if not encoded[split]:
             raise ConfigError(
@@ -92,8 +85,8 @@ def read_comparisons(
 
 
 def _used(
-    rows: Iterator[Row], *, config: PreferenceModelConfig, left_out: Counter[str]
-) -> Iterator[Row]:
+    rows: Iterable[ReleaseRow], *, config: PreferenceModelConfig, left_out: Counter[str]
+) -> Iterator[ReleaseRow]:
     for row in rows:
         reason = reason_to_leave_out(row, config=config)
         if reason is None:
@@ -102,11 +95,11 @@ def _used(
             left_out[reason] += 1
 
 
-def _limited(rows: list[Row], config: PreferenceModelConfig) -> list[Row]:
+def _limited(rows: list[ReleaseRow], config: PreferenceModelConfig) -> list[ReleaseRow]:
     """The first `max_comparisons` in an order fixed by hash, so that smaller sets lie within larger ones."""
     if not config.max_comparisons or len(rows) <= config.max_comparisons:
         return rows
-    ordered = sorted(rows, key=lambda row: stable_order(row["comparison"]))
+    ordered = sorted(rows, key=lambda row: stable_order(row.comparison))
     return ordered[: config.max_comparisons]
 
 

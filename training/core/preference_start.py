@@ -36,7 +36,9 @@ def initial_preference_model(
     model.train()
     if config.activation_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    room = min(config.max_tokens, getattr(model.config, "max_position_embeddings", config.max_tokens))
+    room = min(
+        config.max_tokens, getattr(model.config, "max_position_embeddings", config.max_tokens)
+    )
     layout = replace(loaded.dialogue_format, context_tokens=room, score_center=None)
     return replace(loaded, model=model, dialogue_format=layout)
 

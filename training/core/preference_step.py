@@ -77,7 +77,9 @@ def row_loss(
 ) -> PairwiseLoss:
     """The summed loss of the comparisons of one packed row."""
     comparisons = [comparison for group in groups for comparison in group]
-    sequences = [[side for each in group for side in (each.chosen, each.rejected)] for group in groups]
+    sequences = [
+        [side for each in group for side in (each.chosen, each.rejected)] for group in groups
+    ]
     scores = score_groups(model, sequences)  # (2P,)
     strengths = [comparison.strength for comparison in comparisons]
     margins, labels = None, None

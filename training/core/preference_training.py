@@ -18,13 +18,13 @@ from training.config import PreferenceModelConfig
 from training.core.batching import group_conversations, plan_steps
 from training.core.checkpointing import ResumeState
 from training.core.evaluation.preference import judge, report
+from training.core.learning_rates import rate_share
 from training.core.master_weights import MasterWeights, Optimizers
 from training.core.outcome import NonFinite, Outcome
 from training.core.preference_sets import ComparisonSets, read_comparisons
 from training.core.preference_start import initial_preference_model, score_center
 from training.core.preference_step import accumulate
 from training.core.run_directory import RunDirectory
-from training.core.schedules import rate_share
 from training.core.seeding import prepare
 
 
@@ -123,7 +123,8 @@ class _Trainer:
         index = self.step - self.first_step
         groups = [[self.sets.train[each] for each in group] for group in self.plan[index]]
         seen = accumulate(self.model, groups, config=self.config, step=self.step)
-        norm = float(self.master.take_gradients(max_norm=self.config.max_gradient_norm))
+        self.master.take_gradients()
+        norm = self.master.clip(max_norm=self.config.max_gradient_norm)
         if not math.isfinite(norm):
             raise NonFinite("the gradient", step=self.step)
         share = rate_share(

@@ -2,7 +2,13 @@
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PretrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PretrainedConfig,
+)
 
 from modelserving.lm.attention import hidden_states, may_look, pack
 
@@ -35,7 +41,13 @@ def test_may_look_is_causal_along_the_branch_and_blind_across():
 
     allowed = may_look(row, start=0, stop=5).int().tolist()
 
-    assert allowed == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [1, 1, 0, 1, 1]]
+    assert allowed == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 0, 1, 0],
+        [1, 1, 0, 1, 1],
+    ]
 
 
 def test_a_sequence_that_is_a_prefix_of_another_shares_all_of_it():
@@ -89,7 +101,9 @@ def test_every_listed_architecture_takes_packed_rows(architecture: str):
         hidden = hidden_states(model, row)
         model.set_attn_implementation("eager")
         plain = [
-            model.base_model(torch.tensor([each])).last_hidden_state[0] for group in SEQUENCES for each in group
+            model.base_model(torch.tensor([each])).last_hidden_state[0]
+            for group in SEQUENCES
+            for each in group
         ]
 
     for path, expected in zip(row.paths, plain, strict=True):

@@ -6,6 +6,7 @@ It does not know how the model was trained. Numbers in, plain values for evaluat
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -84,7 +85,7 @@ def breakdown(
 def calibration(margins: Sequence[float]) -> list[dict[str, Any]]:
     """Accuracy against |Δ| beside 1/(1 + e^−|Δ|), in bins of |Δ| (Bai et al. 2022, fig. 9)."""
     bins = []
-    for low, high in zip(CALIBRATION_EDGES[:-1], CALIBRATION_EDGES[1:], strict=True):
+    for low, high in pairwise(CALIBRATION_EDGES):
         inside = [margin for margin in margins if low <= abs(margin) < high]
         if not inside:
             continue
@@ -104,7 +105,9 @@ def calibration(margins: Sequence[float]) -> list[dict[str, Any]]:
 def calibration_error(bins: Sequence[dict[str, Any]]) -> float:
     """Mean |accuracy − expected| over comparisons (ECE)."""
     total = sum(each["accuracy"]["n"] for each in bins)
-    gaps = (abs(each["accuracy"]["value"] - each["expected"]) * each["accuracy"]["n"] for each in bins)
+    gaps = (
+        abs(each["accuracy"]["value"] - each["expected"]) * each["accuracy"]["n"] for each in bins
+    )
     return sum(gaps) / total
 
 
