@@ -27,7 +27,7 @@ class ResponseLogprobs:
     """What a policy says of the response tokens it was shown."""
 
     logprobs: Tensor  # (N,) at the sampling temperature
-    entropy: Tensor  # (N,) of the next-token distribution, detached
+    entropy: Tensor  # (N,) of the next-token distribution, detached; 0 where not asked for
 
 
 def response_tokens(row: PackedRow, *, prompt_lengths: Sequence[int]) -> ResponseTokens:
@@ -38,7 +38,12 @@ def response_tokens(row: PackedRow, *, prompt_lengths: Sequence[int]) -> Respons
 
 
 def response_logprobs(
-    model: nn.Module, hidden: Tensor, *, tokens: ResponseTokens, temperature: float
+    model: nn.Module,
+    hidden: Tensor,
+    *,
+    tokens: ResponseTokens,
+    temperature: float,
+    with_entropy: bool = True,
 ) -> ResponseLogprobs:
     """log π(token | everything before it) at the sampling temperature; the LM head sees response tokens only."""
     predicted_at = tokens.predicted_at.to(hidden.device)
@@ -48,9 +53,11 @@ def response_logprobs(
         logits = logits / temperature
     log_normaliser = logits.logsumexp(dim=-1)  # (N,)
     chosen = logits.gather(-1, targets[:, None])[:, 0]  # (N,)
-    with torch.no_grad():
-        probabilities = (logits - log_normaliser[:, None]).exp()
-        entropy = log_normaliser - (probabilities * logits).sum(-1)
+    entropy = torch.zeros_like(log_normaliser)
+    if with_entropy:
+        with torch.no_grad():
+            probabilities = (logits - log_normaliser[:, None]).exp()
+            entropy = log_normaliser - (probabilities * logits).sum(-1)
     return ResponseLogprobs(logprobs=chosen - log_normaliser, entropy=entropy)
 
 

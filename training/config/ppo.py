@@ -39,6 +39,7 @@ class PPOConfig(RunConfig):
     max_gradient_norm: float = 1.0
     kl_weight: float = 0.001
     adaptive_kl_target: float = 0.0  # above 0: kl_weight follows this KL
+    adaptive_kl_horizon: float = 10_000.0  # samples over which it adapts
     clip: float = 0.2
     value_clip: float = 0.2
     value_weight: float = 0.1
@@ -76,6 +77,7 @@ class PPOConfig(RunConfig):
             clip=self.clip,
             value_clip=self.value_clip,
             stop_kl=self.stop_kl,
+            adaptive_kl_horizon=self.adaptive_kl_horizon,
             held_out_prompts=self.held_out_prompts,
             evaluate_every=self.evaluate_every,
         )

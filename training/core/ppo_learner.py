@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.preference_model import from_language_model
 from training.config import PPOConfig
+from training.core.learning_rates import halved, rate_share
 from training.core.master_weights import MasterWeights, Optimizers
 from training.core.outcome import NonFinite
 from training.core.rollout import ValueReader
-from training.core.schedules import halved, rate_share
 
 
 class Learner:
@@ -35,7 +35,9 @@ class Learner:
             "value": self._member(critic_parts, learning_rate=config.value_learning_rate),
         }
 
-    def _member(self, module: nn.Module, *, learning_rate: float) -> tuple[MasterWeights, Optimizers]:
+    def _member(
+        self, module: nn.Module, *, learning_rate: float
+    ) -> tuple[MasterWeights, Optimizers]:
         master = MasterWeights(module)
         adam = torch.optim.AdamW(
             list(master.parameters.values()),
@@ -52,16 +54,18 @@ class Learner:
 
     def _fraction(self, at_step: int) -> float:
         config = self._config
-        warm = rate_share("constant", step=at_step, total=config.steps, warmup_steps=config.warmup_steps)
+        warm = rate_share(
+            "constant", step=at_step, total=config.steps, warmup_steps=config.warmup_steps
+        )
         return warm * halved(step=self.updates, halve_every=config.halve_every)
 
     def step(self, *, at_step: int) -> float:
         """Clip each network's gradient, update both; returns the policy's norm before clipping."""
         limit = self._config.max_gradient_norm
-        norms = {
-            name: float(master.take_gradients(max_norm=limit))
-            for name, (master, _) in self._members.items()
-        }
+        norms: dict[str, float] = {}
+        for name, (master, _) in self._members.items():
+            master.take_gradients()
+            norms[name] = master.clip(max_norm=limit)
         for name, norm in norms.items():
             if not math.isfinite(norm):
                 raise NonFinite(f"the {name} gradient", step=at_step)
@@ -97,7 +101,11 @@ class Learner:
         self.updates = updates
         for name, (master, optimizers) in self._members.items():
             prefix = f"{name}."
-            own = {key.removeprefix(prefix): each for key, each in tensors.items() if key.startswith(prefix)}
+            own = {
+                key.removeprefix(prefix): each
+                for key, each in tensors.items()
+                if key.startswith(prefix)
+            }
             master.restore(own)
             optimizers.restore(own)
 
@@ -115,7 +123,7 @@ def _critic(policy: LoadedModel, *, ranker: LoadedModel, config: PPOConfig) -> V
         network = copy.deepcopy(ranker.model)
     else:
         network = from_language_model(policy.model, seed=config.seed)
-    network.requires_grad_(True)
+    network.requires_grad_(requires_grad=True)
     head = _zero_head(network.config.hidden_size, like=network)
     return ValueReader(head=head, network=network)
 

@@ -43,7 +43,9 @@ def train(run: RunDirectory, config: PPOConfig) -> Outcome:
     """Train a policy against a preference model until the last step, a request, or a reason to stop."""
     device = prepare(config)
     run.progress(0, config.steps, "reading the inputs")
-    return _Trainer(run=run, config=config, world=open_world(run, config=config, device=device)).run_to_end()
+    return _Trainer(
+        run=run, config=config, world=open_world(run, config=config, device=device)
+    ).run_to_end()
 
 
 class _Trainer:
@@ -77,7 +79,9 @@ class _Trainer:
                 return self._end("stopped", reason="asked to stop")
             reason = self.ppo_step()
             if reason is not None:  # the newest checkpoint before it stays the run's result
-                return Outcome(state="stopped", step=self.step, reason=reason, results=self._results())
+                return Outcome(
+                    state="stopped", step=self.step, reason=reason, results=self._results()
+                )
             if self.step < self.config.steps and self.step % self.config.checkpoint_every == 0:
                 self._publish(milestone=False)
         return self._end("done")
@@ -101,7 +105,12 @@ class _Trainer:
         targets, rewards = self._targets(rollout, scores=scores, numbers=numbers)
         scored = time.monotonic()
         statistics = update(
-            self.learner, rollout, first_epoch=first_epoch, targets=targets, config=config, step=self.step
+            self.learner,
+            rollout,
+            first_epoch=first_epoch,
+            targets=targets,
+            config=config,
+            step=self.step,
         )
         metrics = statistics.rows() | rollout_metrics(
             rollout, scores=scores, rewards=rewards, numbers=numbers, returns=targets.returns
@@ -136,7 +145,9 @@ class _Trainer:
         """Scores to rewards to advantages and returns; also the rewards (B, R)."""
         config, is_response = self.config, rollout.is_response
         shaped = self.scale.normalise(scores) - config.no_end_penalty * ~rollout.ended  # (B,)
-        kl = kl_estimates(logprobs=numbers.logprobs, reference=numbers.reference, is_response=is_response)
+        kl = kl_estimates(
+            logprobs=numbers.logprobs, reference=numbers.reference, is_response=is_response
+        )
         rewards = token_rewards(
             scores=shaped, kl=kl.k1, is_response=is_response, kl_coefficient=self.kl.coefficient
         )
@@ -223,7 +234,9 @@ class _Trainer:
         return Outcome(state=state, step=self.step, reason=reason, results=self._results())
 
     def _results(self) -> dict[str, Any]:
-        return self.held_out.results() | {"samples": self.step * self.config.batch_prompts * self.config.samples_per_prompt}
+        return self.held_out.results() | {
+            "samples": self.step * self.config.batch_prompts * self.config.samples_per_prompt
+        }
 
     def _publish(self, *, milestone: bool) -> None:
         scalars = {
@@ -246,7 +259,11 @@ class _Trainer:
             step=self.step,
             write=write,
             kind="policy",
-            parents=[self.run.input_hash(role) for role in ("initial", "ranker", "release") if self.run.has_input(role)],
+            parents=[
+                self.run.input_hash(role)
+                for role in ("initial", "ranker", "release")
+                if self.run.has_input(role)
+            ],
             resume=ResumeState(step=self.step, tensors=self.learner.tensors(), scalars=scalars),
             milestone=milestone,
         )
@@ -257,6 +274,8 @@ class _Trainer:
         mean, std = state.scalars["scale"]
         self.scale = ScoreScale(mean=mean, std=std)
         self.kl = AdaptiveKL(
-            coefficient=state.scalars["kl_coefficient"], target=self.kl.target, horizon=self.kl.horizon
+            coefficient=state.scalars["kl_coefficient"],
+            target=self.kl.target,
+            horizon=self.kl.horizon,
         )
         self.held_out = HeldOut.from_dict(state.scalars["held_out"])

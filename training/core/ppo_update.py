@@ -10,8 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from modelserving.lm.attention import hidden_states
 from modelserving.lm.policy import response_logprobs
@@ -62,9 +61,7 @@ class UpdateStatistics:
         }
 
 
-def plan_epoch(
-    rollout: Rollout, *, config: PPOConfig, step: int, epoch: int
-) -> list[Minibatch]:
+def plan_epoch(rollout: Rollout, *, config: PPOConfig, step: int, epoch: int) -> list[Minibatch]:
     """Shuffled minibatches of one inner epoch; all responses to a prompt stay together."""
     per_prompt = config.samples_per_prompt
     starts = list(range(0, rollout.size, per_prompt))
@@ -90,7 +87,9 @@ def update(
     statistics = UpdateStatistics()
     for epoch in range(config.inner_epochs):
         fresh = epoch > 0
-        minibatches = plan_epoch(rollout, config=config, step=step, epoch=epoch) if fresh else first_epoch
+        minibatches = (
+            plan_epoch(rollout, config=config, step=step, epoch=epoch) if fresh else first_epoch
+        )
         for minibatch in minibatches:
             tokens = sum(len(row.tokens.targets) for row in minibatch)
             for row in minibatch:
@@ -117,7 +116,11 @@ def _accumulate(
     """Gradients of one row's share of the minibatch's mean token loss."""
     hidden = hidden_states(learner.policy, row.row)  # (T, hidden)
     spoken = response_logprobs(
-        learner.policy, hidden, tokens=row.tokens, temperature=config.temperature, with_entropy=False
+        learner.policy,
+        hidden,
+        tokens=row.tokens,
+        temperature=config.temperature,
+        with_entropy=False,
     )
     values = learner.value.read(row, policy_hidden=hidden)  # (N,)
     device = values.device

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from training.config import PPOConfig
@@ -28,7 +27,9 @@ def rollout_metrics(
 ) -> dict[str, float]:
     """Numbers of one rollout, before its updates."""
     is_response = rollout.is_response
-    kl = kl_estimates(logprobs=numbers.logprobs, reference=numbers.reference, is_response=is_response)
+    kl = kl_estimates(
+        logprobs=numbers.logprobs, reference=numbers.reference, is_response=is_response
+    )
     k1, k3 = float(kl.k1.sum(1).mean()), float(kl.k3.sum(1).mean())
     tokens = int(is_response.sum())
     return {

@@ -46,7 +46,7 @@ def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) ->
         test_ranker = load_preference_model(run.inputs("test_pm"), dtype=dtype, device=device)
     for frozen in (reference, ranker, test_ranker):
         if frozen is not None:
-            frozen.model.requires_grad_(False).eval()
+            frozen.model.requires_grad_(requires_grad=False).eval()
     policy.model.eval()  # no dropout: it would move the ratio
     if config.activation_checkpointing:
         policy.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -60,7 +60,9 @@ def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) ->
     if run.has_input("prompts"):
         training += file_prompts(run.inputs("prompts"), **encoding)
     held_out = held_out_prompts(
-        release_prompts(release, "test", **encoding), count=config.held_out_prompts, training=training
+        release_prompts(release, "test", **encoding),
+        count=config.held_out_prompts,
+        training=training,
     )
     return World(
         policy=policy,

@@ -13,7 +13,8 @@ from typing import Any
 
 from modelserving.core.dialogue import DialogueFormat, TextEncoder, check_dialogue, encode_prompt
 from training.config import ConfigError
-from training.core.preference_sets import rows_of, stable_order
+from training.core.data import Split, read_release
+from training.core.preference_sets import stable_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +32,19 @@ class Prompt:
 
 
 def release_prompts(
-    release: Path, split: str, *, encoder: TextEncoder, layout: DialogueFormat, room: int
+    release: Path, split: Split, *, encoder: TextEncoder, layout: DialogueFormat, room: int
 ) -> list[Prompt]:
     """The distinct prompts of one split of a release (responses stripped), in file order."""
     found: dict[str, Prompt] = {}
-    for row in rows_of(release, split):
-        key = json.dumps(row["messages"], sort_keys=True)
+    for row in read_release(release, split):
+        key = json.dumps(row.messages, sort_keys=True)
         if key not in found:
             found[key] = _encoded(
-                row["messages"], objective=row["objective"], encoder=encoder, layout=layout, room=room
+                row.messages,
+                objective=row.objective,
+                encoder=encoder,
+                layout=layout,
+                room=room,
             )
     return list(found.values())
 
@@ -88,7 +93,9 @@ def held_out_prompts(
     openings = {prompt.first_message.strip() for prompt in training}
     fresh = [prompt for prompt in prompts if prompt.first_message.strip() not in openings]
     if not fresh:
-        raise ConfigError("the release's test split has no prompt that training does not have: cut a larger release")
+        raise ConfigError(
+            "the release's test split has no prompt that training does not have: cut a larger release"
+        )
     fresh.sort(key=lambda prompt: stable_order(json.dumps(prompt.messages, sort_keys=True)))
     return fresh[:count]
 
@@ -105,10 +112,13 @@ class PromptMixture:
             by_objective.setdefault(prompt.objective, []).append(prompt)
         self._pools = {name: by_objective[name] for name in sorted(by_objective)}
         self._weights = [
-            weights.get(name, 1.0 if weights else float(len(pool))) for name, pool in self._pools.items()
+            weights.get(name, 1.0 if weights else float(len(pool)))
+            for name, pool in self._pools.items()
         ]
         if not prompts or sum(self._weights) <= 0:
-            raise ConfigError("no prompt has a weight above 0: widen objective_weights or cut a larger release")
+            raise ConfigError(
+                "no prompt has a weight above 0: widen objective_weights or cut a larger release"
+            )
 
     def batch(self, *, step: int, count: int) -> list[Prompt]:
         """`count` prompts, objectives by weight; none twice while its pool lasts."""

@@ -48,7 +48,7 @@ def token_rewards(
     *, scores: Tensor, kl: Tensor, is_response: Tensor, kl_coefficient: float
 ) -> Tensor:
     """−λ·k1 on every response token, plus the score on the last one (Bai et al. 2022, eq. 4.1): (B, R)."""
-    B, R = kl.shape
+    B, _ = kl.shape
     assert scores.shape == (B,), f"scores {tuple(scores.shape)} for {B} responses"
     lengths = is_response.sum(dim=1)
     assert bool((lengths > 0).all()), "every response has at least one token (its end of turn)"

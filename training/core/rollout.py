@@ -97,9 +97,7 @@ class SampleRow:
     tokens: ResponseTokens
 
 
-def packed_rows(
-    rollout: Rollout, samples: Sequence[int], *, micro_tokens: int
-) -> list[SampleRow]:
+def packed_rows(rollout: Rollout, samples: Sequence[int], *, micro_tokens: int) -> list[SampleRow]:
     """Rows of at most about `micro_tokens`; responses to one prompt share it as one tree."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index in samples:
@@ -115,9 +113,7 @@ def packed_rows(
     ]
 
 
-def _sample_row(
-    rollout: Rollout, trees: Sequence[tuple[tuple[int, ...], list[int]]]
-) -> SampleRow:
+def _sample_row(rollout: Rollout, trees: Sequence[tuple[tuple[int, ...], list[int]]]) -> SampleRow:
     row = pack(
         [[[*prompt, *rollout.responses[index]] for index in members] for prompt, members in trees]
     )
@@ -183,7 +179,10 @@ def read_back(
         hidden = hidden_states(policy, each.row)
         own = response_logprobs(policy, hidden, tokens=each.tokens, temperature=temperature)
         frozen = response_logprobs(
-            reference, hidden_states(reference, each.row), tokens=each.tokens, temperature=temperature
+            reference,
+            hidden_states(reference, each.row),
+            tokens=each.tokens,
+            temperature=temperature,
         )
         logprobs.put(each.samples, own.logprobs)
         entropy.put(each.samples, own.entropy)
