@@ -21,6 +21,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright's loop beside live_server
 
+pytest_plugins = ["tests.redis_server"]
+
 _connect = socket.socket.connect
 
 
@@ -34,6 +36,16 @@ def _connect_here_only(self: socket.socket, address: object) -> None:
         if not (host.startswith("127.") or host in {"::1", "localhost", "0.0.0.0"}):
             raise NetworkForbidden(f"tests stay on this machine, yet something connects to {host}")
     _connect(self, address)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix) -> None:
+    """SQLite in a file, as in production: threads of a test see each other's commits and wait in turn."""
+    from django.db import connections
+
+    database = connections["default"].settings_dict
+    if database["ENGINE"].endswith("sqlite3"):
+        database["TEST"]["NAME"] = str(_SCRATCH / f"test-{os.getpid()}.sqlite3")
 
 
 @pytest.fixture(autouse=True)
