@@ -224,7 +224,7 @@ class TransformersReader:
         return self._logits(token_ids[:, None], lengths[:, None], step=step, keep=1)[:, 0]
 
     def _logits(self, token_ids: Tensor, positions: Tensor, *, step: Any, keep: int) -> Tensor:
-        self._model.config._attn_implementation = SLOTS
+        self._model.config._attn_implementation = SLOTS  # noqa: SLF001 -- the documented switch
         outputs = self._model(
             input_ids=token_ids,
             position_ids=positions,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from transformers import PreTrainedModel
 
-from modelserving.lm.sampler import Sampler, SampleRequest, TokenDrawn
 from modelserving.lm.reading import TransformersReader
+from modelserving.lm.sampler import Sampler, SampleRequest, TokenDrawn
 
 
 @dataclass(kw_only=True)

@@ -18,7 +18,7 @@ class Answers:
     """Builds the answers to one request."""
 
     def __init__(
-        self, *, request: GenerationRequest, running: list[Running], id: str, created: int
+        self, *, request: GenerationRequest, running: list[Running], identity: str, created: int
     ) -> None:
         """`created` is in seconds since 1970."""
         self._request = request
@@ -26,7 +26,7 @@ class Answers:
         self._decode: Decode = running[0].checkpoint.loaded.tokenizer.decode
         self._stop_ids = running[0].job.request.stop_ids
         self._head = {
-            "id": id,
+            "id": identity,
             "created": created,
             "model": request.model,
             "system_fingerprint": running[0].checkpoint.hash[:16],

@@ -76,7 +76,7 @@ class App:
             return
         except BaseExceptionGroup as group:
             await self._tell(exchange, _first(group))
-        except Exception as raised:  # a process boundary: one request's failure is not the others'
+        except Exception as raised:  # noqa: BLE001 -- a process boundary: one request's failure is not the others'
             await self._tell(exchange, raised)
 
     async def _tell(self, exchange: Exchange, raised: BaseException) -> None:

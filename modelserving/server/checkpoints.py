@@ -125,7 +125,7 @@ class CheckpointReader:
         if loaded.hash != identity:
             raise Refused("the directory changed while it was read", code="checkpoint_refused")
         _check_finite(loaded)
-        loaded.model.eval().requires_grad_(False)
+        loaded.model.eval().requires_grad_(requires_grad=False)
         return ServedCheckpoint(
             name=name or identity,
             hash=identity,

@@ -56,11 +56,15 @@ class FairQueue(Generic[T]):
         line.append(item)
         self._by_user[item.user] = line
 
-    def take(self, *, running: Mapping[str, int]) -> T | None:
-        """Hand out the next request; `running` counts each user's samples in the batch."""
-        if not self._by_user:
+    def take(self, *, running: Mapping[str, int], most: int) -> T | None:
+        """Hand out the next request; `running` counts each user's samples in the batch.
+
+        A named user with `most` samples running waits, so that a newcomer finds room at once.
+        """
+        users = [name for name in self._by_user if not name or running.get(name, 0) < most]
+        if not users:
             return None
-        user = min(self._by_user, key=lambda name: running.get(name, 0))  # the first among equals
+        user = min(users, key=lambda name: running.get(name, 0))  # the first among equals
         line = self._by_user.pop(user)
         item = line.popleft()
         if line:

@@ -5,14 +5,14 @@ Does not know HTTP or the JSON of answers.
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from modelserving.core.dialogue import DialogueError, encode_prompt
 from modelserving.core.ranking import mean_logprob, ranked
 from modelserving.core.sampling import sample_seed
 from modelserving.core.text_stream import TextStream
-from modelserving.lm.sampler import PromptRead, SampleRequest, TokenDrawn
+from modelserving.lm.sampler import Event, PromptRead, SampleRequest, TokenDrawn
 from modelserving.server.checkpoints import ServedCheckpoint
 from modelserving.server.engine import Engine
 from modelserving.server.errors import BadRequest, GenerationFailed, ServingError
@@ -66,6 +66,11 @@ class Running:
     prompt: PromptRead | None = None
 
     @property
+    def is_done(self) -> bool:
+        """Whether every sample has come to its end."""
+        return all(sample.finish is not None for sample in self.samples)
+
+    @property
     def prompt_ids(self) -> tuple[int, ...]:
         """The prompt as the model read it."""
         return self.job.request.prompt
@@ -116,31 +121,36 @@ def stop_ids(checkpoint: ServedCheckpoint) -> frozenset[int]:
 
 async def pieces(running: Running, *, engine: Engine, deadline: float) -> AsyncIterator[Piece]:
     """Text as it becomes certain, until every sample is done; `deadline` is in seconds from now."""
-    ends = running.job.request.stop_ids
     try:
         async with asyncio.timeout(deadline):
-            while any(sample.finish is None for sample in running.samples):
+            while not running.is_done:
                 delivery = await running.job.outlet.get()
                 if isinstance(delivery, ServingError):
                     raise delivery
-                for event in delivery:
-                    if isinstance(event, PromptRead):
-                        running.prompt = event
-                        if running.job.request.max_tokens == 0:
-                            _finish_empty(running)
-                    elif running.samples[event.sample].finish is None:
-                        piece = _take(running, event, ends=ends)
-                        if running.samples[event.sample].stream.stopped:
-                            engine.cancel(
-                                running.job, checkpoint=running.checkpoint, sample=event.sample
-                            )
-                        if piece is not None:
-                            yield piece
+                for piece in _pieces_of(running, delivery, engine=engine):
+                    yield piece
     except TimeoutError:
         raise GenerationFailed("the reply took too long", code="deadline") from None
     finally:
-        if any(sample.finish is None for sample in running.samples):
+        if not running.is_done:
             engine.cancel(running.job, checkpoint=running.checkpoint)
+
+
+def _pieces_of(running: Running, events: Sequence[Event], *, engine: Engine) -> Iterator[Piece]:
+    for event in events:
+        if isinstance(event, PromptRead):
+            running.prompt = event
+            if running.job.request.max_tokens == 0:
+                _finish_empty(running)
+            continue
+        sample = running.samples[event.sample]
+        if sample.finish is not None:
+            continue
+        piece = _take(running, event, ends=running.job.request.stop_ids)
+        if sample.stream.stopped:
+            engine.cancel(running.job, checkpoint=running.checkpoint, sample=event.sample)
+        if piece is not None:
+            yield piece
 
 
 def _take(running: Running, event: TokenDrawn, *, ends: frozenset[int]) -> Piece | None:

@@ -36,7 +36,7 @@ class Replying:
         answers = Answers(
             request=self._request,
             running=running,
-            id=f"{prefix}-{uuid.uuid4().hex}",
+            identity=f"{prefix}-{uuid.uuid4().hex}",
             created=created,
         )
         if self._request.best_of is not None:

@@ -67,7 +67,7 @@ class Routes:
                 loaded = await self._load(path, name=None)
                 logger.info("loaded %s as %s", path, loaded.name)
             except ServingError as wrong:
-                logger.error("cannot preload %s: %s", path, wrong.message)
+                logger.warning("cannot preload %s: %s", path, wrong.message)
 
     async def chat(self, exchange: Exchange) -> None:
         """POST /v1/chat/completions."""

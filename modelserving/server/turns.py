@@ -18,6 +18,7 @@ from modelserving.server.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 SCORES_PER_TURN = 32
+SHARE_OF_ONE_USER = 0.75  # of the rows; the rest is there for whoever comes next
 Post = Callable[[list[tuple[SampleJob, Delivery]]], None]
 
 
@@ -55,8 +56,9 @@ class Turns:
         """Let waiting requests in and draw a token for each running sample."""
         sampler = checkpoint.sampler
         assert sampler is not None
+        most = max(1, int(sampler.max_rows * SHARE_OF_ONE_USER))
         while sampler.running + sampler.waiting < sampler.max_rows:
-            job = checkpoint.queue.take(running=checkpoint.running_by_user)
+            job = checkpoint.queue.take(running=checkpoint.running_by_user, most=most)
             if job is None:
                 break
             checkpoint.running[job.key] = job

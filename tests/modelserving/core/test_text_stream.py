@@ -61,5 +61,5 @@ def test_pieces_joined_are_the_whole_text_whatever_the_bytes(data: bytes) -> Non
 def test_the_text_never_goes_past_a_stop_string(text: str, stop: str) -> None:
     found, stream = stream_of(text.encode(), stop=(stop,))
 
-    assert "".join(found) == text.split(stop)[0]
+    assert "".join(found) == text.partition(stop)[0]
     assert stream.stopped == (stop in text)

@@ -7,7 +7,6 @@ import random
 import shutil
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +88,7 @@ def _republished(directory: Path, *, change: Callable[[Path], None]) -> Path:
 
 
 def _with_nan(directory: Path) -> None:
-    from safetensors.torch import load_file, save_file  # noqa: PLC0415 -- only this change needs it
+    from safetensors.torch import load_file, save_file
 
     weights = load_file(directory / "model.safetensors")
     weights["model.norm.weight"][3] = float("nan")
@@ -306,22 +305,13 @@ def test_death_in_mid_stream_is_never_called_complete_and_it_comes_back_empty(
 
 def test_one_user_cannot_keep_another_waiting(served: Served) -> None:
     many = {"model": served.policy, "messages": HELLO, "max_tokens": 100, "n": 8, "user": "greedy"}
-    waits: list[float] = []
-
-    def ask_for_one() -> None:
-        started = time.monotonic()
-        content = {"model": served.policy, "messages": HELLO, "max_tokens": 4, "user": "modest"}
-        assert served.post("/v1/chat/completions", content).status_code == 200
-        waits.append(time.monotonic() - started)
+    one = {"model": served.policy, "messages": HELLO, "max_tokens": 4, "user": "modest"}
 
     with concurrent.futures.ThreadPoolExecutor(24) as pool:
         greedy = [pool.submit(served.post, "/v1/chat/completions", many) for _ in range(24)]
-        time.sleep(0.2)
-        started = time.monotonic()
-        thread = threading.Thread(target=ask_for_one)
-        thread.start()
-        thread.join()
+        time.sleep(0.3)
+        assert served.post("/v1/chat/completions", one).status_code == 200
+        done_before = sum(each.done() for each in greedy)
         assert {each.result().status_code for each in greedy} == {200}
-        whole = time.monotonic() - started
 
-    assert waits[0] < whole / 2
+    assert done_before <= 12

@@ -38,7 +38,8 @@ def test_the_official_client_gets_the_same_text_whole_and_streamed(served: Serve
     assert texts == [choice.message.content for choice in whole.choices]
     assert finishes == [choice.finish_reason for choice in whole.choices]
     assert texts[0] != texts[1]
-    assert usage is not None and whole.usage is not None
+    assert usage is not None
+    assert whole.usage is not None
     assert usage.completion_tokens == whole.usage.completion_tokens
 
 
@@ -107,7 +108,7 @@ def test_echo_gives_the_logprobs_of_the_prompt_as_lm_eval_reads_them(served: Ser
 
 
 def _tensor(ids: list[int]) -> Any:
-    import torch  # noqa: PLC0415 -- only this test computes
+    import torch
 
     return torch.tensor([ids])
 
@@ -118,7 +119,8 @@ def test_chat_logprobs_name_each_visible_token(served: Served) -> None:
     )
 
     logprobs = answer.choices[0].logprobs
-    assert logprobs is not None and logprobs.content is not None
+    assert logprobs is not None
+    assert logprobs.content is not None
     assert 1 <= len(logprobs.content) <= 8
     assert all(len(token.top_logprobs) == 3 for token in logprobs.content)
 

@@ -1,0 +1,69 @@
+"""Who is served next."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from modelserving.server.fair_queue import FairQueue, QueueFull
+
+
+@dataclass
+class Request:
+    key: str
+    user: str
+
+
+def queue_of(*requests: str, limit: int = 10, limit_per_user: int = 5) -> FairQueue[Request]:
+    """`"a1"` is request a1 of user a."""
+    queue: FairQueue[Request] = FairQueue(limit=limit, limit_per_user=limit_per_user)
+    for key in requests:
+        queue.put(Request(key=key, user=key[:1].strip()))
+    return queue
+
+
+def taken(queue: FairQueue[Request], *, running: dict[str, int], most: int = 99) -> list[str]:
+    found = []
+    while (item := queue.take(running=running, most=most)) is not None:
+        found.append(item.key)
+    return found
+
+
+def test_users_take_turns_and_each_keeps_its_order() -> None:
+    assert taken(queue_of("a1", "a2", "a3", "b1", "c1", "b2"), running={}) == [
+        "a1", "b1", "c1", "a2", "b2", "a3",
+    ]  # fmt: skip
+
+
+def test_who_has_fewest_samples_running_comes_first() -> None:
+    queue = queue_of("a1", "b1", "c1")
+
+    assert taken(queue, running={"a": 16, "b": 2, "c": 4}) == ["b1", "c1", "a1"]
+
+
+def test_a_named_user_with_enough_running_waits_an_unnamed_one_does_not() -> None:
+    queue = queue_of("a1", " 1", "b1")
+
+    assert taken(queue, running={"a": 24, "": 24}, most=24) == ["b1", " 1"]
+    assert len(queue) == 1
+
+
+def test_the_queue_and_each_named_users_part_of_it_are_bounded() -> None:
+    queue = queue_of("a1", "a2", limit=4, limit_per_user=2)
+
+    with pytest.raises(QueueFull) as own:
+        queue.put(Request(key="a3", user="a"))
+    assert own.value.of_user
+    queue.put(Request(key="x", user=""))
+    queue.put(Request(key="y", user=""))
+    with pytest.raises(QueueFull) as whole:
+        queue.put(Request(key="b1", user="b"))
+    assert not whole.value.of_user
+
+
+def test_a_removed_request_is_not_handed_out() -> None:
+    queue = queue_of("a1", "a2", "b1")
+
+    assert queue.remove("a1") is not None
+    assert queue.remove("none") is None
+    assert taken(queue, running={}) == ["a2", "b1"]
+    assert len(queue) == 0
