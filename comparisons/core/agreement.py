@@ -113,7 +113,7 @@ def _coincidences(unit: Unit, levels: int) -> NDArray[np.float64]:
 
 def _alpha(coincidences: NDArray[np.float64], *, distances: Metric) -> float | None:
     totals = coincidences.sum(axis=1)
-    n = totals.sum()
+    n = float(totals.sum())
     delta = _squared_distances(totals, metric=distances)
     expected = float((np.outer(totals, totals) * delta).sum()) / (n - 1)
     if expected == 0.0:

@@ -118,6 +118,25 @@ def api_token_of(token: str) -> ApiToken | None:
     return rows.select_related("account").filter(token_sha256=token_hash(token)).first()
 
 
+def note_token_use(token: ApiToken) -> None:
+    """Remember when the token was last used, to the minute."""
+    at = now()
+    stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=at - timedelta(minutes=1))
+    ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=at)
+
+
+def revoke_api_token(account: Account, *, token_id: int) -> bool:
+    """Make the account's own token useless from now on. False when it is not theirs or was."""
+    with transaction.atomic():
+        own = ApiToken.objects.filter(pk=token_id, account=account, revoked_at__isnull=True)
+        if own.update(revoked_at=now()) != 1:
+            return False
+        audit.record(
+            actor=account, action="api_token.revoke", object_type="api_token", object_id=token_id
+        )
+    return True
+
+
 def token_hash(token: str) -> str:
     """What is kept of a secret token: its sha256 in hex."""
     return sha256(token.encode()).hexdigest()

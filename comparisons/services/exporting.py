@@ -25,6 +25,7 @@ from comparisons.formats.lines import gzip_writer, line_of, numbered_lines, open
 from comparisons.formats.parquet import parquet_writer
 from comparisons.formats.rich import ComparisonRow
 from comparisons.models import Account, Comparison, DatasetRelease, ReleaseExport
+from comparisons.services import audit
 from comparisons.services.releasing import SPLITS, directory_of, verify_release
 from comparisons.tasks import make_export as make_export_task
 from modelserving.core.artifacts import ArtefactError, file_sha256, fsync_path
@@ -125,6 +126,19 @@ def take_up_waiting() -> None:
 def file_of(export: ReleaseExport) -> Path:
     """The file of an export that is done. Its place is ours; the name is for the reader only."""
     return exports_root() / str(export.pk) / "export.zip"
+
+
+def downloadable_file(export: ReleaseExport, *, actor: Account) -> Path:
+    """The export's file for this person, written into the audit; refused once people withdrew."""
+    _check(export.release, export.format)
+    path = file_of(export)
+    if not path.is_file():
+        raise ExportRefused(f"the file of export {export.format} is gone: ask for it again")
+    audit.record(
+        actor=actor, action="export.download", object_type="release_export",
+        object_id=export.pk, detail={"release": export.release.name, "format": export.format},
+    )  # fmt: skip
+    return path
 
 
 def exports_root() -> Path:
