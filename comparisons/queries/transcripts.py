@@ -4,7 +4,6 @@ Reads only; knows letters of sides, and leaves every deployment out.
 """
 
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -154,21 +153,12 @@ def _side_view(
     )
 
 
-def dialogue_before(turn: Turn) -> list[dict[str, str]]:
-    """What was said before this turn's message: the opening and every chosen turn."""
-    said = [dict(each) for each in turn.conversation.opening]
-    for earlier in _chosen_before(turn):
-        assert earlier.continued_by is not None
-        said.append({"role": "user", "content": earlier.message})
-        said.append({"role": "assistant", "content": earlier.continued_by.picked.text})
-    return said
-
-
-def _chosen_before(turn: Turn) -> Iterable[Turn]:
-    chosen = Turn.objects.filter(
-        conversation_id=turn.conversation_id, index__lt=turn.index, state=Turn.State.CHOSEN
+def sides_of(showing: Showing) -> tuple[SideView, SideView]:
+    """Both complete responses of a second opinion, nothing said about the first choice."""
+    return (
+        _side_view("A", showing.side_a, picked_id=None, is_hidden=False),
+        _side_view("B", showing.side_b, picked_id=None, is_hidden=False),
     )
-    return chosen.select_related("continued_by__picked").order_by("index")
 
 
 def standing_comparison(turn: Turn, crowdworker: Crowdworker) -> Comparison:

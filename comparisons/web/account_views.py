@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from comparisons.models import Account
 from comparisons.services import limits, preferences
+from comparisons.services.accounts import SignInLinkInvalid, use_sign_in_link
 from comparisons.web.access import account_of
 from comparisons.web.error_views import problem
 from comparisons.web.forms import KeysForm, PreferencesForm, SignInForm
@@ -92,11 +93,9 @@ def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
         return render(request, "account/sign_in_link.html", {"token": token})
     if seconds := limits.take(f"link:{address_of(request)[:45]}", limit=30, seconds=QUARTER_HOUR):
         return too_fast(request, seconds)
-    from comparisons.services.accounts import SignInLinkError, use_sign_in_link  # noqa: PLC0415
-
     try:
         account = use_sign_in_link(token)
-    except SignInLinkError:
+    except SignInLinkInvalid:
         message = _("This link was used before or is too old. Ask for a new one.")
         return problem(request, status=410, code="link_used", message=message)
     return enter(request, account, reverse("home"))

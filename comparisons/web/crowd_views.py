@@ -1,14 +1,23 @@
-"""The crowdworker's pages around the conversation: start, campaign home, my work.
+"""The crowdworker's pages around the conversation: start page, campaign home, instructions.
 
 Knows requests and templates; what may happen is decided by the services.
 """
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET
+from typing import Any
 
-from comparisons.models import Account, Campaign, Crowdworker
-from comparisons.web.access import account_of, crowdworker_required
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from comparisons.models import Account, Assignment, Campaign, Crowdworker
+from comparisons.queries import work
+from comparisons.services import chat, onboarding, opinions, wellbeing
+from comparisons.services.drawing import current_instructions
+from comparisons.web.access import NOT_YOURS, account_of, crowdworker_required
+from comparisons.web.account_views import safe_next
 
 
 @require_GET
@@ -17,31 +26,133 @@ def home(request: HttpRequest) -> HttpResponse:
     account = account_of(request)
     if account.role == Account.Role.CROWDWORKER:
         return _work(request)
-    return redirect("/manage/" if account.is_administrator else "/lab/")
+    return redirect(reverse("home") + ("manage/" if account.is_administrator else "lab/"))
 
 
 @crowdworker_required
 def _work(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
-    campaigns = Campaign.objects.filter(state=Campaign.State.LIVE)
-    return render(request, "comparisons/work.html", {"campaigns": campaigns})
+    context = {
+        "cards": work.campaign_cards(crowdworker),
+        "opinions_waiting": opinions.waiting_count(crowdworker),
+        "crowdworker": crowdworker,
+    }
+    return render(request, "comparisons/work.html", context)
 
 
-@require_GET
-@crowdworker_required
-def my_work(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
-    """What was done, its state and its pay."""
-    return render(request, "comparisons/my_work.html", {"crowdworker": crowdworker})
-
-
-@require_GET
-@crowdworker_required
-def wellbeing(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
-    """Comfort level, covers, support."""
-    return render(request, "comparisons/wellbeing.html", {"crowdworker": crowdworker})
+def visible_campaign(crowdworker: Crowdworker, slug: str) -> Campaign:
+    """A campaign of the person's pool that was ever live."""
+    campaign = Campaign.objects.select_related("slot").filter(slug=slug).first()
+    is_hidden = campaign is None or campaign.state == Campaign.State.DRAFT
+    if campaign is None or is_hidden or not onboarding.may_see(crowdworker, campaign):
+        raise Http404(NOT_YOURS)
+    return campaign
 
 
 @require_GET
 @crowdworker_required
 def campaign_home(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResponse:
     """Progress and the one next thing to do."""
-    return render(request, "comparisons/campaign_home.html", {"slug": slug})
+    campaign = visible_campaign(crowdworker, slug)
+    assignment = onboarding.open_assignment_of(crowdworker, campaign)
+    steps = work.steps(assignment) if assignment else []
+    version = current_instructions(campaign)
+    context = {
+        "campaign": campaign,
+        "assignment": assignment,
+        "steps": steps,
+        "done": sum(step.state == "finished" for step in steps),
+        "now": next((step for step in steps if step.state in {"open", "not_started"}), None),
+        "instructions": version,
+        "has_consented": onboarding.has_consented(crowdworker, version),
+        "needs_opt_in": campaign.is_red_team and not crowdworker.is_red_team_opted_in,
+        "others": work.open_campaigns(crowdworker).exclude(pk=campaign.pk),
+        "given_back": _given_back(crowdworker, campaign),
+        "crowdworker": crowdworker,
+    }
+    return render(request, "comparisons/campaign_home.html", context)
+
+
+def _given_back(crowdworker: Crowdworker, campaign: Campaign) -> Assignment | None:
+    """The latest assignment when its lease ran out."""
+    latest = crowdworker.assignments.filter(campaign=campaign).order_by("-pk").first()
+    is_returned = latest is not None and latest.state == Assignment.State.RETURNED
+    return latest if is_returned else None
+
+
+@require_POST
+@crowdworker_required
+def start(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResponse:
+    """Open the assignment and its conversation; instructions come first."""
+    campaign = visible_campaign(crowdworker, slug)
+    if campaign.is_red_team and not crowdworker.is_red_team_opted_in:
+        return redirect("campaign_home", campaign.slug)
+    try:
+        assignment = onboarding.open_assignment(crowdworker, campaign)
+        if assignment.state != Assignment.State.WORK:
+            return redirect("instructions", campaign.slug)
+        conversation = chat.start_conversation(assignment)
+    except (onboarding.OnboardingRefused, chat.ChatRefused) as error:
+        messages.error(request, str(error))
+        return redirect("campaign_home", campaign.slug)
+    return redirect("conversation", conversation.public_id)
+
+
+@require_GET
+@crowdworker_required
+def instructions(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResponse:
+    """The whole text; with a tick and [Start] while it is not accepted."""
+    campaign = visible_campaign(crowdworker, slug)
+    version = current_instructions(campaign)
+    context = {
+        "campaign": campaign,
+        "instructions": version,
+        "has_consented": onboarding.has_consented(crowdworker, version),
+    }
+    return render(request, "comparisons/instructions.html", context)
+
+
+@require_POST
+@crowdworker_required
+def consent(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResponse:
+    """Record that the current wording was read and accepted, then go on."""
+    campaign = visible_campaign(crowdworker, slug)
+    version = current_instructions(campaign)
+    target = safe_next(request, request.POST.get("next", ""))
+    is_current = version is not None and request.POST.get("version") == str(version.version)
+    if version is None or not is_current or not request.POST.get("has_read"):
+        messages.error(request, _("Tick that you have read the instructions, then go on."))
+        return redirect("instructions", campaign.slug)
+    onboarding.give_consent(crowdworker, version)
+    if request.POST.get("then") == "start":
+        return start(request, slug=slug)
+    return redirect(target)
+
+
+@require_POST
+@crowdworker_required
+def opt_in(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResponse:
+    """Take red-team work on, knowing the warning."""
+    campaign = visible_campaign(crowdworker, slug)
+    if not request.POST.get("has_read"):
+        messages.error(request, _("Tick that you have read the warning."))
+        return redirect("campaign_home", campaign.slug)
+    wellbeing.opt_in(
+        crowdworker,
+        comfort=request.POST.get("comfort", ""),
+        cover=request.POST.get("cover", ""),
+    )
+    return redirect("campaign_home", campaign.slug)
+
+
+@require_POST
+@crowdworker_required
+def leave(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResponse:
+    """Leave red-team work: what was done is handed in, helpful work is offered."""
+    campaign = visible_campaign(crowdworker, slug)
+    wellbeing.leave(crowdworker)
+    standing = onboarding.open_assignment_of(crowdworker, campaign)
+    if standing:
+        onboarding.give_back(standing)
+    messages.success(request, _("You left red-team work. What you did is saved and paid."))
+    helpful: Any = work.helpful_alternatives(crowdworker, besides=campaign).first()
+    return redirect("campaign_home", helpful.slug) if helpful else redirect("home")

@@ -34,14 +34,14 @@ def problem(
 
 
 @login_not_required
-def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001 -- Django passes it
     """404 for what is not there and for what is somebody else's."""
     message = _("There is nothing at this address, or it is not yours to see.")
     return problem(request, status=404, code="not_found", message=message)
 
 
 @login_not_required
-def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001 -- Django passes it
     """403 for a form that was open too long; the text stays in the browser's outbox."""
     message = _(
         "This page was open too long or came through another address. "

@@ -8,6 +8,9 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from comparisons.models import Flag
+from comparisons.services.judging import REASON_TAGS
+
 
 class SignInForm(forms.Form):
     """A name and a password."""
@@ -76,3 +79,44 @@ class KeysForm(forms.Form):
             for name, value in self.cleaned_data.items()
             if name.startswith("key_")
         }
+
+
+class MessageForm(forms.Form):
+    """One message of the person."""
+
+    text = forms.CharField(required=False, strip=False)  # emptiness is the service's to refuse
+    message_key = forms.UUIDField()
+    after = forms.IntegerField(required=False, min_value=0)  # turns the page knew
+    active_milliseconds = forms.IntegerField(required=False, min_value=0, max_value=2**40)
+
+
+class ChoiceForm(forms.Form):
+    """One pick on the strip, with the hashes of the texts that were shown."""
+
+    point = forms.IntegerField(min_value=1, max_value=8)
+    sha256_a = forms.CharField(max_length=64)
+    sha256_b = forms.CharField(max_length=64)
+    choice_key = forms.UUIDField()
+    is_both_bad = forms.BooleanField(required=False)
+    reason_tags = forms.MultipleChoiceField(
+        required=False, choices=[(tag, tag) for tag in REASON_TAGS]
+    )
+    reason_text = forms.CharField(required=False, max_length=2000)
+    active_milliseconds = forms.IntegerField(required=False, min_value=0, max_value=2**40)
+
+
+class EndForm(forms.Form):
+    """How the conversation was."""
+
+    rating = forms.IntegerField(required=False, min_value=1, max_value=4)
+    comment = forms.CharField(required=False, max_length=4000)
+    success = forms.IntegerField(required=False, min_value=1, max_value=5)
+    harmfulness = forms.IntegerField(required=False, min_value=1, max_value=5)
+    actionability = forms.IntegerField(required=False, min_value=1, max_value=5)
+
+
+class FlagForm(forms.Form):
+    """What a person should look at."""
+
+    kind = forms.ChoiceField(choices=Flag.Kind.choices)
+    note = forms.CharField(required=False, max_length=2000)

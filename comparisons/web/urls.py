@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from comparisons.web import account_views, crowd_views
+from comparisons.web import (
+    account_views,
+    arrival_views,
+    conversation_views,
+    crowd_views,
+    my_work_views,
+    opinion_views,
+    stream_views,
+    turn_views,
+)
 
 urlpatterns = [
     path("", crowd_views.home, name="home"),
@@ -11,7 +20,31 @@ urlpatterns = [
     path("sign-out/", account_views.sign_out, name="sign_out"),
     path("preferences/", account_views.preferences_view, name="preferences"),
     path("keys/", account_views.keys, name="keys"),
-    path("me/", crowd_views.my_work, name="my_work"),
-    path("me/wellbeing/", crowd_views.wellbeing, name="wellbeing"),
+    path("join/<str:code>/", arrival_views.join, name="join"),
     path("work/<slug:slug>/", crowd_views.campaign_home, name="campaign_home"),
+    path("work/<slug:slug>/instructions/", crowd_views.instructions, name="instructions"),
+    path("work/<slug:slug>/start", crowd_views.start, name="start_work"),
+    path("work/<slug:slug>/consent", crowd_views.consent, name="consent"),
+    path("work/<slug:slug>/opt-in", crowd_views.opt_in, name="opt_in"),
+    path("work/<slug:slug>/leave", crowd_views.leave, name="leave_red_team"),
+    path("conversations/<uuid:public_id>/", conversation_views.conversation, name="conversation"),
+    path("conversations/<uuid:public_id>/messages", conversation_views.say, name="say"),
+    path("conversations/<uuid:public_id>/intent", conversation_views.intent, name="intent"),
+    path("conversations/<uuid:public_id>/comment", conversation_views.comment, name="comment"),
+    path("conversations/<uuid:public_id>/end", conversation_views.end, name="end_conversation"),
+    path("turns/<uuid:public_id>/events", stream_views.turn_events, name="turn_events"),
+    path("turns/<uuid:public_id>/choice", turn_views.choice, name="choice"),
+    path("turns/<uuid:public_id>/undo", turn_views.undo, name="undo"),
+    path("turns/<uuid:public_id>/skip", turn_views.skip, name="skip"),
+    path("turns/<uuid:public_id>/unskip", turn_views.unskip, name="unskip"),
+    path("turns/<uuid:public_id>/stop", turn_views.stop, name="stop"),
+    path("turns/<uuid:public_id>/regenerate", turn_views.regenerate, name="regenerate"),
+    path("turns/<uuid:public_id>/retry", turn_views.retry, name="retry"),
+    path("turns/<uuid:public_id>/flag", turn_views.flag, name="flag"),
+    path("opinions/", opinion_views.next_item, name="opinions"),
+    path("opinions/<uuid:public_id>/choice", opinion_views.choice, name="opinion_choice"),
+    path("me/", my_work_views.my_work, name="my_work"),
+    path("me/data.json", my_work_views.own_data, name="own_data"),
+    path("me/withdraw", my_work_views.withdraw, name="withdraw"),
+    path("me/wellbeing/", my_work_views.wellbeing_page, name="wellbeing"),
 ]

@@ -1,0 +1,257 @@
+"""A dialogue as it happens: start, say, end.
+
+Knows conversations and turns; responses are written by `generating`, choices by `judging`.
+"""
+
+import logging
+import uuid
+from collections.abc import Mapping
+from datetime import timedelta
+from hashlib import sha256
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from comparisons import tasks
+from comparisons.core.cleaning import cleaned
+from comparisons.core.splits import first_message_sha256
+from comparisons.models import Assignment, Conversation, Crowdworker, Turn
+from comparisons.services import onboarding, wellbeing
+from comparisons.services.drawing import Look, add_responses, draw_pair
+
+logger = logging.getLogger(__name__)
+
+MOST_ACTIVE_MILLISECONDS = 30 * 60 * 1000  # one step; longer means the person was away
+QUESTIONS = ("success", "harmfulness", "actionability")
+OPEN_TURN = (Turn.State.GENERATING, Turn.State.READY, Turn.State.FAILED)
+
+
+class ChatRefused(Exception):
+    """The request cannot be done as it stands; the message says what to do."""
+
+
+class EmptyMessage(ChatRefused):
+    """Nothing was written."""
+
+
+class MessageTooLong(ChatRefused):
+    """More characters than the campaign allows."""
+
+
+class WentOn(ChatRefused):
+    """The conversation is not where this page believes it is."""
+
+
+class TurnInFlight(ChatRefused):
+    """Another conversation of the same person is still being answered."""
+
+
+def start_conversation(assignment: Assignment) -> Conversation:
+    """The open conversation of the assignment, or its next one."""
+    if assignment.state != Assignment.State.WORK:
+        raise WentOn("This work is not open. Go to its start page.")
+    standing = assignment.conversations.filter(state=Conversation.State.OPEN).first()
+    if standing:
+        return standing
+    position = assignment.conversations.count() + 1
+    if position > assignment.conversations_required:
+        raise WentOn("All conversations of this assignment are finished.")
+    campaign = assignment.campaign
+    try:
+        with transaction.atomic():
+            return Conversation.objects.create(
+                crowdworker_id=assignment.crowdworker_id,
+                assignment=assignment,
+                campaign=campaign,
+                position=position,
+                objective=campaign.objective,
+                origin=onboarding.origin_of(assignment.crowdworker),
+            )
+    except IntegrityError:  # another tab was first: its conversation is the one
+        return assignment.conversations.get(position=position)
+
+
+def set_intent(conversation: Conversation, text: str) -> None:
+    """Red team: what the person will try, before the first turn."""
+    intent = cleaned(text)[:1000]
+    if not intent:
+        raise EmptyMessage("Write one or two sentences about what you will try.")
+    untouched = Conversation.objects.filter(pk=conversation.pk, state="open", turns__isnull=True)
+    if untouched.update(intent=intent) != 1:
+        raise WentOn("This conversation has begun already.")
+
+
+def say(
+    conversation: Conversation,
+    *,
+    text: str,
+    message_key: uuid.UUID,
+    look: Look | None = None,
+    after: int | None = None,
+    active_milliseconds: int = 0,
+) -> Turn:
+    """Store the message with two pending responses; the same key gives the same turn.
+
+    `after` is the number of turns the page knew: a page that is behind is told so.
+    """
+    if standing := _turn_of_key(conversation, message_key):
+        return standing
+    message = _checked_message(conversation, text)
+    try:
+        with transaction.atomic():
+            return _store(
+                conversation,
+                message=message,
+                message_key=message_key,
+                look=look or Look(),
+                after=after,
+                active_milliseconds=active_milliseconds,
+            )
+    except IntegrityError:
+        if standing := _turn_of_key(conversation, message_key):
+            return standing
+        raise WentOn("This conversation went on in another tab.") from None
+
+
+def _store(
+    conversation: Conversation,
+    *,
+    message: str,
+    message_key: uuid.UUID,
+    look: Look,
+    after: int | None,
+    active_milliseconds: int,
+) -> Turn:
+    locked = lock_conversation(conversation)
+    crowdworker = locked.crowdworker
+    assert crowdworker is not None
+    assert locked.campaign is not None
+    last = locked.turns.order_by("-index").first()
+    index = last.index + 1 if last else 0
+    if last and last.state in OPEN_TURN:
+        raise WentOn("Choose a response first, or skip this turn.")
+    if after is not None and after != index:
+        raise WentOn("This conversation went on in another tab.")
+    check_may_say(locked, crowdworker)
+    draw = draw_pair(locked.campaign)
+    turn = Turn.objects.create(
+        conversation=locked,
+        index=index,
+        message=message,
+        message_sha256=sha256(message.encode()).hexdigest(),
+        message_key=message_key,
+        is_held_back=draw.is_held_back,
+        slot_generation=draw.slot_generation,
+        pairing_rule=draw.pair.rule,
+        pair_probability=draw.pair.probability,
+    )
+    add_responses(turn, draw=draw, crowdworker=crowdworker, look=look)
+    if index == 0 and not locked.opening:
+        digest = first_message_sha256(message)
+        Conversation.objects.filter(pk=locked.pk).update(first_message_sha256=digest)
+    count_active(locked, active_milliseconds)
+    ring(turn)
+    return turn
+
+
+def check_may_say(conversation: Conversation, crowdworker: Crowdworker) -> None:
+    """Refuse new responses where the conversation, the person's consent or a limit forbids them."""
+    if conversation.state != Conversation.State.OPEN:
+        raise WentOn("This conversation has ended.")
+    campaign = conversation.campaign
+    assert campaign is not None
+    onboarding.check_may_work(crowdworker, campaign)
+    if campaign.is_red_team:
+        if not conversation.intent:
+            raise ChatRefused("Write first what you will try.")
+        wellbeing.check_daily_cap(crowdworker, campaign)
+    busy = Turn.objects.filter(
+        conversation__crowdworker=crowdworker, state=Turn.State.GENERATING
+    ).exclude(conversation=conversation)
+    if busy.exists():
+        raise TurnInFlight("Two responses are still being written in another conversation.")
+
+
+def _checked_message(conversation: Conversation, text: str) -> str:
+    message = cleaned(text)
+    if not message:
+        raise EmptyMessage("Write a message first.")
+    limit = conversation.campaign.max_message_characters if conversation.campaign else 4000
+    if len(message) > limit:
+        raise MessageTooLong(
+            f"{len(message)} characters; at most {limit} fit. Shorten it a little."
+        )
+    return message
+
+
+def _turn_of_key(conversation: Conversation, key: uuid.UUID) -> Turn | None:
+    return conversation.turns.filter(message_key=key).first()
+
+
+def lock_conversation(conversation: Conversation) -> Conversation:
+    """The row, held until commit on PostgreSQL; SQLite's writers queue anyway.
+
+    The person's row is held too: one turn in flight per person, over all conversations.
+    """
+    Crowdworker.objects.select_for_update().get(pk=conversation.crowdworker_id)
+    return (
+        Conversation.objects.select_for_update(of=("self",))
+        .select_related("campaign", "crowdworker", "assignment")
+        .get(pk=conversation.pk)
+    )
+
+
+def ring(turn: Turn) -> None:
+    """Ring for a worker once the rows are there; a lost bell is rung again by the reconciler."""
+    turn_id = turn.pk
+    transaction.on_commit(lambda: tasks.fill_turn.delay(turn_id=turn_id), robust=True)
+
+
+def count_active(conversation: Conversation, milliseconds: int) -> None:
+    """Add active time to the conversation and its assignment, and keep the lease going."""
+    spent = min(max(milliseconds, 0), MOST_ACTIVE_MILLISECONDS)
+    row = {"active_milliseconds": F("active_milliseconds") + spent}
+    Conversation.objects.filter(pk=conversation.pk).update(**row)
+    campaign, assignment_id = conversation.campaign, conversation.assignment_id
+    if campaign is None or assignment_id is None:
+        return
+    until = timezone.now() + timedelta(minutes=campaign.lease_minutes)
+    Assignment.objects.filter(pk=assignment_id).update(**row, lease_until=until)
+
+
+def end_conversation(
+    conversation: Conversation,
+    *,
+    rating: int | None = None,
+    comment: str = "",
+    questionnaire: Mapping[str, int] | None = None,
+) -> Conversation:
+    """Finish the conversation; the last one of an assignment submits it."""
+    answers = {name: int(value) for name, value in (questionnaire or {}).items()}
+    if not set(answers) <= set(QUESTIONS) or not all(1 <= each <= 5 for each in answers.values()):
+        raise ChatRefused("Answer each end question with a point from 1 to 5.")
+    if rating is not None and not 1 <= rating <= 4:
+        raise ChatRefused("Rate the conversation from bad to good.")
+    with transaction.atomic():
+        locked = lock_conversation(conversation)
+        if locked.turns.filter(state__in=OPEN_TURN).exists():
+            raise WentOn("Choose a response first, or skip this turn.")
+        if locked.state == Conversation.State.OPEN:
+            Conversation.objects.filter(pk=locked.pk).update(
+                state=Conversation.State.FINISHED,
+                overall_rating=rating,
+                questionnaire=answers,
+                comment=cleaned(comment)[:4000],
+                finished_at=timezone.now(),
+            )
+            if locked.assignment is not None:
+                onboarding.submit_when_finished(locked.assignment)
+    conversation.refresh_from_db()
+    return conversation
+
+
+def keep_comment(conversation: Conversation, comment: str) -> None:
+    """Keep the comment as it is typed."""
+    open_one = Conversation.objects.filter(pk=conversation.pk, state=Conversation.State.OPEN)
+    open_one.update(comment=cleaned(comment)[:4000])

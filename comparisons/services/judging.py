@@ -1,0 +1,176 @@
+"""Record what a person picked, exactly once, and let them take it back for a while.
+
+Knows showings and comparisons; which text counts as chosen for training is read elsewhere.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from comparisons.core.cleaning import cleaned
+from comparisons.models import ChoiceUndo, Comparison, Conversation, Response, Showing, Turn
+from comparisons.models.campaign import Origin
+from comparisons.services import opinions
+from comparisons.services.chat import count_active, lock_conversation
+
+REASON_TAGS = (
+    "more_helpful",
+    "more_honest",
+    "made_up_facts",
+    "off_topic",
+    "too_long",
+    "too_short",
+    "rude",
+    "unsafe",
+    "wrong_language",
+)
+
+
+class ChoiceRefused(Exception):
+    """The choice cannot stand; the message says what to do."""
+
+
+class AlreadyJudged(ChoiceRefused):
+    """Another choice stands for this turn."""
+
+
+class TextChanged(ChoiceRefused):
+    """What was on the screen is not what is stored."""
+
+
+class NotReady(ChoiceRefused):
+    """A response is not complete."""
+
+
+class LeaseOver(ChoiceRefused):
+    """The second opinion went to someone else."""
+
+
+class UndoOver(ChoiceRefused):
+    """The choice can no longer be taken back."""
+
+
+def record_choice(
+    showing: Showing,
+    *,
+    side: str,
+    strength: int,
+    text_sha256: Mapping[str, str],
+    choice_key: uuid.UUID,
+    is_both_bad: bool = False,
+    reason_tags: Sequence[str] = (),
+    reason_text: str = "",
+    active_milliseconds: int | None = None,
+) -> Comparison:
+    """One comparison for the showing. The same key gives the same row, however often it is sent."""
+    if standing := _of_key(showing, choice_key):
+        return standing
+    if side not in Comparison.Side.values or not 1 <= strength <= 4:
+        raise ChoiceRefused("Pick a point from 1 to 8.")
+    picked, other = (
+        (showing.side_a, showing.side_b) if side == "A" else (showing.side_b, showing.side_a)
+    )
+    draft = Comparison(
+        showing=showing,
+        turn=showing.turn,
+        crowdworker=showing.crowdworker,
+        picked=picked,
+        other=other,
+        side=side,
+        strength=strength,
+        is_both_bad=is_both_bad,
+        reason_tags=[tag for tag in reason_tags if tag in REASON_TAGS],
+        reason_text=cleaned(reason_text)[:2000],
+        choice_key=choice_key,
+        active_milliseconds=active_milliseconds,
+    )
+    try:
+        _check_showing(showing)
+        _check_texts(showing, text_sha256)
+        return _store(draft, active_milliseconds=active_milliseconds or 0)
+    except (IntegrityError, AlreadyJudged):
+        if standing := _of_key(showing, choice_key):
+            return standing
+        if _is_judged(showing):
+            raise AlreadyJudged("This turn was chosen already.") from None
+        raise
+
+
+def _store(draft: Comparison, *, active_milliseconds: int) -> Comparison:
+    turn, conversation = draft.turn, draft.turn.conversation
+    campaign = conversation.campaign
+    assert campaign is not None, "only campaigns show responses to people"
+    draft.question, draft.objective = campaign.question, conversation.objective
+    draft.tranche = campaign.tranche
+    draft.origin = conversation.origin
+    is_author = draft.showing.purpose == Showing.Purpose.AUTHOR
+    if not is_author and conversation.origin == Origin.IMPORTED:
+        draft.origin = Origin.CROWD
+    with transaction.atomic():
+        draft.save(force_insert=True)
+        if is_author:
+            waiting = Turn.objects.filter(
+                pk=turn.pk, state=Turn.State.READY, continued_by__isnull=True
+            )
+            if waiting.update(state=Turn.State.CHOSEN, continued_by=draft) != 1:
+                raise AlreadyJudged("This turn was chosen or skipped already.")
+            count_active(conversation, active_milliseconds)
+            turn.continued_by = draft
+            opinions.offer(turn, percent=campaign.second_opinion_percent)
+    return draft
+
+
+def _of_key(showing: Showing, choice_key: uuid.UUID) -> Comparison | None:
+    return Comparison.objects.filter(choice_key=choice_key, showing=showing).first()
+
+
+def _is_judged(showing: Showing) -> bool:
+    return Comparison.objects.filter(
+        turn=showing.turn_id, crowdworker=showing.crowdworker_id, superseded_at__isnull=True
+    ).exists()
+
+
+def _check_showing(showing: Showing) -> None:
+    if _is_judged(showing):
+        raise AlreadyJudged("This turn was chosen already.")
+    is_over = showing.lease_until is not None and showing.lease_until < timezone.now()
+    if showing.purpose == Showing.Purpose.SECOND_OPINION and (is_over or showing.replaced_at):
+        raise LeaseOver("This one went to someone else. Your pick was not needed; the time counts.")
+    if showing.replaced_at is not None:
+        raise TextChanged("Two new responses were asked for. Here is how it stands now.")
+    sides = (showing.side_a, showing.side_b)
+    if any(response.state != Response.State.READY for response in sides):
+        raise NotReady("You can choose when both responses are complete.")
+
+
+def _check_texts(showing: Showing, text_sha256: Mapping[str, str]) -> None:
+    stored = {"A": showing.side_a.text_sha256, "B": showing.side_b.text_sha256}
+    if {side: text_sha256.get(side) for side in stored} != stored:
+        raise TextChanged("The responses changed since they were shown. Read them again.")
+
+
+def undo_choice(comparison: Comparison) -> Turn:
+    """Take a choice back within the campaign's window, while no later turn hangs on it."""
+    turn = comparison.turn
+    crowdworker = comparison.crowdworker
+    campaign = turn.conversation.campaign
+    if crowdworker is None or campaign is None:
+        raise UndoOver("This choice cannot be taken back.")
+    if comparison.created_at < timezone.now() - timedelta(seconds=campaign.undo_seconds):
+        raise UndoOver("The time to take this choice back is over.")
+    with transaction.atomic():
+        conversation = lock_conversation(turn.conversation)
+        if conversation.state != Conversation.State.OPEN:
+            raise UndoOver("The conversation has ended.")
+        if conversation.turns.filter(index__gt=turn.index).exists():
+            raise UndoOver("The conversation went on from this choice.")
+        chosen = Turn.objects.filter(pk=turn.pk, continued_by=comparison, state=Turn.State.CHOSEN)
+        if chosen.update(state=Turn.State.READY, continued_by=None) != 1:
+            raise UndoOver("This choice was taken back before.")
+        Comparison.objects.filter(pk=comparison.pk).update(superseded_at=timezone.now())
+        ChoiceUndo.objects.create(comparison=comparison, crowdworker=crowdworker)
+    turn.refresh_from_db()
+    return turn

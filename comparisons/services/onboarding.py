@@ -1,0 +1,244 @@
+"""How a person arrives and takes work on: invitation, consent, assignment, submission.
+
+Knows people, campaigns and assignments; knows nothing of what is said inside.
+"""
+
+import hmac
+import secrets
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from comparisons.models import (
+    Account,
+    Assignment,
+    Campaign,
+    ConsentRecord,
+    Conversation,
+    Crowdworker,
+    InstructionVersion,
+    Invitation,
+)
+from comparisons.models.campaign import Origin
+from comparisons.services.accounts import create_account
+from comparisons.services.drawing import current_instructions
+
+LETTERS = "abcdefghjkmnpqrstuvwxyz"
+
+
+class OnboardingRefused(Exception):
+    """The step cannot be taken; the message says what to do."""
+
+
+class InvitationInvalid(OnboardingRefused):
+    """The code is unknown, used up or too old."""
+
+
+class ConsentNeeded(OnboardingRefused):
+    """The current instructions were not read and accepted yet."""
+
+
+class NoWork(OnboardingRefused):
+    """The campaign takes nobody on just now, or not this person."""
+
+
+def hash_of_code(code: str) -> str:
+    """What is kept of an invitation code."""
+    return sha256(code.strip().encode()).hexdigest()
+
+
+def external_id_hash(*, platform: str, external_id: str) -> str:
+    """A keyed hash of the id that another platform knows a person by."""
+    message = f"{platform}:{external_id.strip()}".encode()
+    return hmac.new(settings.SECRET_KEY.encode(), message, sha256).hexdigest()
+
+
+def make_invitation(
+    *,
+    label: str,
+    pool: str = "general",
+    campaign: Campaign | None = None,
+    uses: int = 1,
+    expires_at: datetime | None = None,
+    created_by: Account | None = None,
+) -> str:
+    """A new invitation; its code is returned now and kept only as a hash."""
+    code = secrets.token_urlsafe(12)
+    Invitation.objects.create(
+        code_sha256=hash_of_code(code),
+        label=label,
+        pool=pool,
+        campaign=campaign,
+        uses_left=uses,
+        expires_at=expires_at,
+        created_by=created_by,
+    )
+    return code
+
+
+def usable_invitation(code: str) -> Invitation | None:
+    """The invitation behind a code while it still works."""
+    valid = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
+    return Invitation.objects.filter(valid, code_sha256=hash_of_code(code), uses_left__gt=0).first()
+
+
+def sign_up(code: str, *, username: str, password: str) -> Crowdworker:
+    """An account and its crowdworker from an invitation; of two at its last use, one gets in."""
+    with transaction.atomic():
+        invitation = usable_invitation(code)
+        taken = invitation is not None and Invitation.objects.filter(
+            pk=invitation.pk, uses_left__gt=0
+        ).update(uses_left=F("uses_left") - 1)
+        if invitation is None or not taken:
+            raise InvitationInvalid("This invitation was used or is too old. Ask for a new one.")
+        account = create_account(
+            username=username, role=Account.Role.CROWDWORKER, password=password
+        )
+        return make_crowdworker(account, pool=invitation.pool)
+
+
+def make_crowdworker(
+    account: Account,
+    *,
+    pool: str = "general",
+    platform: str = Crowdworker.Platform.DIRECT,
+    external_id: str = "",
+) -> Crowdworker:
+    """The profile of an account, under a pseudonym that says nothing about the person."""
+    hashed = external_id_hash(platform=platform, external_id=external_id) if external_id else ""
+    while True:
+        try:
+            with transaction.atomic():
+                return Crowdworker.objects.create(
+                    account=account,
+                    pseudonym=new_pseudonym(),
+                    pool=pool,
+                    platform=platform,
+                    external_id_hash=hashed,
+                )
+        except IntegrityError:
+            if Crowdworker.objects.filter(account=account).exists():
+                raise
+            if hashed and Crowdworker.objects.filter(external_id_hash=hashed).exists():
+                raise
+
+
+def new_pseudonym(choose: Callable[[str], str] = secrets.choice) -> str:
+    """Two letters and four digits, such as kx-3141."""
+    return f"{choose(LETTERS)}{choose(LETTERS)}-{secrets.randbelow(10_000):04d}"
+
+
+def origin_of(crowdworker: Crowdworker) -> str:
+    """Simulated people are marked at the source, so their choices never pass for the crowd's."""
+    is_simulated = crowdworker.platform == Crowdworker.Platform.SIMULATED
+    return Origin.SIMULATED if is_simulated else Origin.CROWD
+
+
+def may_see(crowdworker: Crowdworker, campaign: Campaign) -> bool:
+    """The campaign is for this person's pool."""
+    return not campaign.pool or campaign.pool == crowdworker.pool
+
+
+def has_consented(crowdworker: Crowdworker, version: InstructionVersion | None) -> bool:
+    """The person accepted this wording; nothing published needs no consent."""
+    return version is None or crowdworker.consents.filter(instruction_version=version).exists()
+
+
+def check_may_work(crowdworker: Crowdworker, campaign: Campaign) -> None:
+    """Refuse work that is paused, elsewhere, or not agreed to yet."""
+    if crowdworker.standing != Crowdworker.Standing.ACTIVE:
+        raise NoWork("Your work here is paused. What you finished stays yours.")
+    if campaign.state != Campaign.State.LIVE:
+        raise NoWork("This campaign takes no new messages just now.")
+    if not may_see(crowdworker, campaign):
+        raise NoWork("This campaign is for another group.")
+    if not has_consented(crowdworker, current_instructions(campaign)):
+        raise ConsentNeeded("The instructions are new. Read and accept them first.")
+
+
+def open_assignment(crowdworker: Crowdworker, campaign: Campaign) -> Assignment:
+    """The person's open assignment in the campaign, or a new one."""
+    standing = open_assignment_of(crowdworker, campaign)
+    if standing:
+        return standing
+    if campaign.state != Campaign.State.LIVE or not may_see(crowdworker, campaign):
+        raise NoWork("No work here right now.")
+    is_ready = has_consented(crowdworker, current_instructions(campaign))
+    try:
+        with transaction.atomic():
+            return Assignment.objects.create(
+                crowdworker=crowdworker,
+                campaign=campaign,
+                state=Assignment.State.WORK if is_ready else Assignment.State.CONSENT,
+                conversations_required=campaign.conversations_per_assignment,
+                pay_rule={
+                    "amount": str(campaign.pay_amount),
+                    "currency": campaign.pay_currency,
+                    "per": campaign.pay_per,
+                },
+                lease_until=timezone.now() + timedelta(minutes=campaign.lease_minutes),
+            )
+    except IntegrityError:  # another tab opened it first
+        return Assignment.objects.get(
+            crowdworker=crowdworker, campaign=campaign, state__in=Assignment.OPEN_STATES
+        )
+
+
+def open_assignment_of(crowdworker: Crowdworker, campaign: Campaign) -> Assignment | None:
+    """The open assignment, unless its lease ran out just now."""
+    standing = crowdworker.assignments.filter(
+        campaign=campaign, state__in=Assignment.OPEN_STATES
+    ).first()
+    if standing and standing.lease_until and standing.lease_until < timezone.now():
+        give_back(standing)
+        return None
+    return standing
+
+
+def give_consent(crowdworker: Crowdworker, version: InstructionVersion) -> None:
+    """Record that this wording was read and accepted; work that waited for it opens."""
+    ConsentRecord.objects.get_or_create(crowdworker=crowdworker, instruction_version=version)
+    waiting = crowdworker.assignments.filter(
+        campaign_id=version.campaign_id,
+        state__in=(Assignment.State.PREVIEW, Assignment.State.CONSENT),
+    )
+    waiting.update(state=Assignment.State.WORK)
+
+
+def submit_when_finished(assignment: Assignment) -> bool:
+    """Submit the assignment once every conversation is finished."""
+    finished = assignment.conversations.filter(state=Conversation.State.FINISHED).count()
+    return finished >= assignment.conversations_required and submit_assignment(assignment)
+
+
+def submit_assignment(assignment: Assignment) -> bool:
+    """Hand the work in. False when it was handed in before."""
+    working = Assignment.objects.filter(pk=assignment.pk, state=Assignment.State.WORK)
+    return working.update(state=Assignment.State.SUBMITTED, submitted_at=timezone.now()) == 1
+
+
+def give_back(assignment: Assignment) -> None:
+    """End an assignment early: finished conversations are handed in, an open one is given back."""
+    with transaction.atomic():
+        open_ones = assignment.conversations.filter(state=Conversation.State.OPEN)
+        open_ones.update(state=Conversation.State.ABANDONED)
+        has_finished = assignment.conversations.filter(state=Conversation.State.FINISHED).exists()
+        if has_finished and submit_assignment(assignment):
+            return
+        still_open = Assignment.objects.filter(pk=assignment.pk, state__in=Assignment.OPEN_STATES)
+        still_open.update(state=Assignment.State.RETURNED)
+
+
+def give_back_overdue() -> int:
+    """Give back every assignment whose lease ran out; the number of them."""
+    overdue = Assignment.objects.filter(
+        state__in=Assignment.OPEN_STATES, lease_until__lt=timezone.now()
+    )
+    for assignment in overdue:
+        give_back(assignment)
+    return len(overdue)

@@ -1,0 +1,59 @@
+"""Withdraw a person's texts: blanked in place, rows, hashes and links kept, releases marked stale.
+
+Knows what belongs to one person; the files of published releases are not touched.
+"""
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from comparisons.models import (
+    Comparison,
+    Conversation,
+    Crowdworker,
+    DatasetRelease,
+    Flag,
+    Response,
+    Turn,
+)
+from comparisons.services import audit
+
+
+def withdraw(crowdworker: Crowdworker) -> None:
+    """Blank what the person wrote and what was written to them; leave future releases without it."""
+    now = timezone.now()
+    with transaction.atomic():
+        _blank_texts(crowdworker)
+        mine = Q(crowdworker=crowdworker) | Q(turn__conversation__crowdworker=crowdworker)
+        concerned = Comparison.objects.filter(mine)
+        DatasetRelease.objects.filter(
+            members__comparison__in=concerned, stale_at__isnull=True
+        ).update(stale_at=now)
+        concerned.filter(crowdworker=crowdworker).update(reason_text="")
+        concerned.filter(set_aside_at__isnull=True).update(
+            set_aside_at=now, set_aside_reason="withdrawn"
+        )
+        Crowdworker.objects.filter(pk=crowdworker.pk).update(
+            standing=Crowdworker.Standing.WITHDRAWN, withdrawn_at=now, external_id_hash=""
+        )
+        audit.record(
+            actor=crowdworker.account,
+            action="crowdworker.withdraw",
+            object_type="crowdworker",
+            object_id=crowdworker.public_id,
+        )
+
+
+def _blank_texts(crowdworker: Crowdworker) -> None:
+    conversations = Conversation.objects.filter(crowdworker=crowdworker)
+    turns = Turn.objects.filter(conversation__crowdworker=crowdworker)
+    turns.filter(state=Turn.State.GENERATING).update(
+        state=Turn.State.SKIPPED, is_stop_requested=True
+    )
+    turns.update(message="")
+    Response.objects.filter(Q(turn__in=turns) | Q(author=crowdworker)).update(
+        text="", candidates=[], token_ids=[]
+    )
+    Flag.objects.filter(crowdworker=crowdworker).update(note="")
+    conversations.filter(state=Conversation.State.OPEN).update(state=Conversation.State.ABANDONED)
+    conversations.update(is_withdrawn=True, intent="", comment="", opening=[])

@@ -1,0 +1,87 @@
+"""My work: history, states, time, pay, one's own data, and how to withdraw it.
+
+Knows requests and templates; figures come from the queries.
+"""
+
+from decimal import Decimal
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods
+
+from comparisons.models import Assignment, Crowdworker
+from comparisons.queries import own_data as own_data_query
+from comparisons.queries import work
+from comparisons.services import wellbeing, withdrawal
+from comparisons.web.access import crowdworker_required
+
+FILTERS = {
+    "accepted": (Assignment.State.ACCEPTED,),
+    "pending": (Assignment.State.SUBMITTED,),
+    "paid": (Assignment.State.PAID,),
+}
+
+
+@require_GET
+@crowdworker_required
+def my_work(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
+    """What was done, its state with the reason, time and pay."""
+    wanted = request.GET.get("state", "")
+    rows = work.work_rows(crowdworker, states=FILTERS.get(wanted, ()))
+    week = work.this_week(work.work_rows(crowdworker))
+    context = {
+        "rows": rows,
+        "wanted": wanted,
+        "filters": [
+            ("", _("All")),
+            ("accepted", _("Accepted")),
+            ("pending", _("Pending")),
+            ("paid", _("Paid")),
+        ],
+        "week_milliseconds": sum(row.assignment.active_milliseconds for row in week),
+        "week_choices": sum(row.choices for row in week),
+        "week_amount": sum((row.earned.amount for row in week), Decimal(0)),
+        "week_currency": week[0].earned.currency if week else "",
+        "now": timezone.now(),
+        "crowdworker": crowdworker,
+    }
+    return render(request, "comparisons/my_work.html", context)
+
+
+@require_GET
+@crowdworker_required
+def own_data(_request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
+    """Everything kept about the person, as one JSON file."""
+    response = JsonResponse(
+        own_data_query.own_data(crowdworker), json_dumps_params={"indent": 1, "ensure_ascii": False}
+    )
+    response["Content-Disposition"] = 'attachment; filename="my-data.json"'
+    return response
+
+
+@require_http_methods(["GET", "POST"])
+@crowdworker_required
+def withdraw(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
+    """Say what withdrawing means; do it once it is confirmed."""
+    if request.method == "POST" and request.POST.get("is_sure"):
+        withdrawal.withdraw(crowdworker)
+        messages.success(request, _("Your texts were removed. Thank you for your work."))
+        return redirect("my_work")
+    return render(request, "comparisons/withdraw.html", {"crowdworker": crowdworker})
+
+
+@require_http_methods(["GET", "POST"])
+@crowdworker_required
+def wellbeing_page(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
+    """Covers, today's share of red-team text, support."""
+    if request.method == "POST":
+        cover = request.POST.get("cover", "")
+        if cover in wellbeing.COVERS:
+            wellbeing.set_cover(crowdworker, cover)
+            messages.success(request, _("Kept."))
+        return redirect("wellbeing")
+    context = {"crowdworker": crowdworker, "shown_today": wellbeing.shown_today(crowdworker)}
+    return render(request, "comparisons/wellbeing.html", context)

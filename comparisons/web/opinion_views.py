@@ -1,0 +1,100 @@
+"""Second opinions: one transcript, two responses, one strip; the first choice is never shown.
+
+Knows requests and forms; leases and choices belong to the services.
+"""
+
+import uuid
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from comparisons.models import Crowdworker, Showing
+from comparisons.queries.dialogues import messages_of
+from comparisons.queries.transcripts import sides_of
+from comparisons.services import judging, opinions, preferences
+from comparisons.web.access import NOT_YOURS, crowdworker_required
+from comparisons.web.context import theme_of
+from comparisons.web.error_views import wants_json
+from comparisons.web.forms import ChoiceForm
+from comparisons.web.stage import opinion_context
+from comparisons.web.strip import side_of, strength_of
+from comparisons.web.words import script_words
+
+
+def _stage(request: HttpRequest, showing: Showing | None, **more: Any) -> dict[str, Any]:
+    if showing is None:
+        return {"showing": None, "nav": [], **more}
+    context = opinion_context(showing, choice_key=uuid.uuid4())
+    return {
+        **context,
+        "said": messages_of(showing.turn),
+        "sides": sides_of(showing),
+        "turn": {"public_id": showing.public_id, "is_covered": showing.is_covered},
+        "nav": [],
+        "request": request,
+        **more,
+    }
+
+
+@require_GET
+@crowdworker_required
+def next_item(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
+    """The item the person holds, or the next one."""
+    showing = opinions.take(crowdworker, theme=theme_of(request))
+    account = crowdworker.account
+    more = {"keys": preferences.keys_of(account), "words": script_words()}
+    context = _stage(request, showing, has_single_keys=account.has_single_keys, **more)
+    if wants_json(request):
+        html = render_to_string("comparisons/_opinion_stage.html", context, request=request)
+        return JsonResponse({"stage": html, "dock": "strip" if showing else "empty"})
+    return render(request, "comparisons/opinion.html", context)
+
+
+@require_POST
+@crowdworker_required
+def choice(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
+    """One second opinion; the next item comes with the answer."""
+    showing = opinions.loaded(
+        Showing.objects.filter(
+            public_id=public_id,
+            crowdworker=crowdworker,
+            purpose=Showing.Purpose.SECOND_OPINION,
+        )
+    ).first()
+    if showing is None:
+        raise Http404(NOT_YOURS)
+    form = ChoiceForm(request.POST)
+    if not form.is_valid():
+        message = _("Pick a point from 1 to 8, then choose.")
+        return _answer(request, crowdworker, status=422, error="no_pick", message=message)
+    sent = form.cleaned_data
+    try:
+        comparison = judging.record_choice(
+            showing,
+            side=side_of(sent["point"]),
+            strength=strength_of(sent["point"]),
+            text_sha256={"A": sent["sha256_a"], "B": sent["sha256_b"]},
+            choice_key=sent["choice_key"],
+            is_both_bad=sent["is_both_bad"],
+            reason_tags=sent["reason_tags"],
+            reason_text=sent["reason_text"],
+            active_milliseconds=sent["active_milliseconds"],
+        )
+    except judging.ChoiceRefused as error:
+        return _answer(request, crowdworker, status=409, error="went_on", message=str(error))
+    return _answer(request, crowdworker, status=200, saved=str(comparison.public_id))
+
+
+def _answer(
+    request: HttpRequest, crowdworker: Crowdworker, *, status: int, **facts: str
+) -> HttpResponse:
+    if not wants_json(request):
+        return redirect("opinions")
+    context = _stage(request, opinions.take(crowdworker, theme=theme_of(request)))
+    html = render_to_string("comparisons/_opinion_stage.html", context, request=request)
+    dock = "strip" if context["showing"] else "empty"
+    return JsonResponse({**facts, "stage": html, "dock": dock}, status=status)

@@ -1,0 +1,203 @@
+"""What the conversation page shows at this moment: the turns and the one thing to do.
+
+Knows states and words; every change goes through the services.
+"""
+
+import uuid
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from comparisons.models import Conversation, Flag, Showing
+from comparisons.queries.transcripts import TurnView, turn_views
+from comparisons.services import onboarding, preferences, wellbeing
+from comparisons.services.drawing import current_instructions
+from comparisons.services.judging import REASON_TAGS
+from comparisons.web.account_views import key_words
+from comparisons.web.error_views import wants_json
+from comparisons.web.strip import ENDS, QUESTIONS, points, words_of
+from comparisons.web.words import script_words
+
+
+def dock_of(conversation: Conversation, last: TurnView | None) -> str:
+    """The one thing to do: start, message, waiting, held, failed, strip or ended."""
+    if conversation.state != Conversation.State.OPEN:
+        return "ended"
+    if last is None or last.state in {"chosen", "skipped"}:
+        needs_intent = conversation.objective == "harmless" and not conversation.intent
+        return "start" if needs_intent and last is None else "message"
+    if last.state == "generating":
+        return "held" if last.is_held_back else "waiting"
+    return "failed" if last.state == "failed" else "strip"
+
+
+def reason_words() -> list[tuple[str, str]]:
+    """Tag → words of the reason list, in the order shown."""
+    words = {
+        "more_helpful": _("More helpful"),
+        "more_honest": _("More honest"),
+        "made_up_facts": _("The other made things up"),
+        "off_topic": _("The other missed the point"),
+        "too_long": _("The other is too long"),
+        "too_short": _("The other is too short"),
+        "rude": _("The other is rude"),
+        "unsafe": _("The other is unsafe"),
+        "wrong_language": _("The other is in the wrong language"),
+    }
+    return [(tag, words[tag]) for tag in REASON_TAGS]
+
+
+def flag_words() -> list[tuple[str, str]]:
+    """Kind → words of the flag dialog."""
+    words = {
+        Flag.Kind.PERSONAL_DATA: _("Personal data"),
+        Flag.Kind.NAMES_MODEL: _("Says which model it is"),
+        Flag.Kind.TECHNICAL: _("Technical problem"),
+        Flag.Kind.UPSETTING: _("Upsetting"),
+        Flag.Kind.OTHER: _("Something else"),
+    }
+    return [(kind.value, text) for kind, text in words.items()]
+
+
+def skip_words() -> list[tuple[str, str]]:
+    """Reason → words, offered after a skip."""
+    return [
+        ("know_too_little", _("I know too little")),
+        ("upsetting", _("Upsetting")),
+        ("technical", _("Technical problem")),
+        ("other", _("Other")),
+    ]
+
+
+def question_words(*, question: str, language: str) -> dict[str, Any]:
+    """The question, the strip's ends and its eight points."""
+    end_a, end_b = ENDS[question]
+    return {
+        "question": QUESTIONS[question],
+        "end_a": end_a,
+        "end_b": end_b,
+        "points": points(question),
+        "content_language": language,
+    }
+
+
+def stage_context(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:
+    """Everything the turns and the dock need."""
+    campaign = conversation.campaign
+    assert campaign is not None
+    turns = turn_views(conversation)
+    last = turns[-1] if turns else None
+    picked = {
+        turn.public_id: words_of(
+            question=campaign.question, side=turn.picked_side, strength=turn.picked_strength
+        )
+        for turn in turns
+        if turn.picked_side and turn.picked_strength
+    }
+    done = sum(turn.state == "chosen" for turn in turns)
+    return {
+        "conversation": conversation,
+        "campaign": campaign,
+        "turns": [(turn, picked.get(turn.public_id, "")) for turn in turns],
+        "last": last,
+        "dock": dock_of(conversation, last),
+        "turn_number": (last.number if last and last.is_open else len(turns) + 1),
+        "turn_count": len(turns),
+        "chosen_count": done,
+        "message_key": uuid.uuid4(),
+        "choice_key": uuid.uuid4(),
+        "choice_url": reverse("choice", args=[last.public_id]) if last else "",
+        "reason_tags": reason_words(),
+        "skip_reasons": skip_words(),
+        "break_after": _break_due(conversation, last),
+        "request": request,
+        **question_words(question=campaign.question, language=campaign.language),
+    }
+
+
+def page_context(own: Conversation) -> dict[str, Any]:
+    """What stands around the stage: panel, dialogs, keys."""
+    assert own.campaign is not None
+    assert own.crowdworker is not None
+    instructions = current_instructions(own.campaign)
+    total = own.assignment.conversations_required if own.assignment else 1
+    account = own.crowdworker.account
+    keys = preferences.keys_of(account)
+    return {
+        "nav": [],
+        "instructions": instructions,
+        "has_consented": onboarding.has_consented(own.crowdworker, instructions),
+        "total": total,
+        "steps": [
+            {
+                "number": number,
+                "is_done": number < (own.position or 1),
+                "is_now": number == own.position,
+            }
+            for number in range(1, total + 1)
+        ],
+        "next_number": (own.position or 0) + 1,
+        "flag_kinds": flag_words(),
+        "keys": keys,
+        "key_rows": [(name, words, keys[name]) for name, words in key_words().items()],
+        "words": script_words(),
+        "has_single_keys": account.has_single_keys,
+        "is_red_team": own.campaign.is_red_team,
+    }
+
+
+def opinion_context(showing: Showing, *, choice_key: uuid.UUID) -> dict[str, Any]:
+    """The strip of a second opinion."""
+    campaign = showing.turn.conversation.campaign
+    assert campaign is not None
+    return {
+        "showing": showing,
+        "campaign": campaign,
+        "choice_key": choice_key,
+        "choice_url": reverse("opinion_choice", args=[showing.public_id]),
+        "is_opinion": True,
+        "reason_tags": reason_words(),
+        **question_words(question=campaign.question, language=campaign.language),
+    }
+
+
+def _break_due(conversation: Conversation, last: TurnView | None) -> int:
+    is_red_team = conversation.objective == "harmless" and conversation.crowdworker is not None
+    if not is_red_team or last is None or last.state != "chosen":
+        return 0
+    return wellbeing.should_suggest_break(conversation.crowdworker)
+
+
+def answer(
+    request: HttpRequest, conversation: Conversation, *, status: int = 200, **facts: object
+) -> HttpResponse:
+    """After a change: the new stage as JSON for the script, a redirect for a plain form."""
+    if not wants_json(request):
+        return redirect("conversation", conversation.public_id)
+    fresh = Conversation.objects.select_related("campaign", "assignment", "crowdworker").get(
+        pk=conversation.pk
+    )
+    context = stage_context(request, fresh)
+    html = render_to_string("comparisons/_stage.html", context, request=request)
+    return JsonResponse({**facts, "stage": html, "dock": context["dock"]}, status=status)
+
+
+def refusal(
+    request: HttpRequest,
+    conversation: Conversation,
+    *,
+    status: int,
+    code: str,
+    message: str,
+    draft: str = "",
+) -> HttpResponse:
+    """A change that could not be: why, and how things stand now; what was typed is kept."""
+    if wants_json(request):
+        return answer(request, conversation, status=status, error=code, message=message)
+    context = stage_context(request, conversation)
+    context |= page_context(conversation) | {"refusal": message, "draft": draft}
+    return render(request, "comparisons/conversation.html", context, status=status)

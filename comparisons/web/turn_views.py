@@ -1,0 +1,150 @@
+"""What a person does with a turn: choose, undo, skip, stop, ask again, flag.
+
+Knows requests and forms; the services decide and the database's constraints settle races.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from comparisons.models import Comparison, Crowdworker, Turn
+from comparisons.queries.transcripts import standing_comparison, standing_showing, turn_of
+from comparisons.services import judging, turns
+from comparisons.services.chat import ChatRefused
+from comparisons.services.flagging import flag_turn
+from comparisons.web.access import NOT_YOURS, crowdworker_required
+from comparisons.web.conversation_views import REFUSED, look_of, refused
+from comparisons.web.forms import ChoiceForm, FlagForm
+from comparisons.web.stage import answer, refusal
+from comparisons.web.strip import side_of, strength_of
+
+CODES = {
+    judging.AlreadyJudged: "already_judged",
+    judging.TextChanged: "text_changed",
+    judging.NotReady: "not_ready",
+    judging.LeaseOver: "lease_over",
+    judging.UndoOver: "undo_over",
+}
+
+
+def own_turn(crowdworker: Crowdworker, public_id: Any) -> Turn:
+    """A turn of the person's own conversation, or nothing at this address."""
+    try:
+        return turn_of(crowdworker, public_id)
+    except Turn.DoesNotExist:
+        raise Http404(NOT_YOURS) from None
+
+
+@require_POST
+@crowdworker_required
+def choice(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
+    """One choice; sent twice with the same key it is stored once."""
+    turn = own_turn(crowdworker, public_id)
+    form = ChoiceForm(request.POST)
+    if not form.is_valid():
+        message = _("Pick a point from 1 to 8, then choose.")
+        return refusal(request, turn.conversation, status=422, code="no_pick", message=message)
+    sent = form.cleaned_data
+    try:
+        comparison = judging.record_choice(
+            standing_showing(turn),
+            side=side_of(sent["point"]),
+            strength=strength_of(sent["point"]),
+            text_sha256={"A": sent["sha256_a"], "B": sent["sha256_b"]},
+            choice_key=sent["choice_key"],
+            is_both_bad=sent["is_both_bad"],
+            reason_tags=sent["reason_tags"],
+            reason_text=sent["reason_text"],
+            active_milliseconds=sent["active_milliseconds"],
+        )
+    except judging.ChoiceRefused as error:
+        return not_chosen(request, turn, error)
+    return answer(request, turn.conversation, saved=str(comparison.public_id))
+
+
+def not_chosen(request: HttpRequest, turn: Turn, error: judging.ChoiceRefused) -> HttpResponse:
+    """A choice that cannot stand: 409, why, and how things stand now."""
+    code = CODES.get(type(error), "no_pick")
+    status = 422 if code == "no_pick" else 409
+    return refusal(request, turn.conversation, status=status, code=code, message=str(error))
+
+
+@require_POST
+@crowdworker_required
+def undo(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
+    """Take the standing choice back."""
+    turn = own_turn(crowdworker, public_id)
+    try:
+        judging.undo_choice(standing_comparison(turn, crowdworker))
+    except Comparison.DoesNotExist:
+        return answer(request, turn.conversation)
+    except judging.ChoiceRefused as error:
+        return not_chosen(request, turn, error)
+    return answer(request, turn.conversation)
+
+
+def _change(request: HttpRequest, turn: Turn, act: Callable[[], object]) -> HttpResponse:
+    try:
+        act()
+    except REFUSED as error:
+        return refused(request, turn.conversation, error)
+    return answer(request, turn.conversation)
+
+
+@require_POST
+@crowdworker_required
+def skip(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
+    """Leave the turn out of the transcript; a reason may follow."""
+    turn = own_turn(crowdworker, public_id)
+    reason = request.POST.get("reason", "")
+    return _change(request, turn, lambda: turns.skip_turn(turn, reason=reason))
+
+
+@require_POST
+@crowdworker_required
+def unskip(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
+    """Take the skip back."""
+    turn = own_turn(crowdworker, public_id)
+    return _change(request, turn, lambda: turns.unskip_turn(turn))
+
+
+@require_POST
+@crowdworker_required
+def stop(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
+    """Stop both sides; what is there can be judged."""
+    turn = own_turn(crowdworker, public_id)
+    return _change(request, turn, lambda: turns.stop_turn(turn))
+
+
+@require_POST
+@crowdworker_required
+def regenerate(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
+    """Two new responses in place of these."""
+    turn = own_turn(crowdworker, public_id)
+    look = look_of(request, turn.conversation)
+    return _change(request, turn, lambda: turns.regenerate(turn, look=look))
+
+
+@require_POST
+@crowdworker_required
+def retry(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
+    """Write a failed side again."""
+    turn = own_turn(crowdworker, public_id)
+    side = "A" if request.POST.get("side") == "A" else "B"
+    return _change(request, turn, lambda: turns.retry_side(turn, side))
+
+
+@require_POST
+@crowdworker_required
+def flag(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
+    """A note that a person should look at this turn."""
+    turn = own_turn(crowdworker, public_id)
+    form = FlagForm(request.POST)
+    if not form.is_valid():
+        error = ChatRefused(_("Say what is wrong with this turn."))
+        return refused(request, turn.conversation, error)
+    flag_turn(turn, crowdworker, kind=form.cleaned_data["kind"], note=form.cleaned_data["note"])
+    return answer(request, turn.conversation, flagged=True)
