@@ -68,6 +68,29 @@ def fast_passwords(settings):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "live_server"}
+
+
+def pytest_addoption(parser) -> None:
+    """`--database-only`: the tests that can tell one database from another."""
+    parser.addoption("--database-only", action="store_true", help="only tests that use a database")
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    """Leave out what needs no database when asked to."""
+    if not config.getoption("--database-only"):
+        return
+    kept = [each for each in items if _uses_database(each)]
+    left_out = [each for each in items if not _uses_database(each)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
+
+
+def _uses_database(item) -> bool:
+    has_mark = item.get_closest_marker("django_db") is not None
+    return has_mark or bool(DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())))
+
+
 def pytest_sessionfinish() -> None:
     """Remove what the whole run left in its scratch folder."""
     import shutil

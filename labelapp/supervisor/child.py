@@ -21,6 +21,7 @@ FIRST_PAUSE = 0.5  # seconds before the first restart; doubles up to the longest
 LONGEST_PAUSE = 30.0
 STEADY_AFTER = 60.0  # a process that lived this long starts again with the first pause
 LOUD = re.compile(r"\b(WARNING|ERROR|CRITICAL|Traceback|Error:)")
+KNOWN = re.compile("Memory overcommit must be enabled")  # Redis' advice, harmless here
 LOG_BYTES = 5_000_000
 LONGEST_LINE = 1 << 20
 
@@ -50,7 +51,7 @@ class Child:
     deaths: int = 0
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=12))
     _process: asyncio.subprocess.Process | None = None
-    _is_stopping: bool = False
+    _ending: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def pid(self) -> int | None:
@@ -61,10 +62,10 @@ class Child:
         """Start it; whenever it dies say so, wait a little longer each time, start it again."""
         pause = FIRST_PAUSE
         log = _log_file(self.log_folder / f"{self.program.name}.log")
-        while not self._is_stopping:
+        while not self._ending.is_set():
             started = time.monotonic()
             code = await self._run_once(log)
-            if self._is_stopping:
+            if self._ending.is_set():
                 break
             self.deaths += 1
             if time.monotonic() - started > STEADY_AFTER:
@@ -75,7 +76,7 @@ class Child:
 
     async def stop(self) -> None:
         """SIGTERM, a grace, then SIGKILL to its whole process group."""
-        self._is_stopping = True
+        self._ending.set()
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -102,7 +103,7 @@ class Child:
             preexec_fn=die_with_parent,
             limit=LONGEST_LINE,
         )
-        if self._is_stopping:  # asked to stop while it was being started
+        if self._ending.is_set():  # asked to stop while it was being started
             self.kill()
         assert process.stdout is not None
         await self._read_lines(process.stdout, log)
@@ -124,7 +125,8 @@ class Child:
             self.last_lines.append(text)
             if self.program.ready_line and self.program.ready_line in text:
                 self.is_up.set()
-            if text and (self.is_verbose or LOUD.search(text)):
+            is_loud = LOUD.search(text) and not KNOWN.search(text)
+            if text and (self.is_verbose or is_loud):
                 self.say(f"{self.program.name:<10} | {text}")
 
 

@@ -12,6 +12,7 @@ from labelapp.supervisor.options import Options
 from labelapp.supervisor.places import ROOT, Places
 from labelapp.supervisor.redis_choice import RedisChoice
 
+Command = tuple[str, ...]
 PYTHON = sys.executable
 WORKER = (PYTHON, "-m", "celery", "-A", "labelapp", "worker", "--loglevel", "INFO")
 QUIET = ("--without-gossip", "--without-mingle")
@@ -67,7 +68,13 @@ def modelserver_program(
     """Our own model server: it gets neither the database nor the site's secret."""
     if not services.has_own_modelserver:
         return []
-    command = (PYTHON, "-m", "modelserving.server", "--uds", str(places.modelserver_socket))
+    command: Command = (
+        PYTHON,
+        "-m",
+        "modelserving.server",
+        "--uds",
+        str(places.modelserver_socket),
+    )
     command += ("--checkpoints-root", str(places.artefacts / "checkpoints"))
     command += ("--secret-file", str(places.var / "modelserver_secret"))
     command += ("--device", environment.get("DEVICE") or "auto")
@@ -77,7 +84,7 @@ def modelserver_program(
 
 def django_programs(environment: Mapping[str, str], *, options: Options) -> list[Program]:
     """Web, the three workers and beat."""
-    web = (PYTHON, "-m", "uvicorn", "labelapp.asgi:application", "--lifespan", "off")
+    web: Command = (PYTHON, "-m", "uvicorn", "labelapp.asgi:application", "--lifespan", "off")
     web += ("--host", options.host, "--port", str(options.port), "--no-server-header")
     web += ("--timeout-graceful-shutdown", "5", "--no-access-log")
     if environment.get("BEHIND_PROXY", "").lower() != "true":

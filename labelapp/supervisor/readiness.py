@@ -59,7 +59,9 @@ async def _wait(client: httpx.AsyncClient, path: str, *, within: float) -> bool:
 
 
 def _modelserver_client(url: str, *, secret: str = "") -> httpx.AsyncClient:
-    headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json"}
+    if secret:
+        headers["Authorization"] = f"Bearer {secret}"
     if url.startswith("unix://"):
         transport = httpx.AsyncHTTPTransport(uds=url.removeprefix("unix://"))
         return httpx.AsyncClient(transport=transport, base_url="http://models", headers=headers)

@@ -28,7 +28,7 @@ def choose_redis(places: Places, environment: Mapping[str, str]) -> RedisChoice:
     program = _program(environment.get("PATH", os.defpath))
     folder = places.var / "redis" / Path(program).name  # each program reads its own files only
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    command = (program, "--port", "0", "--unixsocket", str(places.redis_socket))
+    command: tuple[str, ...] = (program, "--port", "0", "--unixsocket", str(places.redis_socket))
     command += ("--unixsocketperm", "700", "--dir", str(folder), "--daemonize", "no")
     command += ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "")
     command += ("--maxmemory-policy", "noeviction", "--protected-mode", "yes")

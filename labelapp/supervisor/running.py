@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from labelapp.supervisor import deathsignal, programs, readiness
 from labelapp.supervisor.child import Child, Program
 from labelapp.supervisor.options import Options
-from labelapp.supervisor.places import CannotStart, Places, announce_services
+from labelapp.supervisor.places import ROOT, CannotStart, Places, announce_services
 from labelapp.supervisor.programs import PYTHON, Services
 
 READY_WITHIN = 180.0
@@ -110,7 +110,7 @@ class Instance:
         command = [PYTHON, "manage.py", "prepare", *(["--demo"] if self.options.is_demo else [])]
         process = await asyncio.create_subprocess_exec(
             *command,
-            cwd=programs.ROOT,
+            cwd=ROOT,
             env={**self.environment, "COLLECT_STATIC": "true"},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
