@@ -81,7 +81,10 @@ def encode_document(
         if ids and len(ids) + len(exchange) + 1 > block_tokens:
             pieces.append((ids, flags))
             ids, flags = [], []
-        ids, flags = ids + exchange[:block_tokens], flags + exchange_flags[:block_tokens]
+        while len(exchange) > block_tokens:  # one exchange longer than a block goes on in the next
+            pieces.append((exchange[:block_tokens], exchange_flags[:block_tokens]))
+            exchange, exchange_flags = exchange[block_tokens:], exchange_flags[block_tokens:]
+        ids, flags = ids + exchange, flags + exchange_flags
     if len(ids) < block_tokens:
         ids, flags = [*ids, end], [*flags, False]
     return [*pieces, (ids, flags)]

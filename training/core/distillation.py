@@ -88,11 +88,15 @@ class _Trainer:
         return self._end("done")
 
     def _train_step(self) -> None:
-        kl = self._kl(self.lessons["train"], rows=self._rows_of_step()).mean()
-        if not bool(torch.isfinite(kl)):
+        rows = self._rows_of_step()
+        mine = rows[self.run.ranks.rank :: self.run.ranks.world]
+        loss = self._kl(self.lessons["train"], rows=mine).mean(1).sum() / len(rows)
+        loss.backward()
+        kl = self.run.ranks.sum(float(loss.detach()))
+        if not math.isfinite(kl):
             raise NonFinite("the divergence", step=self.step)
-        kl.backward()
         self.master.take_gradients()
+        self.run.ranks.sum_gradients(self.master.parameters.values())
         norm = self.master.clip(max_norm=self.config.max_gradient_norm)
         if not math.isfinite(norm):
             raise NonFinite("the gradient", step=self.step)
@@ -103,7 +107,7 @@ class _Trainer:
         self.master.give_back()
         self.step += 1
         row = {
-            "distillation/kl": float(kl.detach()),
+            "distillation/kl": kl,
             "distillation/gradient_norm": norm,
             "distillation/learning_rate": share * self.config.learning_rate,
         }

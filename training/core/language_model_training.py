@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from modelserving.lm.saving import write_model_files, write_weights
 from training.config import LanguageModelConfig, MixturePhase
@@ -20,6 +21,7 @@ from training.core.language_model_loss import held_out_losses, next_token_loss
 from training.core.language_model_start import Start, open_start
 from training.core.master_weights import MasterWeights, make_optimizers
 from training.core.outcome import NonFinite, Outcome
+from training.core.preflight import require_memory
 from training.core.run_directory import Halt, RunDirectory
 from training.core.schedules import learning_rate_fraction, phase_at
 from training.core.seeding import prepare
@@ -31,6 +33,18 @@ def train(run: RunDirectory, config: LanguageModelConfig) -> Outcome:
     run.progress(0, config.steps, "reading the corpus")
     start = open_start(run, config=config, device=device)
     return _Trainer(run=run, config=config, start=start, device=device).run_to_end()
+
+
+def _memory_estimate(
+    config: LanguageModelConfig, *, parameters: int, model: PreTrainedModel
+) -> int:
+    """Bytes: weights, gradients and optimizer, the logits twice, and kept activations."""
+    shape = model.config
+    tokens = config.batch_blocks * config.block_tokens
+    logits = 2 * 4 * tokens * shape.vocab_size
+    kept_layers = 1 if config.activation_checkpointing else shape.num_hidden_layers
+    activations = 30 * 4 * tokens * shape.hidden_size * kept_layers
+    return 20 * parameters + logits + activations
 
 
 class _Trainer:
@@ -55,6 +69,11 @@ class _Trainer:
         self.step, self.seconds, self.tokens = 0, 0.0, 0
         count = sum(p.numel() for p in self.master.parameters.values())
         run.require_space(count * 16)
+        if device.type == "cpu":
+            require_memory(
+                needed_bytes=_memory_estimate(config, parameters=count, model=self.model),
+                lower="batch_blocks (and raise accumulation) or the model's shape",
+            )
         sizes = {name: len(source.tokens) for name, source in start.training.items()}
         run.log(f"{count} parameters; training tokens per source: {sizes}")
         self.loss = torch.compile(self._block_loss) if config.compile else self._block_loss

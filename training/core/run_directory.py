@@ -4,7 +4,6 @@ It does not know what is trained, the database, or who started the run.
 """
 
 import json
-import shutil
 import signal
 import subprocess
 import time
@@ -32,6 +31,7 @@ from training.core.checkpointing import (
     write_checkpoint,
 )
 from training.core.distributed import Ranks
+from training.core.preflight import require_space
 
 Halt = Literal["stop", "interrupt"]
 State = Literal["done", "stopped", "failed", "interrupted"]
@@ -229,12 +229,7 @@ class RunDirectory:
 
     def require_space(self, needed_bytes: int) -> None:
         """Refuse to start when two checkpoints would not fit on the disk."""
-        free = shutil.disk_usage(self.path).free
-        if free < 2 * needed_bytes:
-            raise InputRefused(
-                f"{free / 1e6:.0f} MB are free under {self.path}, two checkpoints need "
-                f"{2 * needed_bytes / 1e6:.0f} MB: free some space"
-            )
+        require_space(self.path, needed_bytes=needed_bytes)
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
         if not self._writes:

@@ -11,6 +11,7 @@ from modelserving.core.artifacts import utc_now, write_manifest
 from tests.training.core.tiny import language_model_config, make_run
 from training.core.__main__ import REFUSED, main, run
 from training.core.checkpointing import ResumeState
+from training.core.preflight import TooLittleRoom, require_memory
 from training.core.run_directory import InputRefused, RunDirectory
 
 
@@ -116,8 +117,17 @@ def test_stop_and_interrupt_are_seen(directory: RunDirectory) -> None:
 
 
 def test_too_little_disk_is_refused_with_the_number(directory: RunDirectory) -> None:
-    with pytest.raises(InputRefused, match="free some space"):
+    with pytest.raises(TooLittleRoom, match="free some space"):
         directory.require_space(10**18)
+
+
+def test_too_little_memory_is_refused_with_the_number_to_change(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 8000 kB\nMemAvailable:    1000 kB\n")
+
+    require_memory(needed_bytes=1_000_000, lower="batch_blocks", meminfo=meminfo)
+    with pytest.raises(TooLittleRoom, match=r"about 2 MB: lower batch_blocks"):
+        require_memory(needed_bytes=2_000_000, lower="batch_blocks", meminfo=meminfo)
 
 
 @pytest.mark.parametrize(

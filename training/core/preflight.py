@@ -1,0 +1,46 @@
+"""Refuse a run that would die of too little disk or memory, before its first step.
+
+It does not know what is trained, only how many bytes it will need.
+"""
+
+import shutil
+from pathlib import Path
+
+from training.config import ConfigError
+
+MEMINFO = Path("/proc/meminfo")
+
+
+class TooLittleRoom(ConfigError):
+    """Disk or memory that will not suffice; the message says how much is needed."""
+
+
+def require_space(directory: Path, *, needed_bytes: int) -> None:
+    """Two checkpoints must fit: the last one stays until the next is verified."""
+    free = shutil.disk_usage(directory).free
+    if free < 2 * needed_bytes:
+        raise TooLittleRoom(
+            f"{free / 1e6:.0f} MB are free under {directory}, two checkpoints need "
+            f"{2 * needed_bytes / 1e6:.0f} MB: free some space"
+        )
+
+
+def require_memory(*, needed_bytes: int, lower: str, meminfo: Path = MEMINFO) -> None:
+    """The run's own estimate must fit into the memory that is available; `lower` names the cure."""
+    available = available_memory(meminfo)
+    if available is not None and available < needed_bytes:
+        raise TooLittleRoom(
+            f"{available / 1e6:.0f} MB of memory are available, the run needs about "
+            f"{needed_bytes / 1e6:.0f} MB: lower {lower}"
+        )
+
+
+def available_memory(meminfo: Path = MEMINFO) -> int | None:
+    """Bytes that can be had without swapping, or None where the system does not say."""
+    if not meminfo.exists():
+        return None
+    for line in meminfo.read_text(encoding="ascii", errors="replace").splitlines():
+        name, _, rest = line.partition(":")
+        if name == "MemAvailable":
+            return int(rest.split()[0]) * 1024
+    return None
