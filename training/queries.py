@@ -1,0 +1,135 @@
+"""What the lab's pages show of runs and checkpoints.
+
+Reads only: rows, and the files a run's process wrote.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils.timezone import now
+
+from modelserving.models import Checkpoint
+from training import run_files
+from training.models import TrainingRun
+
+HEADLINES = {  # kind -> (key in results, words)
+    "preference_model": ("test_accuracy", "test accuracy"),
+    "preference_pretraining": ("test_accuracy", "test accuracy"),
+    "ppo": ("gain", "score gain on held-out prompts"),
+    "language_model": ("held_out_loss", "held-out loss"),
+    "context_distillation": ("held_out_kl", "held-out KL"),
+}
+STALLED_AFTER = 20  # seconds without a sign of life
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLine:
+    """One run as a row of a list."""
+
+    run: TrainingRun
+    words: str  # state and why
+    headline: str
+    percent: int | None
+    left: str
+
+
+def runs(*, kind: str = "", state: str = "") -> QuerySet[TrainingRun]:
+    """Runs, newest first."""
+    found = TrainingRun.objects.select_related("release", "checkpoint", "ranker", "initial")
+    if kind:
+        found = found.filter(kind=kind)
+    return found.filter(state=state) if state else found
+
+
+def line(run: TrainingRun) -> RunLine:
+    """The run as a row: a state word with its reason, one figure with its interval."""
+    return RunLine(
+        run=run,
+        words=state_words(run),
+        headline=headline(run),
+        percent=percent(run),
+        left=time_left(run),
+    )
+
+
+def state_words(run: TrainingRun) -> str:
+    """The state as a word, with its reason where it has one."""
+    word = str(run.get_state_display())
+    if run.state == TrainingRun.State.RUNNING and is_stalled(run):
+        word = "stalled: no sign of life"
+    return f"{word}: {run.reason}" if run.reason else word
+
+
+def is_stalled(run: TrainingRun) -> bool:
+    """Whether the worker of a running run went silent."""
+    return run.heartbeat_at is None or (now() - run.heartbeat_at).total_seconds() > STALLED_AFTER
+
+
+def percent(run: TrainingRun) -> int | None:
+    """Share of the steps done."""
+    step, total = run.progress.get("step"), run.progress.get("total_steps")
+    return min(100, int(100 * step / total)) if total and step is not None else None
+
+
+def time_left(run: TrainingRun) -> str:
+    """The child's own estimate in words."""
+    seconds = run.progress.get("seconds_left")
+    if run.state != TrainingRun.State.RUNNING or seconds is None:
+        return ""
+    return "less than a minute left" if seconds < 60 else f"about {round(seconds / 60)} min left"
+
+
+def headline(run: TrainingRun) -> str:
+    """The one figure of the kind, with interval and n."""
+    key, words = HEADLINES.get(run.kind, ("", ""))
+    return f"{words} {figure(run.results[key], key=key)}" if key in run.results else ""
+
+
+def figure(value: Any, *, key: str) -> str:
+    """A result as text: percent for accuracies, interval and n where it has them."""
+    if not isinstance(value, dict):
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if "value" not in value:
+        return ", ".join(f"{name} {figure(each, key=name)}" for name, each in value.items())
+    is_share = "accuracy" in key
+    show = (
+        (lambda number: f"{100 * number:.1f} %") if is_share else (lambda number: f"{number:.3g}")
+    )
+    text = show(value["value"])
+    if value.get("low") is not None and value.get("high") is not None:
+        text += f" ({show(value['low'])} to {show(value['high'])})"
+    return f"{text}, n={value['n']:,}" if value.get("n") else text
+
+
+def results(run: TrainingRun) -> list[tuple[str, str]]:
+    """Every headline number of the run as (words, text)."""
+    return [(key.replace("_", " "), figure(value, key=key)) for key, value in run.results.items()]
+
+
+def evaluation(run: TrainingRun) -> dict[str, Any]:
+    """evaluation.json of the run; empty where there is none."""
+    return run_files.read_object(run_files.directory_of(run) / "evaluation.json")
+
+
+def samples(run: TrainingRun, *, most: int = 12) -> list[dict[str, Any]]:
+    """The newest samples the run wrote."""
+    rows, _ = run_files.rows_after(run_files.directory_of(run) / "samples.jsonl", limit=20_000)
+    return rows[-most:][::-1]
+
+
+def waiting_without_worker() -> int:
+    """Runs that wait in the queue for longer than a worker needs to take one."""
+    queued = TrainingRun.objects.filter(state=TrainingRun.State.QUEUED)
+    running = TrainingRun.objects.filter(state=TrainingRun.State.RUNNING).exists()
+    return 0 if running else sum((now() - run.created_at).total_seconds() > 60 for run in queued)
+
+
+def preference_models() -> QuerySet[Checkpoint]:
+    """Checkpoints that can rank."""
+    return Checkpoint.objects.filter(kind=Checkpoint.Kind.PREFERENCE_MODEL)
+
+
+def speaking_models() -> QuerySet[Checkpoint]:
+    """Checkpoints that can answer."""
+    return Checkpoint.objects.exclude(kind=Checkpoint.Kind.PREFERENCE_MODEL)

@@ -1,0 +1,137 @@
+"""The lab's pages of checkpoints and of the model servers that hold them.
+
+Knows forms and templates; registering, deploying and loading are services' business.
+"""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from comparisons.services import audit
+from comparisons.web.access import account_of, administrator_required, researcher_required
+from modelserving import registry
+from modelserving.client import statuses
+from modelserving.client.calls import Needed
+from modelserving.client.errors import Refused, Unreachable
+from modelserving.deployments import DeploymentRefused, create_deployment
+from modelserving.models import Checkpoint, Slot
+from training import queries
+from training.models import TrainingRun
+from training.report import plots
+from training.web.forms import DeploymentForm, TrialForm
+from training.web.shell import lab
+
+
+@require_GET
+@researcher_required
+def checkpoints(request: HttpRequest) -> HttpResponse:
+    """Every checkpoint, newest first."""
+    found = Checkpoint.objects.prefetch_related("deployments__places__slot", "parents")
+    lines = [(each, _headline(each)) for each in found[:200]]
+    return render(request, "training/checkpoints.html", lab(request, lines=lines))
+
+
+@require_GET
+@researcher_required
+def checkpoint(request: HttpRequest, digest: str) -> HttpResponse:
+    """One checkpoint, read like a results section."""
+    return render(request, "training/checkpoint.html", _page(request, _find(digest)))
+
+
+@require_POST
+@researcher_required
+def make_deployment(request: HttpRequest, digest: str) -> HttpResponse:
+    """A new deployment of the checkpoint; it takes no traffic until it is put on trial."""
+    found = _find(digest)
+    form = DeploymentForm(request.POST)
+    refusal = ""
+    if form.is_valid():
+        try:
+            made = create_deployment(
+                checkpoint=found, created_by=account_of(request), **form.cleaned_data
+            )
+        except DeploymentRefused as refused:
+            refusal = str(refused)
+        else:
+            audit.record(
+                actor=account_of(request), action="deployment.create", object_type="deployment",
+                object_id=made.public_id, detail={"name": made.name, "checkpoint": found.hash},
+            )  # fmt: skip
+            messages.success(
+                request, _("%(name)s is made. Put it on trial in a slot.") % {"name": made.name}
+            )
+            return redirect("checkpoint", found.hash)
+    context = _page(request, found) | {"deployment_form": form, "refusal": refusal}
+    return render(request, "training/checkpoint.html", context, status=400)
+
+
+@require_GET
+@researcher_required
+def servers(request: HttpRequest) -> HttpResponse:
+    """What is loaded where, and how the servers do."""
+    found = statuses.server_statuses()
+    names = {each.hash: each.name for each in Checkpoint.objects.all()}
+    loaded = [
+        (status, [(names.get(c.get("name", ""), ""), c) for c in status.checkpoints])
+        for status in found
+    ]
+    context = lab(request, servers=loaded, known=Checkpoint.objects.all()[:100])
+    return render(request, "training/servers.html", context)
+
+
+@require_POST
+@administrator_required
+def load(request: HttpRequest) -> HttpResponse:
+    """Load a checkpoint on every model server while they go on serving."""
+    found = _find(request.POST.get("checkpoint", ""))
+    try:
+        statuses.load_everywhere(Needed(name=found.hash, path=registry.directory_of(found)))
+    except (Refused, Unreachable) as failed:
+        messages.error(request, _("Not loaded: %(why)s") % {"why": failed})
+    else:
+        messages.success(request, _("%(name)s is loaded.") % {"name": found.name})
+    return redirect("lab_servers")
+
+
+@require_POST
+@administrator_required
+def unload(request: HttpRequest) -> HttpResponse:
+    """Have one server drop a checkpoint; it comes back by itself when somebody needs it."""
+    try:
+        statuses.unload(request.POST.get("server", ""), name=request.POST.get("checkpoint", ""))
+    except (Refused, Unreachable) as failed:
+        messages.error(request, _("Not unloaded: %(why)s") % {"why": failed})
+    else:
+        messages.success(request, _("Unloaded. It is loaded again when a deployment needs it."))
+    return redirect("lab_servers")
+
+
+def _find(digest: str) -> Checkpoint:
+    return get_object_or_404(Checkpoint, hash=digest)
+
+
+def _headline(found: Checkpoint) -> str:
+    for key, words in queries.HEADLINES.values():
+        if key in found.results:
+            return f"{words} {queries.figure(found.results[key], key=key)}"
+    return ""
+
+
+def _page(request: HttpRequest, found: Checkpoint) -> dict[str, Any]:
+    run = TrainingRun.objects.filter(public_id=found.run).first() if found.run else None
+    speaks = found.kind != Checkpoint.Kind.PREFERENCE_MODEL
+    evaluation = queries.evaluation(run) if run else {}
+    return lab(
+        request, checkpoint=found, run=run, speaks=speaks, parents=found.parents.all(),
+        results=[(k.replace("_", " "), queries.figure(v, key=k)) for k, v in found.results.items()],
+        deployments=found.deployments.prefetch_related("places__slot"),
+        ranks=found.ranked.all(), evaluation=evaluation,
+        figures=plots.offered(run.kind, evaluation=evaluation) if run else [],
+        samples=queries.samples(run) if run else [],
+        deployment_form=DeploymentForm(initial={"name": f"{found.name}"[:100]}),
+        trial_form=TrialForm(), has_slots=Slot.objects.exists(),
+    )  # fmt: skip

@@ -1,0 +1,132 @@
+"""What the lab's forms accept.
+
+Knows fields and limits; every decision beyond them is a service's.
+"""
+
+import dataclasses
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from comparisons.models import DatasetRelease
+from modelserving.models import Checkpoint, Slot
+from training import queries
+from training.config import presets
+from training.models import TrainingRun
+
+SETTING = "set:"  # prefix of the fields that hold the configuration's own values
+
+
+class NewRunForm(forms.Form):
+    """A run of one kind: preset, inputs, and the settings that differ from the preset."""
+
+    kind = forms.ChoiceField(choices=TrainingRun.Kind, widget=forms.HiddenInput)
+    request_key = forms.UUIDField(widget=forms.HiddenInput)
+    preset = forms.ChoiceField(label=_("Preset"))
+    name = forms.CharField(label=_("Name"), max_length=120, required=False)
+    release = forms.ModelChoiceField(
+        DatasetRelease.objects.none(), label=_("Release"), required=False
+    )
+    initial_checkpoint = forms.ModelChoiceField(
+        Checkpoint.objects.none(),
+        label=_("Start from"),
+        required=False,
+        empty_label=_("the starter checkpoint"),
+    )
+    ranker = forms.ModelChoiceField(
+        Checkpoint.objects.none(),
+        label=_("Preference model"),
+        required=False,
+        empty_label=_("the newest"),
+    )
+    test_pm = forms.ModelChoiceField(
+        Checkpoint.objects.none(),
+        label=_("Held-out preference model"),
+        required=False,
+        empty_label=_("none"),
+    )
+
+    def __init__(self, *args: Any, kind: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.offered = presets(kind)
+        fields: dict[str, Any] = self.fields
+        fields["kind"].initial = kind
+        fields["preset"].choices = [(name, name) for name in self.offered]
+        fields["release"].queryset = DatasetRelease.objects.filter(
+            state=DatasetRelease.State.FROZEN
+        )
+        fields["initial_checkpoint"].queryset = queries.speaking_models()
+        fields["ranker"].queryset = fields["test_pm"].queryset = queries.preference_models()
+        if kind not in {"ppo", "best_of_k"}:
+            del self.fields["ranker"]
+        if kind != "ppo":
+            del self.fields["test_pm"]
+
+    def settings(self) -> list[dict[str, Any]]:
+        """Each setting of the kind with the demo preset's value and what was typed."""
+        shown = next(iter(self.offered.values()))
+        rows = []
+        for field in dataclasses.fields(shown):
+            value = getattr(shown, field.name)
+            if field.name != "kind" and isinstance(value, bool | int | float | str):
+                name = f"{SETTING}{field.name}"
+                rows.append(
+                    {
+                        "name": name,
+                        "label": field.name,
+                        "preset": value,
+                        "typed": self.data.get(name, ""),
+                    }
+                )
+        return rows
+
+    def overrides(self) -> dict[str, str]:
+        """The settings that were typed."""
+        typed = {
+            name: str(value).strip()
+            for name, value in self.data.items()
+            if name.startswith(SETTING)
+        }
+        return {name.removeprefix(SETTING): value for name, value in typed.items() if value}
+
+
+class DeploymentForm(forms.Form):
+    """A checkpoint with sampling settings and an optional ranker."""
+
+    name = forms.CharField(label=_("Name"), max_length=120)
+    temperature = forms.FloatField(label=_("Temperature"), initial=1.0, min_value=0, max_value=10)
+    top_p = forms.FloatField(label=_("Top-p"), initial=1.0, min_value=0.01, max_value=1)
+    max_new_tokens = forms.IntegerField(
+        label=_("Longest response, tokens"), initial=128, min_value=1
+    )
+    ranker = forms.ModelChoiceField(
+        Checkpoint.objects.none(),
+        label=_("Ranker"),
+        required=False,
+        empty_label=_("none: one sample"),
+    )
+    best_of = forms.IntegerField(label=_("Best of"), initial=1, min_value=1, max_value=64)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields: dict[str, Any] = self.fields
+        fields["ranker"].queryset = queries.preference_models()
+
+
+class TrialForm(forms.Form):
+    """A share of a slot's traffic for a deployment."""
+
+    slot = forms.ModelChoiceField(Slot.objects.all(), label=_("Slot"))
+    traffic = forms.IntegerField(
+        label=_("Share of traffic, percent"), initial=30, min_value=1, max_value=99
+    )
+    reason = forms.CharField(label=_("Reason"), required=False, max_length=400)
+
+
+class PromotionForm(forms.Form):
+    """Promote or roll back what the person saw: `generation` says which state that was."""
+
+    generation = forms.IntegerField(widget=forms.HiddenInput, min_value=0)
+    reason = forms.CharField(label=_("Reason"), required=False, max_length=400)
+    is_forced = forms.BooleanField(required=False)

@@ -1,0 +1,159 @@
+"""The lab's pages of runs: the list, a new one, one that is live.
+
+Knows forms and templates; what a run is and when it may begin is the services' business.
+"""
+
+import uuid
+from typing import Any
+
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from comparisons.web.access import account_of, researcher_required
+from modelserving.registry import CheckpointNotRegistered
+from training import queries, run_files
+from training.models import TrainingRun
+from training.report import plots
+from training.services import RunRefused, RunRequest, request_stop, start_run
+from training.web.forms import NewRunForm
+from training.web.shell import lab
+
+OFFERED = ("preference_model", "ppo", "best_of_k", "evaluation", "language_model")
+MOST_LINES = 100
+
+
+@require_GET
+@researcher_required
+def lab_home(_request: HttpRequest) -> HttpResponse:
+    """The lab opens on its runs."""
+    return redirect("lab_runs")
+
+
+@require_GET
+@researcher_required
+def runs(request: HttpRequest) -> HttpResponse:
+    """Runs, newest first, with state, reason and one figure each."""
+    kind, state = request.GET.get("kind", ""), request.GET.get("state", "")
+    found = queries.runs(
+        kind=kind if kind in TrainingRun.Kind.values else "",
+        state=state if state in TrainingRun.State.values else "",
+    )
+    context = lab(
+        request, lines=[queries.line(run) for run in found[:MOST_LINES]], kinds=TrainingRun.Kind.choices,
+        states=TrainingRun.State.choices, kind=kind, state=state, offered=_offered(),
+        waiting=queries.waiting_without_worker(),
+    )  # fmt: skip
+    return render(request, "training/runs.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@researcher_required
+def new_run(request: HttpRequest) -> HttpResponse:
+    """Preset first; what cannot run is refused here, with the typed values kept."""
+    kind = request.POST.get("kind") or request.GET.get("kind", "preference_model")
+    if kind not in OFFERED:
+        raise Http404
+    if request.method == "GET":
+        form = NewRunForm(kind=kind, initial={"request_key": uuid.uuid4()})
+        return render(request, "training/new_run.html", _new_run(request, form, kind=kind))
+    form = NewRunForm(request.POST, kind=kind)
+    refusal = ""
+    if form.is_valid():
+        try:
+            run = start_run(_request(form), requested_by=account_of(request))
+        except (RunRefused, CheckpointNotRegistered) as refused:
+            refusal = str(refused)
+        else:
+            return redirect("run", run.public_id)
+    context = _new_run(request, form, kind=kind, refusal=refusal)
+    return render(request, "training/new_run.html", context, status=400)
+
+
+@require_GET
+@researcher_required
+def run(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
+    """One run: state, curves, samples, log, config, inputs."""
+    found = get_object_or_404(queries.runs(), public_id=public_id)
+    directory = run_files.directory_of(found)
+    context = lab(
+        request, run=found, line=queries.line(found), results=queries.results(found),
+        evaluation=queries.evaluation(found), samples=queries.samples(found),
+        log=run_files.tail(directory / "log.txt"), inputs=run_files.read_object(directory / "inputs.json"),
+        figures=plots.offered(found.kind, evaluation=queries.evaluation(found)),
+        is_over=found.state not in {TrainingRun.State.QUEUED, TrainingRun.State.RUNNING},
+    )  # fmt: skip
+    template = (
+        "training/_run_state.html" if request.headers.get("HX-Request") else "training/run.html"
+    )
+    return render(request, template, context)
+
+
+@require_GET
+@researcher_required
+def run_rows(request: HttpRequest, public_id: uuid.UUID) -> JsonResponse:
+    """Metrics from a byte offset on: the rows that the files hold, nothing smoothed."""
+    found = get_object_or_404(TrainingRun, public_id=public_id)
+    offset = request.GET.get("offset", "0")
+    path = run_files.directory_of(found) / "metrics.jsonl"
+    rows, after = run_files.rows_after(path, offset=int(offset) if offset.isdecimal() else 0)
+    is_over = found.state not in {TrainingRun.State.QUEUED, TrainingRun.State.RUNNING}
+    return JsonResponse({"rows": rows, "offset": after, "is_over": is_over})
+
+
+@require_GET
+@researcher_required
+def run_figure(_request: HttpRequest, public_id: uuid.UUID, name: str) -> HttpResponse:
+    """One figure of the run as SVG, drawn from its files."""
+    found = get_object_or_404(TrainingRun, public_id=public_id)
+    directory = run_files.directory_of(found)
+    svg = plots.draw(name, directory=directory)
+    if svg is None:
+        raise Http404
+    return HttpResponse(svg, content_type="image/svg+xml")
+
+
+@require_GET
+@researcher_required
+def run_metrics_file(_request: HttpRequest, public_id: uuid.UUID) -> FileResponse:
+    """metrics.jsonl as it stands."""
+    found = get_object_or_404(TrainingRun, public_id=public_id)
+    path = run_files.directory_of(found) / "metrics.jsonl"
+    if not path.is_file():
+        raise Http404
+    return FileResponse(path.open("rb"), as_attachment=True, filename=f"metrics-{found.pk}.jsonl")
+
+
+@require_POST
+@researcher_required
+def stop_run(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
+    """Stop after this step; the last checkpoint stays usable."""
+    found = get_object_or_404(TrainingRun, public_id=public_id)
+    request_stop(found, actor=account_of(request))
+    return redirect("run", public_id)
+
+
+def _request(form: NewRunForm) -> RunRequest:
+    cleaned = form.cleaned_data
+    return RunRequest(
+        kind=cleaned["kind"], preset=cleaned["preset"], overrides=form.overrides(), release=cleaned["release"],
+        initial=cleaned["initial_checkpoint"], ranker=cleaned.get("ranker"), test_pm=cleaned.get("test_pm"),
+        name=cleaned["name"], request_key=cleaned["request_key"],
+    )  # fmt: skip
+
+
+def _new_run(
+    request: HttpRequest, form: NewRunForm, *, kind: str, refusal: str = ""
+) -> dict[str, Any]:
+    return lab(
+        request,
+        form=form,
+        kind=kind,
+        kind_words=TrainingRun.Kind(kind).label,
+        refusal=refusal,
+        offered=_offered(),
+    )
+
+
+def _offered() -> list[tuple[str, str]]:
+    return [(kind, str(TrainingRun.Kind(kind).label)) for kind in OFFERED]
