@@ -1,0 +1,67 @@
+"""Axes in the house's look: white card, units on both axes, lines told apart by dash and marker too.
+
+Knows matplotlib only; knows nothing of runs.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#2a86c7", "#7a3b00", "#0b6e4f", "#b5478b", "#b8860b")
+BASELINE = "#1d2124"
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v")
+
+
+def axes(*, x_label: str, y_label: str) -> tuple["Figure", "Axes"]:
+    """An empty figure with labelled axes."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 -- matplotlib stays out of the web until a figure is drawn
+
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    area = figure.subplots()
+    area.set_xlabel(x_label)
+    area.set_ylabel(y_label)
+    area.grid(visible=True, alpha=0.25)
+    for side in ("top", "right"):
+        area.spines[side].set_visible(False)
+    return figure, area
+
+
+def line(area: "Axes", *, x: Sequence[float], y: Sequence[float], name: str, index: int) -> None:
+    """One series; its name stands at its end, so that colour is never the only key."""
+    if not x:
+        return
+    has_markers = len(x) <= 40
+    area.plot(
+        x, y, color=COLOURS[index % 5], linestyle=DASHES[index % 5], linewidth=1.4,
+        marker=MARKERS[index % 5] if has_markers else "", markersize=3.5, label=f"{name} (n = {len(x)})",
+    )  # fmt: skip
+    area.annotate(
+        f" {name}", (x[-1], y[-1]), color=COLOURS[index % 5], fontsize=8, va="center",
+        xytext=(3, 0), textcoords="offset points",
+    )  # fmt: skip
+
+
+def intervals(
+    area: "Axes", *, x: Sequence[float], shares: Sequence[dict[str, Any]], name: str, index: int = 0
+) -> None:
+    """Points with their 95 % intervals; n stands above each."""
+    values = [float(each["value"]) for each in shares]
+    below = [
+        max(0.0, value - float(each["low"])) for value, each in zip(values, shares, strict=True)
+    ]
+    above = [
+        max(0.0, float(each["high"]) - value) for value, each in zip(values, shares, strict=True)
+    ]
+    area.errorbar(
+        x, values, yerr=[below, above], fmt=MARKERS[index], color=COLOURS[index], capsize=3,
+        markersize=5, linewidth=1.2, label=name,
+    )  # fmt: skip
+    for where, each in zip(x, shares, strict=True):
+        area.annotate(
+            f"n={each['n']:,}", (where, float(each["high"])), fontsize=7, ha="center", va="bottom",
+            color=BASELINE, xytext=(0, 2), textcoords="offset points",
+        )  # fmt: skip

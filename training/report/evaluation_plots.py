@@ -1,0 +1,95 @@
+"""Figures of what a preference model gets right, each with n and 95 % intervals.
+
+Pure; reads evaluation.json, knows no training.
+"""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.report import recorded
+from training.report.drawing import BASELINE, COLOURS, axes, intervals
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HALF = 0.5  # what a coin gets right
+
+
+def calibration(directory: Path) -> "Figure | None":
+    """Accuracy by |Δ| beside what the scores promise."""
+    bins = recorded.evaluation(directory).get("calibration")
+    if not bins:
+        return None
+    figure, area = axes(x_label="score difference |Δ| (nats)", y_label="share of comparisons right")
+    far = max(float(each["mean_margin"]) for each in bins) * 1.1
+    promised = [far * index / 60 for index in range(61)]
+    area.plot(
+        promised, [1 / (1 + math.exp(-each)) for each in promised], color=BASELINE, linestyle="--",
+        linewidth=1.2, label="1/(1+e^−Δ)",
+    )  # fmt: skip
+    intervals(
+        area, x=[float(each["mean_margin"]) for each in bins], shares=[each["accuracy"] for each in bins],
+        name="test split, mean Δ of each bin",
+    )  # fmt: skip
+    area.set_ylim(0, 1.08)
+    area.legend(fontsize=8, frameon=False, loc="lower right")
+    return figure
+
+
+def by_turn(directory: Path) -> "Figure | None":
+    """Accuracy by turn."""
+    return _parts(directory, key="by_turn", x_label="turn of the dialogue")
+
+
+def by_objective(directory: Path) -> "Figure | None":
+    """Accuracy by objective."""
+    return _parts(directory, key="by_objective", x_label="objective")
+
+
+def by_tranche(directory: Path) -> "Figure | None":
+    """Accuracy by tranche."""
+    return _parts(directory, key="by_tranche", x_label="tranche")
+
+
+def scores(directory: Path) -> "Figure | None":
+    """Histograms of chosen and rejected scores over the same bins."""
+    found = recorded.evaluation(directory).get("histogram")
+    if not found:
+        return None
+    figure, area = axes(x_label="PM score (nats)", y_label="responses")
+    low, high = float(found["low"]), float(found["high"])
+    for index, side in enumerate(("chosen", "rejected")):
+        counts = found[side]
+        edges = [low + (high - low) * place / len(counts) for place in range(len(counts) + 1)]
+        area.stairs(
+            counts, edges, color=COLOURS[index], linewidth=1.5, linestyle="-" if index == 0 else "--",
+            label=f"{side} (n = {sum(counts):,})",
+        )  # fmt: skip
+    area.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def by_k(directory: Path) -> "Figure | None":
+    """Mean score of the best of k."""
+    found: dict[str, dict[str, Any]] = recorded.evaluation(directory).get("by_k") or {}
+    if not found:
+        return None
+    figure, area = axes(x_label="k (samples per prompt)", y_label="mean PM score of the best")
+    intervals(area, x=[float(k) for k in found], shares=list(found.values()), name="best of k")
+    area.set_xscale("log", base=2)
+    return figure
+
+
+def _parts(directory: Path, *, key: str, x_label: str) -> "Figure | None":
+    found: dict[str, dict[str, Any]] = recorded.evaluation(directory).get(key) or {}
+    if not found:
+        return None
+    figure, area = axes(x_label=x_label, y_label="share of comparisons right")
+    intervals(area, x=list(range(len(found))), shares=list(found.values()), name="test split")
+    area.axhline(HALF, color=BASELINE, linestyle=":", linewidth=1, label="chance")
+    area.set_xticks(range(len(found)), list(found))
+    area.set_xlim(-0.5, len(found) - 0.5)
+    area.set_ylim(0, 1.08)
+    area.legend(fontsize=8, frameon=False, loc="lower right")
+    return figure

@@ -1,0 +1,37 @@
+"""What a run recorded, read back from its directory for drawing.
+
+Knows file names and JSON; knows neither rows of the database nor figures.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def metrics(directory: Path) -> list[dict[str, Any]]:
+    """Whole rows of metrics.jsonl, in order; a half-written last line is left out."""
+    path = directory / "metrics.jsonl"
+    return list(_rows(path)) if path.is_file() else []
+
+
+def evaluation(directory: Path) -> dict[str, Any]:
+    """evaluation.json, empty where the run has none yet."""
+    try:
+        stored = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as stream:
+        for line in stream:
+            if not line.endswith("\n"):
+                return
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict) and "step" in row:
+                yield row
