@@ -7,10 +7,10 @@ import re
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 
 from modelserving.models import Checkpoint, Deployment
+from modelserving.promotion import Actor
 
 MOST_SAMPLES = 64
 SECRET_NAME = re.compile(r"ENDPOINT_SECRET_[A-Z0-9_]{1,60}")
@@ -30,7 +30,7 @@ def create_deployment(
     max_new_tokens: int = 128,
     ranker: Checkpoint | None = None,
     best_of: int = 1,
-    created_by: AbstractBaseUser | None = None,
+    created_by: Actor = None,
 ) -> Deployment:
     """Deploy a checkpoint of ours; with a ranker it answers with the best of `best_of` samples."""
     if checkpoint.kind not in POLICIES:
@@ -54,7 +54,7 @@ def create_endpoint_deployment(
     max_new_tokens: int = 128,
     ranker: Checkpoint | None = None,
     best_of: int = 1,
-    created_by: AbstractBaseUser | None = None,
+    created_by: Actor = None,
 ) -> Deployment:
     """Deploy an OpenAI-compatible endpoint; its key stays in an environment variable."""
     url = endpoint_url.rstrip("/")

@@ -3,7 +3,7 @@
 `python -m tests.fake_engine --port 8100` serves; tests start it in a thread. Knows no torch and no Django.
 
 modes: echo (repeats the last message, then seeded words), slow (the same, one word per half second),
-crash (breaks off after `crash_after` words), hang (never says a word), garbage (no JSON),
+crash (breaks off after `crash_after` words), stall (falls silent there), hang (never says a word), garbage (no JSON),
 full (503), refuse (400), never_loads (refuses to load).
 """
 
@@ -21,7 +21,20 @@ from typing import Any
 
 import uvicorn
 
-WORDS = ("a", "calm", "sea", "under", "two", "old", "boats", "turns", "blue", "and", "then", "green")
+WORDS = (
+    "a",
+    "calm",
+    "sea",
+    "under",
+    "two",
+    "old",
+    "boats",
+    "turns",
+    "blue",
+    "and",
+    "then",
+    "green",
+)
 
 
 @dataclass
@@ -88,7 +101,9 @@ class FakeEngine:
         elif path == "/v1/status":
             await exchange.reply(self.status())
         elif path == "/v1/models":
-            await exchange.reply({"object": "list", "data": [{"id": n} for n in sorted(self.loaded)]})
+            await exchange.reply(
+                {"object": "list", "data": [{"id": n} for n in sorted(self.loaded)]}
+            )
         else:
             await self._post(path, exchange)
 
@@ -125,7 +140,9 @@ class FakeEngine:
     async def _scores(self, content: dict[str, Any], exchange: "_Exchange") -> None:
         self.requests.append(content)
         if missing := self._missing(content["model"]):
-            await exchange.fail(404, "model_not_loaded", f"no checkpoint named {missing!r} is loaded")
+            await exchange.fail(
+                404, "model_not_loaded", f"no checkpoint named {missing!r} is loaded"
+            )
             return
         scores = [self.score_of(each[-1]["content"]) for each in content["dialogues"]]
         await exchange.reply({"object": "list", "model": content["model"], "scores": scores})
@@ -133,7 +150,9 @@ class FakeEngine:
     async def _chat(self, content: dict[str, Any], exchange: "_Exchange") -> None:
         self.requests.append(content)
         if missing := self._missing(content["model"], content.get("ranker")):
-            await exchange.fail(404, "model_not_loaded", f"no checkpoint named {missing!r} is loaded")
+            await exchange.fail(
+                404, "model_not_loaded", f"no checkpoint named {missing!r} is loaded"
+            )
             return
         mode = self.misbehaves()
         if mode == "full":
@@ -144,7 +163,7 @@ class FakeEngine:
             await asyncio.sleep(3600)
         elif mode == "garbage":
             await exchange.start("text/event-stream")
-            await exchange.chunk(b"data: {\"choices\": [\xff\xfe not json\n\n")
+            await exchange.chunk(b'data: {"choices": [\xff\xfe not json\n\n')
             await exchange.chunk(b"", more=False)
         else:
             await self._answer(content, exchange, mode=mode)
@@ -174,6 +193,8 @@ class FakeEngine:
                 raise OSError("the client went away")
             if mode == "crash" and place == self.crash_after:
                 raise RuntimeError("crashing as told")
+            if mode == "stall" and place == self.crash_after:
+                await asyncio.sleep(3600)
             if place and self.pause:
                 await asyncio.sleep(self.pause)
             text = word if place == 0 else f" {word}"
@@ -186,7 +207,10 @@ class FakeEngine:
         choices = [
             {
                 "index": sample,
-                "message": {"role": "assistant", "content": " ".join(self.text_of(content, sample=sample))},
+                "message": {
+                    "role": "assistant",
+                    "content": " ".join(self.text_of(content, sample=sample)),
+                },
                 "finish_reason": "stop",
             }
             for sample in range(content.get("n", 1))
@@ -203,7 +227,12 @@ class FakeEngine:
             await exchange.event({"choices": [], "best_of": progress})
         ranked = sorted(texts, key=self.score_of, reverse=True)
         candidates = [
-            {"text": text, "score": self.score_of(text), "finish_reason": "stop", "token_ids": [1, 2]}
+            {
+                "text": text,
+                "score": self.score_of(text),
+                "finish_reason": "stop",
+                "token_ids": [1, 2],
+            }
             for text in ranked
         ]
         ready = {"state": "ready", "candidates": candidates}
@@ -214,7 +243,12 @@ class FakeEngine:
 
 
 def _chunk(text: str, *, finish: str | None = None, ids: list[int] | None = None) -> dict[str, Any]:
-    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish, "token_ids": ids or []}
+    choice = {
+        "index": 0,
+        "delta": {"content": text},
+        "finish_reason": finish,
+        "token_ids": ids or [],
+    }
     return {"object": "chat.completion.chunk", "choices": [choice]}
 
 
@@ -239,15 +273,21 @@ class _Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def reply(self, content: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> None:
+    async def reply(
+        self, content: Any, *, status: int = 200, headers: dict[str, str] | None = None
+    ) -> None:
         await self.start("application/json", status=status, headers=headers)
         await self.chunk(json.dumps(content).encode(), more=False)
 
     async def fail(self, status: int, code: str, message: str, *, retry_after: str = "") -> None:
         headers = {"retry-after": retry_after} if retry_after else {}
-        await self.reply({"error": {"message": message, "code": code}}, status=status, headers=headers)
+        await self.reply(
+            {"error": {"message": message, "code": code}}, status=status, headers=headers
+        )
 
-    async def start(self, kind: str, *, status: int = 200, headers: dict[str, str] | None = None) -> None:
+    async def start(
+        self, kind: str, *, status: int = 200, headers: dict[str, str] | None = None
+    ) -> None:
         named = {"content-type": kind, **(headers or {})}
         raw = [(key.encode(), value.encode()) for key, value in named.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})

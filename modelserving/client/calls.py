@@ -5,7 +5,7 @@ Knows endpoints and the protocol's errors; knows neither deployments nor convers
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +53,7 @@ class Call:
     patience: float = PATIENCE
 
 
-def stream(call: Call) -> Iterator[Event]:
+def stream(call: Call) -> Generator[Event, None, None]:
     """Events of a streamed reply. Until the first text came, any server may begin anew."""
     tries = Tries(call)
     for endpoint in tries:
@@ -63,12 +63,13 @@ def stream(call: Call) -> Iterator[Event]:
                 endpoint.breaker.succeeded()
                 has_text = has_text or _has_text(event)
                 yield event
-            return
         except EndpointError as failed:
             tries.note(endpoint, failed)
             if has_text:
                 raise StreamBroken(str(failed)) from failed
             tries.mend(endpoint, failed)
+        else:
+            return
 
 
 def fetch(call: Call) -> Event:
@@ -178,13 +179,13 @@ def _answer(
     endpoint: Endpoint, call: Call, *, read_seconds: float | None = None
 ) -> Iterator[httpx.Response]:
     """A response with status 200; every other outcome is an `EndpointError`."""
-    timeout = endpoint.http.timeout
+    timeout = endpoint.http.timeout.as_dict()
     if read_seconds is not None:
-        timeout = httpx.Timeout(timeout, read=read_seconds)
+        timeout["read"] = read_seconds
     endpoint.active += 1
     try:
         with endpoint.http.stream(
-            "POST", call.route, json=call.content, timeout=timeout
+            "POST", call.route, json=call.content, timeout=httpx.Timeout(**timeout)
         ) as response:
             if response.status_code != httpx.codes.OK:
                 raise error_of(response)

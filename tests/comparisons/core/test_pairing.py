@@ -15,7 +15,13 @@ from comparisons.core.pairing import (
     pair_probability,
 )
 
-PLACES = [(1, "serving", 50), (2, "serving", 20), (3, "trial", 25), (4, "trial", 5), (5, "retired", 0)]
+PLACES = [
+    (1, "serving", 50),
+    (2, "serving", 20),
+    (3, "trial", 25),
+    (4, "trial", 5),
+    (5, "retired", 0),
+]
 DRAWS = 20_000
 
 
@@ -25,7 +31,9 @@ def _drawn(rule, places=PLACES):
 
 
 def test_choose_pair_by_traffic_multiplies_the_shares():
-    pair = choose_pair([(1, "serving", 75), (2, "trial", 25)], rule=BY_TRAFFIC, rng=random.Random(1))
+    pair = choose_pair(
+        [(1, "serving", 75), (2, "trial", 25)], rule=BY_TRAFFIC, rng=random.Random(1)
+    )
 
     shares = {1: 0.75, 2: 0.25}
     assert pair.probability == pytest.approx(shares[pair.side_a] * shares[pair.side_b])
@@ -75,7 +83,9 @@ def test_serving_against_trial_without_a_trial_is_recorded_as_drawn_by_traffic()
 
 
 def test_choose_pair_never_draws_what_takes_no_traffic():
-    drawn = {pair.side_a for pair in _drawn(BY_TRAFFIC)} | {pair.side_b for pair in _drawn(BY_TRAFFIC)}
+    drawn = {pair.side_a for pair in _drawn(BY_TRAFFIC)} | {
+        pair.side_b for pair in _drawn(BY_TRAFFIC)
+    }
 
     assert drawn == {1, 2, 3, 4}
 

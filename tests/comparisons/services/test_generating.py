@@ -1,0 +1,386 @@
+"""A turn is filled once, by whoever holds the lease, whatever breaks meanwhile."""
+
+import threading
+import time
+from datetime import timedelta
+from hashlib import sha256
+
+import pytest
+import redis
+from django.db import connection
+from django.utils import timezone
+
+from comparisons.core.transcript import Message
+from comparisons.models import Response, Showing, Turn
+from comparisons.services import generating, turn_leases
+from comparisons.services.streaming import stream_key
+from modelserving.core.completion import Completion
+from tests.comparisons.making import make_comparison, make_conversation
+from tests.fake_engine import FakeEngine
+from tests.modelserving.serving import make_deployment, make_ranked, serving
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def make_turn(*, conversation=None, deployments=None, message="Hello", **values) -> Turn:
+    conversation = conversation or make_conversation()
+    a, b = deployments or (make_deployment("policy-one"), make_deployment("policy-two"))
+    turn = Turn.objects.create(
+        conversation=conversation, index=conversation.turns.count(), message=message,
+        message_sha256=sha256(message.encode()).hexdigest(),
+        is_held_back=a.is_held_back or b.is_held_back, **values,
+    )  # fmt: skip
+    side_a, side_b = (
+        Response.objects.create(turn=turn, deployment=each, seed=seed)
+        for each, seed in ((a, 11), (b, 22))
+    )
+    Showing.objects.create(
+        turn=turn, crowdworker=conversation.crowdworker, side_a=side_a, side_b=side_b
+    )
+    return turn
+
+
+def sides(turn) -> dict[str, Response]:
+    showing = turn.showings.get(replaced_at__isnull=True)
+    return {"A": showing.side_a, "B": showing.side_b}
+
+
+def streamed(turn, url) -> list[tuple[str, str, str]]:
+    with redis.Redis.from_url(url) as client:
+        entries = client.xrange(stream_key(turn.public_id))
+    return [
+        tuple(fields[key].decode() for key in (b"kind", b"side", b"text")) for _, fields in entries
+    ]
+
+
+def shown(events) -> dict[str, str]:
+    """The text that a reader of these events ends with."""
+    texts = {"A": "", "B": ""}
+    for kind, side, text in events:
+        if kind == "reset":
+            texts.update({side: ""} if side else {"A": "", "B": ""})
+        if kind == "delta":
+            texts[side] += text
+    return texts
+
+
+def expected(engine, turn, side, *, messages: list[Message] | None = None) -> str:
+    request = {
+        "messages": messages or [{"role": "user", "content": turn.message}],
+        "seed": {"A": 11, "B": 22}[side], "max_tokens": 64,
+    }  # fmt: skip
+    return " ".join(engine.text_of(request))
+
+
+def expire_lease(turn):
+    Turn.objects.filter(pk=turn.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+def completion(text) -> Completion:
+    return Completion(text=text, token_ids=(1,), finish_reason="stop", seed=1)
+
+
+def test_fill_turn_stores_both_sides_and_streams_the_same_text(settings, redis_url):
+    engine, turn = FakeEngine(), make_turn()
+
+    with serving(settings, engine):
+        generating.fill_turn(turn.pk)
+
+    turn.refresh_from_db()
+    found = sides(turn)
+    assert (turn.state, turn.attempt, turn.lease_until) == ("ready", 1, None)
+    for side, response in found.items():
+        assert response.text == expected(engine, turn, side)
+        assert response.text_sha256 == sha256(response.text.encode()).hexdigest()
+        assert (response.state, response.finish_reason, response.attempt) == ("ready", "stop", 1)
+        assert response.token_ids == list(range(13))
+    events = streamed(turn, redis_url)
+    assert shown(events) == {side: response.text for side, response in found.items()}
+    assert (events[0][0], events[-1][0]) == ("reset", "ready")
+    assert sorted(e[:2] for e in events if e[0] == "done") == [("done", "A"), ("done", "B")]
+
+
+def test_both_sides_are_written_at_once(settings, redis_url):
+    engine, turn = FakeEngine(words_per_second=100), make_turn()
+
+    with serving(settings, engine):
+        generating.fill_turn(turn.pk)
+
+    assert engine.most_running == 2
+
+
+def test_fill_turn_sends_the_dialogue_that_the_picks_made(settings, redis_url):
+    engine, conversation = FakeEngine(), make_conversation()
+    make_comparison(conversation, message="First", picked="Yes.", other="No.")
+    Turn.objects.create(
+        conversation=conversation, index=1, message="Skipped", message_sha256="x", state="skipped"
+    )
+    turn = make_turn(conversation=conversation, message="Second")
+
+    with serving(settings, engine):
+        generating.fill_turn(turn.pk)
+
+    assert engine.requests[-1]["messages"] == [
+        {"role": "user", "content": "First"},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": "Second"},
+    ]
+
+
+def test_nothing_that_is_streamed_names_what_wrote_it(settings, redis_url):
+    turn = make_turn()
+
+    with serving(settings, FakeEngine()):
+        generating.fill_turn(turn.pk)
+
+    with redis.Redis.from_url(redis_url) as client:
+        stored = str(client.xrange(stream_key(turn.public_id)))
+    for response in turn.responses.all():
+        checkpoint = response.deployment.checkpoint
+        for leak in (
+            response.deployment.name,
+            checkpoint.hash,
+            checkpoint.name,
+            str(response.public_id),
+        ):
+            assert leak not in stored
+
+
+@pytest.mark.parametrize("rings", ["one after the other", "at once"])
+def test_ringing_twice_changes_nothing(settings, redis_url, rings):
+    engine, turn = FakeEngine(words_per_second=100), make_turn()
+
+    def ring():
+        try:
+            generating.fill_turn(turn.pk)
+        finally:
+            connection.close()
+
+    with serving(settings, engine):
+        if rings == "at once":
+            threads = [threading.Thread(target=ring) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        else:
+            ring()
+            ring()
+
+    turn.refresh_from_db()
+    assert (turn.state, turn.attempt) == ("ready", 1)
+    assert engine.finished == 2
+
+
+def test_held_back_turns_show_nothing_until_both_are_whole(settings, redis_url):
+    engine = FakeEngine()
+    turn = make_turn(deployments=(make_ranked("ranked", k=3), make_deployment("plain")))
+
+    with serving(settings, engine):
+        generating.fill_turn(turn.pk)
+
+    found, events = sides(turn), streamed(turn, redis_url)
+    assert [event[:2] for event in events] == [
+        ("reset", ""), ("delta", "A"), ("done", "A"), ("delta", "B"), ("done", "B"), ("ready", ""),
+    ]  # fmt: skip
+    assert shown(events) == {side: response.text for side, response in found.items()}
+    assert len(found["A"].candidates) == 3
+    assert found["A"].pm_score == found["A"].candidates[0]["score"]
+
+
+def test_a_side_that_breaks_off_is_written_again_from_its_beginning(settings, redis_url):
+    engine, turn = FakeEngine(mode="crash", fail_times=1), make_turn()
+
+    with serving(settings, engine):
+        generating.fill_turn(turn.pk)
+
+    turn.refresh_from_db()
+    assert turn.state == "ready"
+    texts = {side: response.text for side, response in sides(turn).items()}
+    events = streamed(turn, redis_url)
+    assert shown(events) == texts
+    assert all(len(text.split()) == 13 for text in texts.values())
+    assert [event[0] for event in events].count("reset") == 2
+
+
+def test_a_side_that_fails_twice_fails_the_turn_and_keeps_the_other(settings, redis_url):
+    engine, turn = FakeEngine(mode="refuse", needs_loading=False, fail_times=1), make_turn()
+
+    with serving(settings, engine):
+        generating.fill_turn(turn.pk)
+
+    turn.refresh_from_db()
+    states = sorted(response.state for response in sides(turn).values())
+    assert (turn.state, states) == ("failed", ["failed", "ready"])
+    failed = next(r for r in sides(turn).values() if r.state == "failed")
+    assert (failed.failure, failed.text) == ("the prompt is too long", "")
+    assert streamed(turn, redis_url)[-1][:2] == ("failed", "")
+
+
+def test_a_failed_side_that_is_asked_for_again_is_written_and_the_other_kept(settings, redis_url):
+    engine, turn = FakeEngine(mode="refuse", needs_loading=False, fail_times=1), make_turn()
+    with serving(settings, engine):
+        generating.fill_turn(turn.pk)
+        kept = next(r for r in sides(turn).values() if r.state == "ready")
+        Response.objects.filter(turn=turn, state="failed").update(state="pending", tries=1)
+        Turn.objects.filter(pk=turn.pk).update(state="generating")
+
+        generating.fill_turn(turn.pk)
+
+    turn.refresh_from_db()
+    assert (turn.state, turn.attempt) == ("ready", 2)
+    events = streamed(turn, redis_url)
+    assert shown(events) == {side: r.text for side, r in sides(turn).items()}
+    kept_text = kept.text
+    kept.refresh_from_db()
+    assert (kept.text, kept.attempt) == (kept_text, 1)
+
+
+def test_stop_ends_both_sides_and_what_is_there_is_kept(settings, redis_url):
+    engine, turn = FakeEngine(words=60, words_per_second=10), make_turn()
+
+    with serving(settings, engine):
+        filling = threading.Thread(target=generating.fill_turn, args=(turn.pk,))
+        filling.start()
+        time.sleep(0.8)
+        Turn.objects.filter(pk=turn.pk).update(is_stop_requested=True)
+        asked = time.monotonic()
+        filling.join()
+        waited = time.monotonic() - asked
+
+    turn.refresh_from_db()
+    found = sides(turn)
+    assert turn.state == "ready"
+    assert {r.finish_reason for r in found.values()} == {"stopped"}
+    assert all(0 < len(r.text.split()) < 40 for r in found.values())
+    assert shown(streamed(turn, redis_url)) == {side: r.text for side, r in found.items()}
+    assert waited < 3
+
+
+def test_a_skipped_turn_is_left_alone(settings, redis_url):
+    engine, turn = FakeEngine(words=60, words_per_second=10), make_turn()
+
+    with serving(settings, engine):
+        filling = threading.Thread(target=generating.fill_turn, args=(turn.pk,))
+        filling.start()
+        time.sleep(0.6)
+        Turn.objects.filter(pk=turn.pk).update(state="skipped", is_stop_requested=True)
+        filling.join()
+
+    turn.refresh_from_db()
+    assert turn.state == "skipped"
+    assert {r.state for r in sides(turn).values()} == {"pending"}
+
+
+def test_writes_of_an_attempt_that_was_overtaken_are_rejected():
+    turn = make_turn()
+    old = turn_leases.claim(turn.pk)
+    assert turn_leases.claim(turn.pk) is None
+    expire_lease(turn)
+
+    new = turn_leases.claim(turn.pk)
+
+    assert (old.attempt, new.attempt) == (1, 2)
+    assert turn_leases.store(old, side="A", completion=completion("old")) is None
+    assert turn_leases.fail(old, side="B", reason="old") is None
+    turn_leases.renew([old])
+    turn_leases.release(old)
+    assert turn_leases.claim(turn.pk) is None
+    assert turn_leases.store(new, side="A", completion=completion("new")) == "generating"
+    assert turn_leases.store(new, side="A", completion=completion("twice")) is None
+    assert turn_leases.store(new, side="B", completion=completion("new")) == "ready"
+    assert {r.text for r in sides(turn).values()} == {"new"}
+
+
+def test_of_eight_claims_at_once_one_wins():
+    turn, barrier, won = make_turn(), threading.Barrier(8), []
+
+    def rival():
+        barrier.wait()
+        won.append(turn_leases.claim(turn.pk))
+        connection.close()
+
+    threads = [threading.Thread(target=rival) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(lease.attempt for lease in won if lease) == [1]
+
+
+def test_a_turn_is_given_up_after_too_many_attempts(redis_url):
+    turn = make_turn()
+    for _ in range(turn_leases.MOST_ATTEMPTS):
+        assert not turn_leases.claim(turn.pk).is_worn_out
+        expire_lease(turn)
+
+    generating.fill_turn(turn.pk)
+
+    turn.refresh_from_db()
+    assert turn.state == "failed"
+    assert {r.failure for r in sides(turn).values()} == {"given up after too many attempts"}
+    assert streamed(turn, redis_url)[-1][:2] == ("failed", "")
+
+
+def test_reconcile_rings_for_forsaken_turns_only(monkeypatch):
+    rung = []
+    monkeypatch.setattr(
+        generating.tasks.fill_turn,
+        "apply_async",
+        lambda kwargs, expires: rung.append(kwargs["turn_id"]),
+    )
+    deployments = (make_deployment("policy-one"), make_deployment("policy-two"))
+    fresh, old, leased, expired, ready = (make_turn(deployments=deployments) for _ in range(5))
+    Turn.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(seconds=6))
+    for turn in (leased, expired, ready):
+        turn_leases.claim(turn.pk)
+    expire_lease(expired)
+    Turn.objects.filter(pk=ready.pk).update(state="ready", lease_until=None)
+
+    assert generating.reconcile_turns() == 2
+
+    assert sorted(rung) == [old.pk, expired.pk]
+    assert fresh.pk not in rung
+
+
+def test_fill_turn_works_without_redis(settings):
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    engine, turn = FakeEngine(), make_turn()
+
+    with serving(settings, engine):
+        generating.fill_turn(turn.pk)
+
+    turn.refresh_from_db()
+    assert turn.state == "ready"
+    assert {r.state for r in sides(turn).values()} == {"ready"}
+
+
+def test_a_reply_without_words_is_not_a_response(settings, redis_url, monkeypatch):
+    engine, turn = FakeEngine(), make_turn()
+    monkeypatch.setattr(engine, "text_of", lambda request, sample=0: [" "])
+
+    with serving(settings, engine):
+        generating.fill_turn(turn.pk)
+
+    turn.refresh_from_db()
+    assert turn.state == "failed"
+    assert {r.failure for r in sides(turn).values()} == {"the reply is empty"}
+    assert len({request["seed"] for request in engine.requests}) == 4
+
+
+def test_the_lease_is_kept_while_words_come(settings, redis_url, monkeypatch):
+    monkeypatch.setattr("comparisons.services.keeping.RENEW_SECONDS", 0.2)
+    monkeypatch.setattr(turn_leases, "LEASE", timedelta(seconds=1.2))
+    engine, turn = FakeEngine(words=30, words_per_second=10), make_turn()
+
+    with serving(settings, engine):
+        filling = threading.Thread(target=generating.fill_turn, args=(turn.pk,))
+        filling.start()
+        time.sleep(2.0)
+        rival = turn_leases.claim(turn.pk)
+        filling.join()
+
+    turn.refresh_from_db()
+    assert rival is None
+    assert (turn.state, turn.attempt) == ("ready", 1)
