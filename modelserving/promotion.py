@@ -4,8 +4,8 @@ Knows slots and deployments; knows neither campaigns nor how evidence is gathere
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -17,6 +17,7 @@ from modelserving.models import Deployment, PromotionEvent, Slot, SlotDeployment
 
 Change = Callable[[Sequence[Place]], list[Place]]
 Kind = PromotionEvent.Kind
+Actor = Any  # an account or None; accounts are above this app
 
 
 class PromotionRace(Exception):
@@ -31,9 +32,7 @@ class NothingToRollBack(Exception):
     """No promotion of this slot is left to undo."""
 
 
-def ensure_slot(
-    name: str, *, deployment: Deployment, actor: AbstractBaseUser | None = None
-) -> Slot:
+def ensure_slot(name: str, *, deployment: Deployment, actor: Actor = None) -> Slot:
     """The slot of this name; made with `deployment` serving all of it where there is none."""
     try:
         with transaction.atomic():
@@ -62,7 +61,7 @@ def put_on_trial(
     *,
     traffic: int,
     expected_generation: int,
-    actor: AbstractBaseUser | None = None,
+    actor: Actor = None,
     reason: str = "",
 ) -> PromotionEvent:
     """Give the deployment a share of the slot's traffic as a trial."""
@@ -79,7 +78,7 @@ def promote(
     *,
     evidence: Evidence,
     expected_generation: int,
-    actor: AbstractBaseUser | None = None,
+    actor: Actor = None,
     reason: str = "",
     is_forced: bool = False,
 ) -> PromotionEvent:
@@ -99,7 +98,7 @@ def roll_back(
     slot: Slot,
     *,
     expected_generation: int,
-    actor: AbstractBaseUser | None = None,
+    actor: Actor = None,
     reason: str = "",
 ) -> PromotionEvent:
     """Undo the newest promotion that stands: the places become exactly what they were before it."""
@@ -109,7 +108,7 @@ def roll_back(
     before = [Place(**place) for place in undone.before]
     return _apply(
         slot, Kind.ROLL_BACK, deployment=undone.previous, expected_generation=expected_generation,
-        change=lambda now: before, previous=undone.deployment,
+        change=lambda _: before, previous=undone.deployment,
         actor=actor, reason=reason, evidence={"undoes": undone.generation},
     )  # fmt: skip
 
@@ -119,7 +118,7 @@ def retire(
     deployment: Deployment,
     *,
     expected_generation: int,
-    actor: AbstractBaseUser | None = None,
+    actor: Actor = None,
     reason: str = "",
 ) -> PromotionEvent:
     """Take the deployment out of the draw; the others share its traffic."""
@@ -136,7 +135,7 @@ def set_traffic(
     *,
     shares: Mapping[int, int],
     expected_generation: int,
-    actor: AbstractBaseUser | None = None,
+    actor: Actor = None,
     reason: str = "",
 ) -> PromotionEvent:
     """Set every active deployment's percent (by primary key); `deployment` is the one it is about."""
@@ -163,7 +162,7 @@ def _apply(
     change: Change,
     deployment: Deployment,
     expected_generation: int,
-    actor: AbstractBaseUser | None,
+    actor: Actor,
     reason: str,
     previous: Deployment | None = None,
     evidence: Mapping[str, object] | None = None,

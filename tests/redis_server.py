@@ -42,9 +42,10 @@ class PrivateRedis:
             try:
                 with redis.Redis.from_url(self.url) as client:
                     client.ping()
-                return
             except redis.RedisError:
                 time.sleep(0.02)
+            else:
+                return
         raise RuntimeError("the private Redis did not start within 10 s")
 
     def kill(self) -> None:

@@ -217,7 +217,7 @@ def test_weights_are_counted_from_headers(tmp_path):
         lambda raw: raw[:-1],
         lambda raw: raw.replace(b'"shape": [6]', b'"shape": [7]'),
         lambda raw: raw.replace(b"F32", b"F99"),
-        lambda raw: struct.pack("<Q", 2) + b"[]",
+        lambda _: struct.pack("<Q", 2) + b"[]",
     ],
 )
 def test_weights_that_are_not_exactly_safetensors_are_refused(tmp_path, spoil):

@@ -328,7 +328,7 @@ def test_reconcile_rings_for_forsaken_turns_only(monkeypatch):
     monkeypatch.setattr(
         generating.tasks.fill_turn,
         "apply_async",
-        lambda kwargs, expires: rung.append(kwargs["turn_id"]),
+        lambda kwargs, **_: rung.append(kwargs["turn_id"]),
     )
     deployments = (make_deployment("policy-one"), make_deployment("policy-two"))
     fresh, old, leased, expired, ready = (make_turn(deployments=deployments) for _ in range(5))
@@ -358,7 +358,7 @@ def test_fill_turn_works_without_redis(settings):
 
 def test_a_reply_without_words_is_not_a_response(settings, redis_url, monkeypatch):
     engine, turn = FakeEngine(), make_turn()
-    monkeypatch.setattr(engine, "text_of", lambda request, sample=0: [" "])
+    monkeypatch.setattr(engine, "text_of", lambda *_, **__: [" "])
 
     with serving(settings, engine):
         generating.fill_turn(turn.pk)
