@@ -116,7 +116,9 @@ def read_persona_chat(folder: Path) -> Iterator[Document]:
     for path in sorted(folder.glob("*.csv.gz")):
         with io.TextIOWrapper(gzip.open(path), encoding="utf-8", newline="") as handle:
             for row in csv.DictReader(handle):
-                turns = re.findall(r"^User ([12]): (.+)$", row["Best Generated Conversation"], re.MULTILINE)
+                turns = re.findall(
+                    r"^User ([12]): (.+)$", row["Best Generated Conversation"], re.MULTILINE
+                )
                 contents = merge_speakers(turns)
                 yield dialogue(*even(contents))
                 yield dialogue(*even(contents[1:]))

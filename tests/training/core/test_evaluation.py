@@ -1,0 +1,76 @@
+"""Intervals, calibration and breakdowns against hand arithmetic."""
+
+import math
+import random
+
+import pytest
+
+from tests.training.core.test_batching import encoded
+from training.core.evaluation.intervals import clustered_share, mean, share, wilson
+from training.core.evaluation.preference import Judged, calibration, calibration_error, report
+
+
+def test_wilson_by_hand():
+    low, high = wilson(successes=8, n=10)
+
+    # Wilson 1927 for 8 of 10
+    assert (low, high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
+    assert wilson(successes=0, n=0) == (0.0, 1.0)
+
+
+def test_wilson_covers_the_truth_nineteen_times_in_twenty():
+    rng = random.Random(0)
+    covered = 0
+    for _ in range(1000):
+        low, high = wilson(successes=sum(rng.random() < 0.6 for _ in range(50)), n=50)
+        covered += low <= 0.6 <= high
+
+    assert 930 <= covered <= 970
+
+
+def test_mean_by_hand():
+    result = mean([1.0, 2.0, 3.0])
+
+    assert result["value"] == 2.0
+    assert result["high"] - 2.0 == pytest.approx(1.96 / math.sqrt(3), rel=1e-3)
+    assert result["n"] == 3
+
+
+def test_clusters_that_agree_within_themselves_widen_the_interval():
+    clusters = {str(index): [float(index % 2)] * 20 for index in range(20)}
+
+    wide = clustered_share(clusters, samples=500, seed=0)
+    narrow = share([value for each in clusters.values() for value in each])
+
+    assert wide["value"] == narrow["value"] == 0.5
+    assert wide["high"] - wide["low"] > 2 * (narrow["high"] - narrow["low"])
+
+
+def test_calibration_of_scores_that_mean_what_they_say():
+    rng = random.Random(0)
+    margins = []
+    for _ in range(20_000):
+        size = rng.random() * 3
+        right = rng.random() < 1 / (1 + math.exp(-size))
+        margins.append(size if right else -size)
+
+    bins = calibration(margins)
+
+    assert sum(each["accuracy"]["n"] for each in bins) == 20_000
+    assert calibration_error(bins) < 0.02
+    assert calibration_error(calibration([10 * margin for margin in margins])) > 0.1
+
+
+def test_report_of_two_comparisons_by_hand():
+    right = Judged(comparison=encoded(objective="helpful", turn=1), chosen=2.0, rejected=1.0)
+    wrong = Judged(comparison=encoded(objective="harmless", turn=9), chosen=0.0, rejected=3.0)
+
+    found = report([right, wrong], bootstrap_samples=50, seed=0)
+
+    assert found["accuracy"]["value"] == 0.5
+    assert found["by_objective"]["helpful"]["value"] == 1.0
+    assert found["by_objective"]["harmless"]["value"] == 0.0
+    assert set(found["by_turn"]) == {"1", "6+"}
+    expected = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(3))) / 2
+    assert found["loss"] == pytest.approx(expected)
+    assert sum(found["histogram"]["chosen"]) == sum(found["histogram"]["rejected"]) == 2
