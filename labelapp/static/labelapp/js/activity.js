@@ -1,0 +1,24 @@
+// Counts time spent at the page: visible, not paused, and touched within two minutes.
+// Knows clocks and events; the counts are sent with the next message or choice.
+const IDLE_AFTER = 120_000;
+let spent = 0;
+let since = performance.now();
+let touched = since;
+let isPaused = false;
+
+function count() {
+  const now = performance.now();
+  const until = Math.min(now, touched + IDLE_AFTER);
+  if (!isPaused && document.visibilityState === "visible" && until > since) spent += until - since;
+  since = now;
+}
+
+export function pause(value) { count(); isPaused = value; }
+export const paused = () => isPaused;
+export function begin() { count(); spent = 0; }
+export function milliseconds() { count(); return Math.round(spent); }
+
+for (const kind of ["keydown", "pointerdown", "pointermove", "wheel", "scroll"]) {
+  document.addEventListener(kind, () => { count(); touched = performance.now(); }, { passive: true, capture: true });
+}
+document.addEventListener("visibilitychange", count);

@@ -1,0 +1,225 @@
+// The conversation page: sends its forms, follows the stream, puts each new stage in place.
+// Knows the page's parts and their order; each part's behaviour is in its own module.
+import { announce, alertUrgently } from "./announcer.js";
+import * as activity from "./activity.js";
+import * as cover from "./cover.js";
+import { closeDialog, openDialog } from "./dialog.js";
+import { listen } from "./keys.js";
+import * as outbox from "./outbox.js";
+import { applyStage, fetchStage } from "./stage.js";
+import { TurnStream } from "./stream.js";
+import * as strip from "./strip.js";
+import * as drafts from "./drafts.js";
+import { words } from "./words.js";
+
+const talk = document.getElementById("talk");
+const dock = () => document.getElementById("dock");
+const lastTurn = () => document.querySelector("#turns > section:last-child");
+let stream = null;
+let timers = [];
+
+function line(sentence, isRisk = true) {
+  const place = document.getElementById("dock-line");
+  if (!place) return;
+  place.dataset.said = "1";
+  place.hidden = false;
+  place.textContent = sentence;
+  place.classList.toggle("risk", isRisk);
+}
+
+function follow() {
+  const section = document.querySelector("section[data-stream]");
+  if (stream && stream.section === section) return;
+  stream?.close();
+  stream = null;
+  timers.forEach(clearTimeout);
+  timers = [];
+  if (!section) return;
+  const waiting = dock().querySelector("[data-waiting-words]");
+  const late = setTimeout(() => { if (waiting) waiting.textContent = words.waiting10; }, 10_000);
+  timers = [late, setTimeout(() => { for (const node of dock().querySelectorAll("[data-late]")) node.hidden = false; }, 20_000)];
+  stream = new TurnStream(section, {
+    onFirst: () => clearTimeout(late),
+    onLost: () => { line(words.streamLost); announce(words.streamLost); },
+    onBack: () => { const place = document.getElementById("dock-line"); delete place.dataset.said; outbox.showStatus(); },
+    onEnd: (how) => refresh(how),
+  });
+}
+
+async function refresh(how) {
+  try {
+    const body = await fetchStage(talk.dataset.url);
+    arrive(body);
+    if (how === "ready" && body.dock === "strip") announce(dock().dataset.stopped ? words.stopped : words.complete);
+    if (body.dock === "failed") {
+      const side = lastTurn().querySelector("[data-side]:has(.failed)")?.dataset.side;
+      alertUrgently(side === "A" ? words.failedA : words.failedB);
+    }
+  } catch {
+    setTimeout(() => refresh(how), 3000);
+  }
+}
+
+function arrive(body) {
+  const before = dock()?.dataset.dock;
+  const hasNewDock = applyStage(body.stage);
+  if (hasNewDock) settle();
+  cover.restore();
+  strip.show();
+  outbox.showStatus();
+  follow();
+  if (hasNewDock && body.dock === "strip" && before !== "strip") activity.begin();
+}
+
+function settle() {
+  drafts.attach(talk.dataset.conversation, dock());
+  for (const node of dock().querySelectorAll("button[data-action][hidden], [data-copy][hidden]")) node.hidden = false;
+}
+
+const moves = {
+  message: () => { lastTurn().scrollIntoView({ block: "start", behavior: "smooth" }); announce(words.sent); },
+  intent: () => focusMessage(),
+  choice: (said) => {
+    const turn = lastTurn();
+    (turn.querySelector(".said") ?? turn).scrollIntoView({ block: talk.dataset.conversation ? "nearest" : "start" });
+    if (!talk.dataset.conversation) { window.scrollTo({ top: 0 }); return; }
+    announce(words.chosen.replace("{words}", said));
+    if (matchMedia("(pointer: fine)").matches) focusMessage();
+  },
+  skip: () => { announce(words.skipped); if (matchMedia("(pointer: fine)").matches) focusMessage(); },
+  stop: () => announce(words.stopped),
+  flag: () => { closeDialog(document.getElementById("flag-dialog")); announce(words.flagged); line(words.flagged, false); },
+};
+
+function focusMessage() {
+  document.getElementById("message")?.focus({ preventScroll: true });
+}
+
+function fieldsOf(form, submitter) {
+  const data = new FormData(form, submitter);
+  if (data.has("layout")) data.set("layout", matchMedia("(max-width: 44rem)").matches ? "stacked" : "side_by_side");
+  if (data.has("active_milliseconds")) data.set("active_milliseconds", activity.milliseconds());
+  return [...data.entries()].map(([name, value]) => [name, String(value)]);
+}
+
+async function submit(form, submitter) {
+  const kind = form.dataset.send;
+  if (form.dataset.busy) return;
+  if (kind === "choice" && !mayChoose()) return;
+  if (kind === "message" && !form.elements.text.value.trim()) return;
+  form.dataset.busy = "1";
+  const said = strip.picked()?.getAttribute("aria-label") ?? "";
+  const url = form.dataset.turnAction ? `/turns/${dock().dataset.turn}/${form.dataset.turnAction}` : form.getAttribute("action");
+  const isKept = kind === "message" || kind === "choice";
+  const answer = await outbox.send(url, fieldsOf(form, submitter), { keep: isKept ? `${talk.dataset.conversation ?? "opinions"}:${kind}` : "" });
+  delete form.dataset.busy;
+  settleAnswer(kind, answer, said);
+}
+
+function settleAnswer(kind, answer, said) {
+  const isDone = answer.status < 300;
+  if (kind === "message" && isDone) drafts.clear(talk.dataset.conversation);
+  if (isDone) activity.begin();
+  if (answer.body.stage) arrive(answer.body);
+  if (isDone) { moves[kind]?.(said); return; }
+  line(answer.body.message ?? words.broken);
+  alertUrgently(answer.body.message ?? words.broken);
+}
+
+function mayChoose() {
+  if (!strip.picked()) { strip.say(words.pickFirst); announce(words.pickFirst); return false; }
+  if (!cover.isEverythingShown()) { strip.say(words.showBoth); alertUrgently(words.showBoth); return false; }
+  return true;
+}
+
+document.addEventListener("submit", (event) => {
+  if (!event.target.dataset.send) return;
+  event.preventDefault();
+  submit(event.target, event.submitter);
+});
+
+function press(selector) {
+  const button = document.querySelector(selector);
+  if (!button) return false;
+  button.click();
+  return true;
+}
+
+function pause(value) {
+  if (!talk.dataset.conversation) return false;
+  activity.pause(value);
+  document.getElementById("stage").hidden = value;
+  document.getElementById("pause-cover").hidden = !value;
+  if (value) { announce(words.paused); document.querySelector("[data-action=go-on]").focus(); }
+  return true;
+}
+
+function reason() {
+  const details = document.getElementById("reason");
+  if (!details) return false;
+  details.open = !details.open;
+  if (details.open) details.querySelector("input").focus();
+  return true;
+}
+
+function end() {
+  const open = ["strip", "waiting", "held", "failed"].includes(dock().dataset.dock);
+  if (open) { line(words.chooseFirst); alertUrgently(words.chooseFirst); }
+  return open;
+}
+
+const actions = {
+  pick: (value) => strip.pick(value),
+  move: (direction) => strip.step(direction),
+  choose: () => { if (!strip.strip()) return false; strip.strip().requestSubmit(strip.strip().querySelector("[data-choose]")); return true; },
+  send: (box) => { box.form?.dataset.send && box.form.requestSubmit(); },
+  both_bad: () => press("#dock [data-action-box=both_bad]"),
+  reason,
+  skip: () => press("#dock [data-action=skip]"),
+  flag: () => { if (!dock().dataset.turn) return false; openDialog(document.getElementById("flag-dialog")); return true; },
+  stop: () => press("#dock [data-action=stop]"),
+  show: () => cover.showNext(),
+  message: () => { focusMessage(); return Boolean(document.getElementById("message")); },
+  undo: () => press("#turns section:last-child [data-action=undo]"),
+  instructions: () => { openDialog(document.getElementById("instructions-dialog")); },
+  pause: () => pause(true),
+  keys: () => { openDialog(document.getElementById("keys-dialog")); },
+};
+listen(actions);
+
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-open-dialog=end-dialog]") && end()) { event.preventDefault(); event.stopPropagation(); return; }
+  const button = event.target.closest("[data-action], [data-copy]");
+  if (!button) return;
+  if (button.dataset.action === "reason") reason();
+  else if (button.dataset.action === "pause") pause(true);
+  else if (button.dataset.action === "go-on") pause(false);
+  else if (button.dataset.action === "see-b") document.querySelector(".turn.open [data-side=B]")?.scrollIntoView({ block: "start" });
+  else if (button.dataset.copy) copy(button.dataset.copy);
+}, true);
+
+async function copy(side) {
+  const text = document.querySelector(`.turn.open [data-side="${side}"] [data-text]`)?.innerText ?? "";
+  await navigator.clipboard.writeText(text);
+  announce(words.copied);
+}
+
+async function sendLeftovers() {
+  for (const kind of ["message", "choice"]) {
+    const keep = `${talk.dataset.conversation ?? "opinions"}:${kind}`;
+    const item = outbox.unsent(keep);
+    if (item) settleAnswer(kind, await outbox.send(item.url, item.fields, { keep }), "");
+  }
+}
+
+const wide = matchMedia("(min-width: 56.01rem)");
+const fold = () => { const panel = document.getElementById("panel"); if (panel) panel.open = wide.matches; };
+wide.addEventListener("change", fold);
+fold();
+for (const node of document.querySelectorAll("button[data-action][hidden]")) node.hidden = false;
+settle();
+drafts.attachComment(document.querySelector("[data-comment]"));
+strip.show();
+follow();
+sendLeftovers();
+window.addEventListener("pageshow", (event) => { if (event.persisted) refresh(); });

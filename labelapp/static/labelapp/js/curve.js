@@ -1,0 +1,80 @@
+// One line chart as inline SVG: raw points, axes that only grow outwards, each line named at its end.
+// Knows points and a box in pixels; knows neither runs nor where points come from.
+const SVG = "http://www.w3.org/2000/svg";
+const EDGE = { left: 46, right: 74, top: 10, bottom: 24 };
+const HEIGHT = 190;
+
+function make(name, attributes, text) {
+  const node = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+export function short(value) {
+  const size = Math.abs(value);
+  if (value !== 0 && (size >= 1e5 || size < 1e-3)) return value.toExponential(1);
+  return String(Number(value.toPrecision(3)));
+}
+
+function ticks(low, high, most) {
+  const rough = (high - low) / most;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough);
+  const found = [];
+  for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-6; at += step) found.push(at);
+  return found;
+}
+
+function grown(box, points) {
+  for (const [x, y] of points) {
+    box.x = [Math.min(box.x[0], x), Math.max(box.x[1], x)];
+    box.y = [Math.min(box.y[0], y), Math.max(box.y[1], y)];
+  }
+  return box;
+}
+
+export const emptyBox = () => ({ x: [Infinity, -Infinity], y: [Infinity, -Infinity] });
+
+function padded([low, high]) {
+  const pad = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
+  return [low - pad, high + pad];
+}
+
+// lines: [{name, points: [[x, y]…]}]; box: what was ever shown; dots: points without a line
+export function drawCurve({ lines, box, width, title, dots = false }) {
+  grown(box, lines.flatMap((line) => line.points));
+  const [x0, x1] = padded(box.x), [y0, y1] = padded(box.y);
+  const right = width - EDGE.right, bottom = HEIGHT - EDGE.bottom;
+  const px = (x) => EDGE.left + ((x - x0) / (x1 - x0)) * (right - EDGE.left);
+  const py = (y) => bottom - ((y - y0) / (y1 - y0)) * (bottom - EDGE.top);
+  const svg = make("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", class: "curve" });
+  svg.append(make("title", {}, title));
+  for (const y of ticks(y0, y1, 4)) {
+    svg.append(make("line", { class: "grid", x1: EDGE.left, x2: right, y1: py(y), y2: py(y) }));
+    svg.append(make("text", { class: "tick", x: EDGE.left - 6, y: py(y) + 4, "text-anchor": "end" }, short(y)));
+  }
+  for (const x of ticks(x0, x1, Math.max(2, Math.floor(width / 90)))) {
+    svg.append(make("text", { class: "tick", x: px(x), y: HEIGHT - 6, "text-anchor": "middle" }, short(x)));
+  }
+  const ends = [];
+  lines.forEach((line, index) => {
+    const at = line.points.map(([x, y]) => [px(x), py(y)]);
+    const style = `series c${index + 1}`;
+    if (dots || at.length < 3) {
+      for (const [x, y] of at) svg.append(make("circle", { class: style, cx: x.toFixed(1), cy: y.toFixed(1), r: 3 }));
+    }
+    if (!dots) {
+      const path = at.map(([x, y], place) => `${place ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
+      svg.append(make("path", { class: style, d: path }));
+    }
+    if (at.length) ends.push({ y: at.at(-1)[1], x: at.at(-1)[0], line, index });
+  });
+  ends.sort((a, b) => a.y - b.y);
+  ends.reduce((above, end) => {  // names never cover each other
+    const y = Math.max(end.y, above + 12);
+    svg.append(make("text", { class: `name c${end.index + 1}`, x: right + 5, y: y + 4 }, end.line.name));
+    return y;
+  }, -Infinity);
+  return { svg, px };
+}

@@ -1,0 +1,110 @@
+// Sends forms so that nothing is lost: kept in localStorage until the server has answered, sent again
+// with the same idempotency key, and shown as saved, saving, not saved or offline.
+// Knows requests and the status line; knows nothing of turns or strips.
+import { announce, alertUrgently } from "./announcer.js";
+import { words } from "./words.js";
+
+const PREFIX = "outbox:";
+const FIRST_WAIT = 1000;
+const LONGEST_WAIT = 15000;
+let trouble = "";
+let wake = null;
+let sending = 0;
+
+const cookie = (name) => document.cookie.split("; ").find((each) => each.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
+const pause = (milliseconds) => new Promise((done) => { wake = done; setTimeout(done, milliseconds); });
+
+export function showStatus() {
+  const saved = document.getElementById("saved");
+  const line = document.getElementById("dock-line");
+  if (saved) {
+    saved.textContent = { "": sending ? words.saving : words.saved, offline: words.offline }[trouble] ?? words.notSavedShort;
+    saved.classList.toggle("risk", Boolean(trouble));
+  }
+  if (!line || line.dataset.said) return;
+  line.hidden = !trouble;
+  line.classList.toggle("risk", Boolean(trouble));
+  line.textContent = { offline: words.offlineLine, retrying: words.notSaved, "signed-out": words.signedOut }[trouble] ?? "";
+  if (trouble && trouble !== "offline") {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = words.tryNow;
+    button.addEventListener("click", () => wake?.());
+    line.append(button);
+  }
+}
+
+function setTrouble(kind) {
+  if (kind === trouble) return;
+  const before = trouble;
+  trouble = kind;
+  if (kind === "offline") alertUrgently(words.offlineSaid);
+  else if (kind === "retrying") alertUrgently(words.notSaved);
+  else if (kind === "signed-out") alertUrgently(words.signedOut);
+  else if (before) announce(before === "offline" ? words.backOnline : words.saved);
+  showStatus();
+}
+
+export const hasUnsent = () => trouble !== "" || sending > 0;
+
+async function post(item) {
+  const response = await fetch(item.url, {
+    method: "POST",
+    headers: { Accept: "application/json", "X-CSRFToken": cookie("csrftoken"), "Content-Type": "application/x-www-form-urlencoded" },
+    body: new URLSearchParams(item.fields),
+    redirect: "manual",
+    credentials: "same-origin",
+  });
+  if (response.type === "opaqueredirect") return { status: 401, body: {} };
+  const isJson = (response.headers.get("Content-Type") ?? "").includes("json");
+  const body = isJson ? await response.json() : {};
+  return { status: response.status, body, retryAfter: Number(response.headers.get("Retry-After") ?? 0) };
+}
+
+function troubleOf(answer) {
+  if (answer.status === 401) return "signed-out";
+  const isTemporary = answer.status >= 500 || answer.status === 429 || (answer.status === 403 && answer.body.error === "form_expired");
+  return isTemporary ? "retrying" : "";
+}
+
+// Resolves with {status, body} once the server has answered for good. `keep` stores it across reloads.
+export async function send(url, fields, { keep = "" } = {}) {
+  const item = { url, fields };
+  if (keep) localStorage.setItem(PREFIX + keep, JSON.stringify(item));
+  sending += 1;
+  showStatus();
+  let wait = FIRST_WAIT;
+  try {
+    for (;;) {
+      let next = "";
+      try {
+        const answer = await post(item);
+        next = troubleOf(answer);
+        if (!next || (!keep && next !== "signed-out" && answer.body.stage)) {
+          if (keep) localStorage.removeItem(PREFIX + keep);
+          sending -= 1;
+          setTrouble("");
+          return answer;
+        }
+        if (answer.retryAfter) wait = Math.max(wait, 1000 * answer.retryAfter);
+      } catch {
+        next = navigator.onLine ? "retrying" : "offline";
+      }
+      setTrouble(next);
+      await pause(wait + Math.random() * 300);
+      wait = Math.min(2 * wait, LONGEST_WAIT);
+    }
+  } finally {
+    showStatus();
+  }
+}
+
+// What an earlier page of this conversation could not send.
+export function unsent(keep) {
+  const stored = localStorage.getItem(PREFIX + keep);
+  return stored ? JSON.parse(stored) : null;
+}
+
+window.addEventListener("online", () => wake?.());
+window.addEventListener("offline", () => { if (sending) setTrouble("offline"); });
+window.addEventListener("beforeunload", (event) => { if (hasUnsent()) event.preventDefault(); });

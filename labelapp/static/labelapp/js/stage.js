@@ -1,0 +1,34 @@
+// Puts the server's newest turns and dock in place, and leaves alone what did not change.
+// Knows ids and versions; the markup is the server's, already made safe there.
+export function applyStage(html) {
+  const fresh = new DOMParser().parseFromString(html, "text/html");
+  const turns = document.getElementById("turns");
+  const wanted = [...fresh.querySelectorAll("#turns > section")];
+  const ids = new Set(wanted.map((section) => section.id));
+  for (const section of [...turns.children]) if (!ids.has(section.id)) section.remove();
+  wanted.forEach((section, place) => {
+    const present = document.getElementById(section.id);
+    const node = document.adoptNode(section);
+    if (!present) turns.insertBefore(node, turns.children[place] ?? null);
+    else if (present.dataset.version !== node.dataset.version) present.replaceWith(node);
+  });
+  return replaceDock(fresh.getElementById("dock"));
+}
+
+function replaceDock(next) {
+  const present = document.getElementById("dock");
+  if (!next || !present) return false;
+  const place = next.querySelector("[data-place]")?.textContent;
+  const shown = document.getElementById("turn-place");
+  if (shown && place) shown.textContent = place;
+  const isSame = present.dataset.dock === next.dataset.dock && present.dataset.turn === next.dataset.turn;
+  if (isSame) return false;
+  present.replaceWith(document.adoptNode(next));
+  return true;
+}
+
+export async function fetchStage(url) {
+  const response = await fetch(url, { headers: { Accept: "application/json" }, credentials: "same-origin", redirect: "manual" });
+  if (!response.ok) throw new Error(`stage answered ${response.status}`);
+  return response.json();
+}
