@@ -27,7 +27,7 @@ def learning(directory: Path) -> "Figure | None":
     """Loss and accuracy by optimizer step."""
     rows = recorded.metrics(directory)
     for label, metrics in _LEARNING:
-        found = [(words, *series(rows, name)) for name, words in metrics]
+        found = [(words, *series(rows, name)) for name, words in _spread(rows, metrics)]
         found = [each for each in found if each[1]]
         if found:
             figure, area = axes(x_label="optimizer step", y_label=label)
@@ -36,6 +36,19 @@ def learning(directory: Path) -> "Figure | None":
             area.legend(fontsize=8, frameon=False)
             return figure
     return None
+
+
+def _spread(rows: Rows, metrics: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+    """A name that ends with a slash stands for every metric that begins so."""
+    recorded_names = dict.fromkeys(name for row in rows for name in row)
+    spread: list[tuple[str, str]] = []
+    for metric, words in metrics:
+        if metric.endswith("/"):
+            names = [name for name in recorded_names if name.startswith(metric)]
+            spread.extend((name, words + name.removeprefix(metric)) for name in names)
+        else:
+            spread.append((metric, words))
+    return spread
 
 
 def ppo_score(directory: Path) -> "Figure | None":
