@@ -37,6 +37,22 @@ class AgreementRow:
     estimate: Estimate
     is_percent: bool
 
+    @property
+    def value_text(self) -> str:
+        """The value as it is read; empty where there is none."""
+        unit = " %" if self.is_percent and self.estimate.value is not None else ""
+        return self._text(self.estimate.value) + unit
+
+    @property
+    def interval_text(self) -> str:
+        """The interval as it is read."""
+        return f"{self._text(self.estimate.low)}–{self._text(self.estimate.high)}"
+
+    def _text(self, value: float | None) -> str:
+        if value is None:
+            return ""
+        return f"{100 * value:.0f}" if self.is_percent else f"{value:.2f}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Signal:
@@ -50,6 +66,16 @@ class Signal:
     high: float
     n: int
     probability: float | None  # of at least this under a fair habit, where that can be computed
+
+    @property
+    def percent(self) -> str:
+        """The share as it is read."""
+        return f"{100 * self.share:.0f}"
+
+    @property
+    def interval_text(self) -> str:
+        """The interval as it is read."""
+        return f"{100 * self.low:.0f}–{100 * self.high:.0f}"
 
 
 def standing_choices() -> QuerySet[Comparison]:

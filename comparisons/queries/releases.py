@@ -5,9 +5,11 @@ Reads only; knows neither files nor splits.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, QuerySet, Value, When
+from django.utils.timezone import localdate
 
 from comparisons.core.transcript import dialogue
 from comparisons.formats.rich import ComparisonRow
@@ -16,6 +18,7 @@ from comparisons.models.campaign import Objective, Origin, Tranche
 
 PAGE = 500
 UNSURE = 1
+USUAL_TEST_PERCENT = 20  # the paper's is 5; a small collection needs more to measure with
 
 # reason -> words, in the order in which a comparison is given its one reason
 LEFT_OUT = {
@@ -205,3 +208,16 @@ def is_out_of_date(release: DatasetRelease) -> bool:
 def releases() -> QuerySet[DatasetRelease]:
     """All releases, newest first."""
     return DatasetRelease.objects.select_related("created_by").order_by("-pk")
+
+
+def suggested_name() -> str:
+    """A free name for a release cut today."""
+    day = f"r-{localdate():%Y-%m-%d}"
+    taken = set(DatasetRelease.objects.filter(name__startswith=day).values_list("name", flat=True))
+    return next(name for i in count() if (name := day if i == 0 else f"{day}.{i + 1}") not in taken)
+
+
+def suggested_test_percent() -> int:
+    """The share of the newest frozen release, so that no message moves between the splits."""
+    newest = DatasetRelease.objects.filter(state=DatasetRelease.State.FROZEN).first()
+    return newest.test_percent if newest else USUAL_TEST_PERCENT

@@ -1,5 +1,56 @@
-"""Addresses, still to come."""
+"""Addresses of the administrators' pages, below /manage/."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from comparisons.web import (
+    manage_campaign_views,
+    manage_crowd_views,
+    manage_release_views,
+    manage_views,
+)
+
+urlpatterns = [
+    path("", manage_views.dashboard, name="manage_dashboard"),
+    path("campaigns/", manage_campaign_views.campaign_list, name="manage_campaigns"),
+    path("campaigns/new/", manage_campaign_views.campaign_new, name="manage_campaign_new"),
+    path("campaigns/<slug:slug>/", manage_campaign_views.campaign_detail, name="manage_campaign"),
+    path(
+        "campaigns/<slug:slug>/state/",
+        manage_campaign_views.campaign_state,
+        name="manage_campaign_state",
+    ),
+    path(
+        "campaigns/<slug:slug>/instructions/",
+        manage_campaign_views.instructions,
+        name="manage_instructions",
+    ),
+    path("crowd/", manage_crowd_views.crowd, name="manage_crowd"),
+    path(
+        "crowd/invitations/<int:invitation_id>/end/",
+        manage_crowd_views.invitation_end,
+        name="manage_invitation_end",
+    ),
+    path("crowd/<uuid:public_id>/", manage_crowd_views.person, name="manage_person"),
+    path("crowd/<uuid:public_id>/outcome/", manage_crowd_views.outcome, name="manage_outcome"),
+    path("quality/", manage_crowd_views.quality_page, name="manage_quality"),
+    path("quality/flags/<int:flag_id>/", manage_crowd_views.flag_outcome, name="manage_flag"),
+    path("releases/", manage_release_views.release_list, name="manage_releases"),
+    path("releases/new/", manage_release_views.release_new, name="manage_release_new"),
+    path(
+        "releases/new/counts/",
+        manage_release_views.release_live_counts,
+        name="manage_release_counts",
+    ),
+    path("releases/r/<str:name>/", manage_release_views.release_detail, name="manage_release"),
+    path("releases/r/<str:name>/exports/", manage_release_views.export_new, name="manage_export"),
+    path(
+        "releases/r/<str:name>/exports/<slug:export_format>/",
+        manage_release_views.export_download,
+        name="manage_export_download",
+    ),
+    path("imports/", manage_views.imports, name="manage_imports"),
+    path("api/", manage_views.api, name="manage_api"),
+    path(
+        "api/tokens/<int:token_id>/revoke/", manage_views.revoke_token, name="manage_token_revoke"
+    ),
+]

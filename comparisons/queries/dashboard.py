@@ -1,0 +1,212 @@
+"""The administrator's overview: what needs a look, today by campaign, now, and the last days.
+
+Reads only; every figure says of what and since when.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from django.db.models import Count, Q, Sum
+from django.db.models.functions import TruncDate
+from django.utils.timezone import localdate, now
+
+from comparisons.models import (
+    Campaign,
+    Comparison,
+    Crowdworker,
+    DatasetRelease,
+    ReleaseExport,
+    Response,
+    Turn,
+)
+from comparisons.models.campaign import Origin, Tranche
+from comparisons.queries.quality import open_flags, signals
+from modelserving.models import SlotDeployment
+
+DAYS = 14
+ACTIVE_MINUTES = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concern:
+    """One line of what needs attention, with where to look."""
+
+    text: str
+    place: str  # name of the address
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignToday:
+    """One campaign's day so far, and its last days."""
+
+    campaign: Campaign
+    comparisons: int
+    total: int
+    hours: float
+    kept: int  # not unsure
+    days: tuple[int, ...]
+
+    @property
+    def kept_percent(self) -> int | None:
+        """Share of today's comparisons that are not unsure."""
+        return round(100 * self.kept / self.comparisons) if self.comparisons else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Now:
+    """What goes on at this moment."""
+
+    people: int  # chose or wrote in the last minutes
+    writing: int  # turns whose responses are being written
+    late: int  # of them, past their lease
+    first_word_p95: int | None  # milliseconds, over the last hour
+    failed_hour: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DayCount:
+    """Comparisons of one day, by tranche."""
+
+    day: date
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """All tranches together."""
+        return sum(self.counts.values())
+
+
+def concerns() -> list[Concern]:
+    """What is broken first, then who needs a look."""
+    found = []
+    for release in DatasetRelease.objects.filter(state=DatasetRelease.State.FAILED)[:3]:
+        text = f"Release {release.name} failed: {release.failure}"
+        found.append(Concern(text=text, place="manage_release", arguments=(release.name,)))
+    failed = ReleaseExport.objects.filter(state=ReleaseExport.State.FAILED)
+    for export in failed.select_related("release")[:3]:
+        text = f"Export {export.get_format_display()} of {export.release.name}: {export.failure}"
+        found.append(Concern(text=text, place="manage_release", arguments=(export.release.name,)))
+    for campaign in Campaign.objects.filter(state=Campaign.State.LIVE).select_related("slot"):
+        serving = SlotDeployment.objects.filter(
+            slot=campaign.slot, role=SlotDeployment.Role.SERVING, traffic__gt=0
+        )
+        if not serving.exists():
+            text = f"{campaign.title} is live, but its slot serves nothing."
+            found.append(Concern(text=text, place="manage_campaign", arguments=(campaign.slug,)))
+    for flags in open_flags():
+        noun = "flag" if flags.count == 1 else "flags"
+        text = f"{flags.count} {noun}: {flags.label}, oldest {hours(flags.oldest_hours)}"
+        found.append(Concern(text=text, place="manage_quality"))
+    for signal in signals()[:5]:
+        seen = f"{signal.percent} % of {signal.n} ({signal.interval_text})"
+        text = f"{signal.crowdworker.pseudonym}: {signal.label}, {seen}"
+        place = (str(signal.crowdworker.public_id),)
+        found.append(Concern(text=text, place="manage_person", arguments=place))
+    return found
+
+
+def hours(value: float) -> str:
+    """An age in words."""
+    if value < 1:
+        return f"{max(1, round(60 * value))} min"
+    return f"{value:.0f} h" if value < 48 else f"{value / 24:.0f} days"
+
+
+def campaigns_today() -> list[CampaignToday]:
+    """Every campaign that is not ended: today's figures and the last days' counts."""
+    today = localdate()
+    since = today - timedelta(days=DAYS - 1)
+    per_day: dict[int, dict[date, int]] = defaultdict(dict)
+    crowd = _crowd().filter(created_at__date__gte=since)
+    rows = crowd.annotate(day=TruncDate("created_at")).order_by()
+    for campaign, day, count in rows.values_list("turn__conversation__campaign", "day").annotate(
+        count=Count("pk")
+    ):
+        if campaign is not None:
+            per_day[campaign][day] = count
+    sums = {
+        row["turn__conversation__campaign"]: row
+        for row in _crowd()
+        .order_by()
+        .values("turn__conversation__campaign")
+        .annotate(
+            total=Count("pk"),
+            today=Count("pk", filter=Q(created_at__date=today)),
+            kept=Count("pk", filter=Q(created_at__date=today) & ~Q(strength=1)),
+            spent=Sum("active_milliseconds", filter=Q(created_at__date=today)),
+        )
+    }
+    none = {"total": 0, "today": 0, "kept": 0, "spent": 0}
+    found = []
+    for campaign in Campaign.objects.exclude(state=Campaign.State.ENDED):
+        row = sums.get(campaign.pk, none)
+        found.append(
+            CampaignToday(
+                campaign=campaign, comparisons=row["today"], total=row["total"],
+                hours=(row["spent"] or 0) / 3_600_000, kept=row["kept"],
+                days=tuple(
+                    per_day[campaign.pk].get(since + timedelta(days=i), 0) for i in range(DAYS)
+                ),
+            )
+        )  # fmt: skip
+    return found
+
+
+def happening_now() -> Now:
+    """People, turns and waiting at this moment."""
+    at = now()
+    since = at - timedelta(minutes=ACTIVE_MINUTES)
+    people = (
+        Crowdworker.objects.filter(
+            Q(comparisons__created_at__gte=since) | Q(conversations__turns__created_at__gte=since)
+        )
+        .distinct()
+        .count()
+    )
+    writing = Turn.objects.filter(state=Turn.State.GENERATING)
+    hour = at - timedelta(hours=1)
+    return Now(
+        people=people,
+        writing=writing.count(),
+        late=writing.filter(lease_until__lt=at).count(),
+        first_word_p95=_first_word_p95(since=hour),
+        failed_hour=Turn.objects.filter(state=Turn.State.FAILED, created_at__gte=hour).count(),
+    )
+
+
+def _first_word_p95(*, since: datetime) -> int | None:
+    times = Response.objects.filter(
+        completed_at__gte=since, first_token_milliseconds__isnull=False
+    ).order_by("first_token_milliseconds")
+    count = times.count()
+    if not count:
+        return None
+    at = min(count - 1, int(0.95 * count))
+    return times.values_list("first_token_milliseconds", flat=True)[at]
+
+
+def comparisons_by_day() -> list[DayCount]:
+    """The last days, oldest first, each by tranche; imports are no day's work."""
+    today = localdate()
+    since = today - timedelta(days=DAYS - 1)
+    counts: dict[date, dict[str, int]] = {
+        since + timedelta(days=i): dict.fromkeys(Tranche.values, 0) for i in range(DAYS)
+    }
+    rows = _crowd().filter(created_at__date__gte=since).annotate(day=TruncDate("created_at"))
+    for day, tranche, count in (
+        rows.order_by().values_list("day", "tranche").annotate(count=Count("pk"))
+    ):
+        counts[day][tranche] = count
+    return [DayCount(day=day, counts=each) for day, each in counts.items()]
+
+
+def totals() -> dict[str, int]:
+    """All standing comparisons by origin."""
+    standing = Comparison.objects.filter(superseded_at__isnull=True).order_by()
+    return dict(standing.values_list("origin").annotate(count=Count("pk")))
+
+
+def _crowd():  # noqa: ANN202 -- a queryset of comparisons
+    return Comparison.objects.filter(superseded_at__isnull=True).exclude(origin=Origin.IMPORTED)

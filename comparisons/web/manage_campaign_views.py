@@ -1,0 +1,138 @@
+"""Campaigns: list, make from a preset, change, publish instructions, open and pause.
+
+Each view reads through querysets or calls one service.
+"""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from comparisons.models import Campaign
+from comparisons.queries.dashboard import campaigns_today
+from comparisons.services import campaigns
+from comparisons.web.access import account_of, administrator_required
+from comparisons.web.manage_forms import CampaignForm, InstructionsForm, NewCampaignForm
+from comparisons.web.manage_page import manage_page
+from modelserving.models import SlotDeployment
+
+
+@require_GET
+@administrator_required
+def campaign_list(request: HttpRequest) -> HttpResponse:
+    """All campaigns with their state and counts."""
+    counts = {row.campaign.pk: row for row in campaigns_today()}
+    rows = [
+        (campaign, counts.get(campaign.pk))
+        for campaign in Campaign.objects.select_related("slot").order_by("pk")
+    ]
+    return manage_page(
+        request, "campaigns.html", place="manage_campaigns", context={"campaigns": rows}
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@administrator_required
+def campaign_new(request: HttpRequest) -> HttpResponse:
+    """A draft from a preset."""
+    form = NewCampaignForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        chosen = form.cleaned_data
+        try:
+            campaign = campaigns.create_campaign(
+                chosen["preset"], title=chosen["title"], slug=chosen["slug"], slot=chosen["slot"],
+                actor=account_of(request),
+            )  # fmt: skip
+        except campaigns.CampaignRefused as refusal:
+            form.add_error("slug", str(refusal))
+        else:
+            messages.success(request, f"{campaign.title} is a draft. Open it when it is ready.")
+            return redirect("manage_campaign", slug=campaign.slug)
+    return manage_page(
+        request, "campaign_new.html", place="manage_campaigns", context={"form": form}
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@administrator_required
+def campaign_detail(request: HttpRequest, slug: str) -> HttpResponse:
+    """One campaign: its rules, what its slot serves, its instructions, its state."""
+    campaign = get_object_or_404(Campaign.objects.select_related("slot"), slug=slug)
+    typed = get_object_or_404(Campaign, slug=slug)  # the form writes what was typed into this one
+    form = CampaignForm(request.POST or None, instance=typed)
+    if request.method == "POST" and form.is_valid():
+        changed = campaigns.change_campaign(
+            campaign, changes=form.cleaned_data, actor=account_of(request)
+        )
+        said = f"Saved: {', '.join(changed).replace('_', ' ')}." if changed else "Nothing changed."
+        messages.success(request, said)
+        return redirect("manage_campaign", slug=slug)
+    newest = campaign.instruction_versions.select_related("published_by").first()
+    places = campaign.slot.places.select_related("deployment").exclude(
+        role=SlotDeployment.Role.RETIRED
+    )
+    context = {
+        "campaign": campaign,
+        "form": form,
+        "places": places,
+        "instructions": newest,
+        "versions": campaign.instruction_versions.count(),
+        "missing": campaigns.missing_to_open(campaign),
+        "next_states": [
+            {"value": state.value, "label": VERBS[state]}
+            for state in campaigns.NEXT_STATES[Campaign.State(campaign.state)]
+        ],
+    }
+    return manage_page(request, "campaign.html", place="manage_campaigns", context=context)
+
+
+VERBS = {
+    Campaign.State.LIVE: "Open",
+    Campaign.State.PAUSED: "Pause",
+    Campaign.State.ENDED: "End",
+}
+
+
+@require_POST
+@administrator_required
+def campaign_state(request: HttpRequest, slug: str) -> HttpResponse:
+    """Open, pause or end."""
+    campaign = get_object_or_404(Campaign.objects.select_related("slot"), slug=slug)
+    state = request.POST.get("state", "")
+    if state not in Campaign.State.values:
+        messages.error(request, "That is no state of a campaign.")
+        return redirect("manage_campaign", slug=slug)
+    try:
+        campaigns.set_state(campaign, state=state, actor=account_of(request))
+    except campaigns.CampaignRefused as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, f"{campaign.title} is {Campaign.State(state).label} now.")
+    return redirect("manage_campaign", slug=slug)
+
+
+@require_http_methods(["GET", "POST"])
+@administrator_required
+def instructions(request: HttpRequest, slug: str) -> HttpResponse:
+    """Publish a new version of the wording."""
+    campaign = get_object_or_404(Campaign, slug=slug)
+    newest = campaign.instruction_versions.first()
+    initial = {
+        "summary": newest.summary if newest else "",
+        "body": newest.body if newest else "",
+        "consent": newest.consent if newest else "",
+        "based_on": newest.version if newest else 0,
+    }
+    form = InstructionsForm(request.POST or None, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        try:
+            version = campaigns.publish_instructions(
+                campaign, **form.cleaned_data, actor=account_of(request)
+            )
+        except campaigns.CampaignChanged as refusal:
+            form.add_error(None, str(refusal))
+        else:
+            messages.success(request, f"Version {version.version} is published.")
+            return redirect("manage_campaign", slug=slug)
+    context = {"campaign": campaign, "form": form, "newest": newest}
+    return manage_page(request, "instructions.html", place="manage_campaigns", context=context)

@@ -1,0 +1,149 @@
+"""The crowd and its quality: people, invitations, signals, flags, and what is done about them.
+
+Each view reads through queries or calls one service.
+"""
+
+from datetime import timedelta
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils.timezone import now
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from comparisons.models import Crowdworker, Flag, Invitation
+from comparisons.queries import quality as habits
+from comparisons.queries.crowd import open_invitations, people, person_history
+from comparisons.services import quality
+from comparisons.services.onboarding import make_invitation
+from comparisons.web.access import account_of, administrator_required
+from comparisons.web.manage_forms import InvitationForm, OutcomeForm
+from comparisons.web.manage_page import manage_page
+
+PAGE = 100
+
+
+@require_http_methods(["GET", "POST"])
+@administrator_required
+def crowd(request: HttpRequest) -> HttpResponse:
+    """Everyone who labels, and the invitations; a new code is shown once."""
+    form = InvitationForm(request.POST or None)
+    code = ""
+    if request.method == "POST" and form.is_valid():
+        chosen = form.cleaned_data
+        days = chosen["days"]
+        code = make_invitation(
+            label=chosen["label"], pool=chosen["pool"], uses=chosen["uses"],
+            expires_at=now() + timedelta(days=days) if days else None,
+            created_by=account_of(request),
+        )  # fmt: skip
+        form = InvitationForm()
+    search, standing = request.GET.get("q", ""), request.GET.get("standing", "")
+    context = {
+        "people": people(search=search, standing=standing)[:PAGE],
+        "search": search,
+        "standing": standing,
+        "standings": Crowdworker.Standing.choices,
+        "form": form,
+        "code": code,
+        "invitations": open_invitations(),
+    }
+    return manage_page(request, "crowd.html", place="manage_crowd", context=context)
+
+
+@require_GET
+@administrator_required
+def person(request: HttpRequest, public_id: str) -> HttpResponse:
+    """One person: what they did, how, and what was decided."""
+    crowdworker = get_object_or_404(Crowdworker, public_id=public_id)
+    context = {
+        "person": crowdworker,
+        "signals": [s for s in habits.signals() if s.crowdworker == crowdworker],
+        "choices": habits.last_choices(crowdworker),
+        "median_seconds": habits.median_seconds(crowdworker),
+        "history": person_history(crowdworker),
+        "counted": habits.standing_choices().filter(crowdworker=crowdworker).count(),
+        "aside": crowdworker.comparisons.filter(set_aside_at__isnull=False).count(),
+    }
+    return manage_page(request, "person.html", place="manage_crowd", context=context)
+
+
+@require_POST
+@administrator_required
+def outcome(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Do one of the things that can be done about a person."""
+    crowdworker = get_object_or_404(Crowdworker, public_id=public_id)
+    form = OutcomeForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Choose what to do; a reason has at most 200 characters.")
+        return redirect("manage_person", public_id=public_id)
+    try:
+        said = _act(
+            crowdworker, chosen=form.cleaned_data["outcome"], reason=form.cleaned_data["reason"],
+            request=request,
+        )  # fmt: skip
+    except (quality.ReasonNeeded, quality.StandingRefused) as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, said)
+    return redirect("manage_person", public_id=public_id)
+
+
+def _act(crowdworker: Crowdworker, *, chosen: str, reason: str, request: HttpRequest) -> str:
+    """Call the one service for the outcome; returns what to tell."""
+    actor = account_of(request)
+    if chosen == "no_problem":
+        quality.note_no_problem(crowdworker, reason=reason, actor=actor)
+        return "Noted: no problem."
+    if chosen == "ask":
+        quality.note_asked(crowdworker, reason=reason, actor=actor)
+        return "Noted: asked."
+    if chosen == "set_aside":
+        count = quality.set_aside(crowdworker, reason=reason, actor=actor)
+        return f"{count} choices set aside: later releases leave them out. It can be undone here."
+    if chosen == "take_back":
+        return f"{quality.take_back(crowdworker, actor=actor)} choices count again."
+    standing = "suspended" if chosen == "suspend" else "active"
+    quality.set_standing(crowdworker, standing=standing, reason=reason, actor=actor)
+    return f"{crowdworker.pseudonym} is {standing} now."
+
+
+@require_POST
+@administrator_required
+def invitation_end(request: HttpRequest, invitation_id: int) -> HttpResponse:
+    """Take an invitation back."""
+    invitation = get_object_or_404(Invitation, pk=invitation_id)
+    if quality.take_back_invitation(invitation, actor=account_of(request)):
+        messages.success(request, "The code no longer works.")
+    else:
+        messages.error(request, "That code was used up already.")
+    return redirect("manage_crowd")
+
+
+@require_GET
+@administrator_required
+def quality_page(request: HttpRequest) -> HttpResponse:
+    """Agreement, habits worth a look, and flags."""
+    context = {
+        "agreement": habits.agreement_rows(),
+        "signals": habits.signals(),
+        "looked_at": habits.people_looked_at(),
+        "flags": habits.flags_to_look_at()[:PAGE],
+        "counted_at": now(),
+    }
+    return manage_page(request, "quality.html", place="manage_quality", context=context)
+
+
+@require_POST
+@administrator_required
+def flag_outcome(request: HttpRequest, flag_id: int) -> HttpResponse:
+    """Keep a flagged turn, or leave it and what quotes it out of releases."""
+    flag = get_object_or_404(Flag.objects.select_related("turn__conversation"), pk=flag_id)
+    actor = account_of(request)
+    if request.POST.get("outcome") == "set_aside":
+        reason = request.POST.get("reason", "").strip() or f"flagged: {flag.get_kind_display()}"
+        count = quality.set_aside_flagged(flag, reason=reason, actor=actor)
+        messages.success(request, f"{count} comparisons left out of later releases.")
+    elif quality.resolve_flag(flag, actor=actor):
+        messages.success(request, "Looked at: the turn stays in.")
+    return redirect("manage_quality")

@@ -1,0 +1,161 @@
+"""Forms of the administrators' pages: what may be typed, and the words when it may not.
+
+Knows fields only; what a form does is a service's.
+"""
+
+from django import forms
+
+from comparisons.models import ApiToken, Campaign
+from comparisons.models.campaign import Objective, Tranche
+from comparisons.queries.releases import ReleaseFilters
+from comparisons.services.campaigns import CHANGEABLE, PRESETS
+from modelserving.models import Slot
+
+
+class NewCampaignForm(forms.Form):
+    """What a new campaign starts from."""
+
+    preset = forms.ChoiceField(
+        label="Start from",
+        choices=[(preset.name, preset.label) for preset in PRESETS.values()],
+        widget=forms.RadioSelect,
+        initial="helpful",
+    )
+    title = forms.CharField(max_length=120, help_text="Crowdworkers read it.")
+    slug = forms.SlugField(
+        label="Short name", max_length=60, help_text="For the address: a-z, 0-9, dash."
+    )
+    slot = forms.ModelChoiceField(
+        queryset=Slot.objects.order_by("name"),
+        help_text="Which deployments it draws responses from.",
+        empty_label=None,
+    )
+
+
+class CampaignForm(forms.ModelForm):
+    """What may change while a campaign runs; it holds from the next conversation on."""
+
+    class Meta:
+        model = Campaign
+        fields = CHANGEABLE
+        labels = {
+            "pairing_rule": "Pairing",
+            "conversations_per_assignment": "Conversations per assignment",
+            "turns_suggested": "Turns suggested",
+            "max_message_characters": "Longest message, characters",
+            "lease_minutes": "Lease of an assignment, minutes",
+            "undo_seconds": "A choice can be undone for, seconds",
+            "allows_regenerate": "People may ask for two new responses",
+            "allows_edit": "People may edit a response",
+            "allows_write": "People may write a response themselves",
+            "second_opinion_percent": "Second opinions, %",
+            "comparisons_wanted": "Comparisons wanted",
+            "red_team_daily_cap": "Red team: responses per person and day",
+            "pay_amount": "Pay",
+            "pay_currency": "Currency",
+            "pay_per": "Paid per",
+        }
+        help_texts = {
+            "pool": "Empty: open to every pool.",
+            "comparisons_wanted": "Empty: no end. People are told when it is reached.",
+            "second_opinion_percent": "Share of turns that a second person judges too.",
+        }
+        widgets = {
+            "pay_per": forms.Select(choices=[("assignment", "assignment"), ("hour", "hour")]),
+        }
+
+    def clean_second_opinion_percent(self) -> int:
+        """A share."""
+        percent: int = self.cleaned_data["second_opinion_percent"]
+        if percent > 100:
+            raise forms.ValidationError("Choose 0 to 100 %.")
+        return percent
+
+
+class InstructionsForm(forms.Form):
+    """A new wording; nothing published is ever edited."""
+
+    summary = forms.CharField(
+        label="In short",
+        widget=forms.Textarea(attrs={"rows": 8}),
+        help_text="Markdown. Stands beside the conversation.",
+    )
+    body = forms.CharField(
+        label="In full", widget=forms.Textarea(attrs={"rows": 16}), help_text="Markdown."
+    )
+    consent = forms.CharField(
+        widget=forms.Textarea(attrs={"rows": 8}),
+        help_text="Markdown. Everyone agrees to it again before their next conversation.",
+    )
+    based_on = forms.IntegerField(widget=forms.HiddenInput)
+
+
+class ReleaseForm(forms.Form):
+    """What a release takes in, and how it is split."""
+
+    name = forms.CharField(
+        max_length=64, help_text="a-z, 0-9, dot, dash, underscore. It cannot be changed afterwards."
+    )
+    test_percent = forms.IntegerField(
+        label="Test share, %",
+        min_value=0,
+        max_value=90,
+        help_text="By first human message. Keep the share of earlier releases: "
+        "then nothing moves between train and test.",
+    )
+    objectives = forms.MultipleChoiceField(
+        choices=Objective.choices, required=False, widget=forms.CheckboxSelectMultiple,
+        help_text="None ticked: all.",
+    )  # fmt: skip
+    tranches = forms.MultipleChoiceField(
+        choices=Tranche.choices, required=False, widget=forms.CheckboxSelectMultiple,
+        help_text="None ticked: all.",
+    )  # fmt: skip
+    has_simulated = forms.BooleanField(label="Let simulated comparisons in", required=False)
+
+    def filters(self) -> ReleaseFilters:
+        """The filters chosen so far, also while the rest of the form is not filled in."""
+        self.is_valid()
+        chosen = self.cleaned_data
+        return ReleaseFilters(
+            objectives=tuple(chosen.get("objectives", ())),
+            tranches=tuple(chosen.get("tranches", ())),
+            has_simulated=chosen.get("has_simulated", False),
+        )
+
+
+class InvitationForm(forms.Form):
+    """Whom a code lets in."""
+
+    label = forms.CharField(max_length=80, help_text="For you: who it is for.")
+    pool = forms.CharField(max_length=40, initial="general")
+    uses = forms.IntegerField(min_value=1, max_value=10_000, initial=1)
+    days = forms.IntegerField(
+        label="Works for, days", min_value=1, max_value=365, initial=30, required=False
+    )
+
+
+class OutcomeForm(forms.Form):
+    """What is done about a person."""
+
+    outcome = forms.ChoiceField(
+        choices=[
+            ("no_problem", "No problem"),
+            ("ask", "Ask"),
+            ("set_aside", "Set aside"),
+            ("suspend", "Suspend"),
+            ("take_back", "Let the choices count again"),
+            ("activate", "Let the person work again"),
+        ]
+    )
+    reason = forms.CharField(max_length=200, required=False)
+
+
+class TokenForm(forms.Form):
+    """A new token of the REST API."""
+
+    name = forms.CharField(max_length=80, help_text="For you: which program uses it.")
+    scope = forms.ChoiceField(choices=ApiToken.Scope.choices)
+    days = forms.IntegerField(
+        label="Works for, days", min_value=1, max_value=3650, initial=90, required=False
+    )

@@ -1,0 +1,43 @@
+"""The frame of the administrators' pages: the rail on the left, and which place is current.
+
+Knows addresses and roles; knows nothing of what a page shows.
+"""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from comparisons.web.access import account_of
+
+PLACES = (  # address, label, open to researchers
+    ("manage_dashboard", "Dashboard", False),
+    ("manage_campaigns", "Campaigns", False),
+    ("manage_crowd", "Crowd", False),
+    ("manage_quality", "Quality", False),
+    ("manage_releases", "Releases", True),
+    ("manage_imports", "Imports", True),
+    ("manage_api", "API", True),
+)
+
+
+def manage_page(
+    request: HttpRequest,
+    template: str,
+    *,
+    place: str,
+    context: dict[str, Any],
+    status: int = 200,
+) -> HttpResponse:
+    """Render a page in the frame, `place` marked as current."""
+    is_administrator = account_of(request).is_administrator
+    frame = {
+        "rail_label": "Manage",
+        "rail_items": [
+            {"label": label, "url": reverse(name), "is_current": name == place}
+            for name, label, is_open in PLACES
+            if is_administrator or is_open
+        ],
+    }
+    return render(request, f"comparisons/manage/{template}", {**frame, **context}, status=status)

@@ -1,0 +1,81 @@
+"""The administrators' overview, imports and the page of the API.
+
+Each view reads through queries or calls one service.
+"""
+
+from datetime import timedelta
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.timezone import now
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from comparisons.models import ApiToken
+from comparisons.queries import dashboard as overview
+from comparisons.queries.imports import import_sources
+from comparisons.services.accounts import make_api_token, revoke_api_token
+from comparisons.web.access import account_of, administrator_required, researcher_required
+from comparisons.web.manage_charts import day_chart, spark
+from comparisons.web.manage_forms import TokenForm
+from comparisons.web.manage_page import manage_page
+from comparisons.web.operations import operations
+
+
+@require_GET
+@administrator_required
+def dashboard(request: HttpRequest) -> HttpResponse:
+    """What is broken, who needs a look, today, now, and the last days."""
+    days = overview.comparisons_by_day()
+    context = {
+        "concerns": overview.concerns(),
+        "today": [(row, spark(row.days)) for row in overview.campaigns_today()],
+        "now": overview.happening_now(),
+        "days": days,
+        "chart": day_chart(days),
+        "totals": overview.totals(),
+        "counted_at": now(),
+    }
+    return manage_page(request, "dashboard.html", place="manage_dashboard", context=context)
+
+
+@require_GET
+@researcher_required
+def imports(request: HttpRequest) -> HttpResponse:
+    """What was imported, and how to import more."""
+    context = {"sources": import_sources()}
+    return manage_page(request, "imports.html", place="manage_imports", context=context)
+
+
+@require_http_methods(["GET", "POST"])
+@researcher_required
+def api(request: HttpRequest) -> HttpResponse:
+    """What the API can do, and this account's tokens; a new one is shown once."""
+    account = account_of(request)
+    form = TokenForm(request.POST or None)
+    secret = ""
+    if request.method == "POST" and form.is_valid():
+        days = form.cleaned_data["days"]
+        secret = make_api_token(
+            account, name=form.cleaned_data["name"], scope=form.cleaned_data["scope"],
+            expires_at=now() + timedelta(days=days) if days else None,
+        )  # fmt: skip
+        form = TokenForm()
+    context = {
+        "form": form,
+        "secret": secret,
+        "tokens": ApiToken.objects.filter(account=account).order_by("-pk"),
+        "operations": operations(),
+    }
+    return manage_page(request, "api.html", place="manage_api", context=context)
+
+
+@require_POST
+@researcher_required
+def revoke_token(request: HttpRequest, token_id: int) -> HttpResponse:
+    """Make one of the account's own tokens useless."""
+    if revoke_api_token(account_of(request), token_id=token_id):
+        messages.success(request, "The token no longer works.")
+    else:
+        messages.error(request, "That token is not yours, or was revoked before.")
+    return redirect("manage_api")
