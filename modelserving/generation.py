@@ -291,5 +291,5 @@ def _ids(stated: Mapping[str, Any]) -> list[int]:
 def _finish(stated: object) -> FinishReason:
     """Only a reply that says how it ended is whole."""
     if stated in {"stop", "length", "stopped"}:
-        return cast("FinishReason", stated)
+        return stated
     raise GenerationFailed(f"the reply ended by {stated or 'nothing'}", is_retryable=stated is None)

@@ -55,6 +55,13 @@ def places_of(slot: Slot) -> list[Place]:
     return [Place(deployment=row.deployment_id, role=row.role, traffic=row.traffic) for row in rows]
 
 
+def described_places(slot: Slot) -> list[str]:
+    """The active places, one line each, for people at a terminal."""
+    active = SlotDeployment.objects.filter(slot=slot).exclude(role=rules.RETIRED)
+    rows = active.select_related("deployment").order_by("-traffic", "pk")
+    return [f"{row.traffic:>3} %  {row.role:<8} {row.deployment.name}" for row in rows]
+
+
 def put_on_trial(
     slot: Slot,
     deployment: Deployment,

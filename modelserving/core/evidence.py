@@ -51,6 +51,10 @@ class Evidence:
         """The conditions that are not met or were judged on too few cases."""
         return tuple(each for each in self.conditions if each.standing != "met")
 
+    def plus(self, *conditions: Condition) -> "Evidence":
+        """The same evidence with further conditions."""
+        return Evidence(conditions=(*self.conditions, *conditions), figures=self.figures)
+
     def to_dict(self) -> dict[str, Any]:
         """The evidence as a promotion event keeps it."""
         return {
