@@ -77,7 +77,7 @@ function settle() {
 }
 
 const moves = {
-  message: () => { lastTurn().scrollIntoView({ block: "start", behavior: "smooth" }); announce(words.sent); },
+  message: () => { lastTurn().scrollIntoView({ block: "start", behavior: "instant" }); announce(words.sent); },
   intent: () => focusMessage(),
   choice: (said) => {
     const turn = lastTurn();
