@@ -49,3 +49,11 @@ def reconcile_turns() -> None:
     from comparisons.services import generating  # noqa: PLC0415 -- leaf task
 
     generating.reconcile_turns()
+
+
+@shared_task(name="comparisons.warm_servers")
+def warm_servers() -> None:
+    """Load on every model server what slots draw from."""
+    from modelserving.warming import warm_servers as warm  # noqa: PLC0415 -- leaf task
+
+    warm()

@@ -255,10 +255,20 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"expires": 5},
     },
+    "warm-servers": {
+        "task": "comparisons.warm_servers",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "reconcile-runs": {
         "task": "training.reconcile_runs",
         "schedule": 15.0,
         "options": {"expires": 15},
+    },
+    "advance-iterations": {
+        "task": "training.advance_iterations",
+        "schedule": 60.0,
+        "options": {"expires": 60},
     },
 }
 

@@ -77,7 +77,7 @@ def score(checkpoint: Checkpoint, dialogues: Sequence[Sequence[Message]]) -> lis
             answer = fetch(
                 Call(
                     route="/v1/scores", content=content, servers=model_servers,
-                    needs=[_needed(checkpoint)],
+                    needs=[needed(checkpoint)],
                 )
             )  # fmt: skip
         except EndpointError as failed:
@@ -164,7 +164,7 @@ class _Asked:
             content |= {"model": deployment.checkpoint.hash, "return_token_ids": True}
             route, servers = "/v1/chat/completions", None
             ranker = [deployment.ranker] if deployment.ranker else []
-            needs = [_needed(each) for each in [deployment.checkpoint, *ranker]]
+            needs = [needed(each) for each in [deployment.checkpoint, *ranker]]
         return Call(
             route=route,
             content=content,
@@ -178,7 +178,8 @@ def _always(servers: list[Endpoint]) -> Callable[[], list[Endpoint]]:
     return lambda: servers
 
 
-def _needed(checkpoint: Checkpoint) -> Needed:
+def needed(checkpoint: Checkpoint) -> Needed:
+    """How a server is asked for the checkpoint."""
     return Needed(name=checkpoint.hash, path=str(directory_of(checkpoint)))
 
 

@@ -47,6 +47,7 @@ class FakeEngine:
     crash_after: int = 3
     fail_times: int = 0  # answer this many requests as `mode` says, then behave
     secret: str = ""
+    memory_bytes: int = 1 << 30
     needs_loading: bool = True
     loaded: set[str] = field(default_factory=set)
     loads: list[dict[str, Any]] = field(default_factory=list)
@@ -109,8 +110,9 @@ class FakeEngine:
 
     def status(self) -> dict[str, Any]:
         """Numbers for the console."""
-        held = [{"name": name, "kind": "language_model"} for name in sorted(self.loaded)]
-        return {"device": "none", "running": self.running, "checkpoints": held}
+        held = [{"name": name, "hash": name, "kind": "policy"} for name in sorted(self.loaded)]
+        memory = {"used_bytes": 0, "budget_bytes": self.memory_bytes}
+        return {"device": "none", "memory": memory, "running": self.running, "checkpoints": held}
 
     async def _post(self, path: str, exchange: "_Exchange") -> None:
         content = await exchange.json()

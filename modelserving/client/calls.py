@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from modelserving.client.endpoints import Endpoint
+from modelserving.client.endpoints import Endpoint, model_servers
 from modelserving.client.errors import (
     EndpointError,
     NotLoaded,
@@ -172,6 +172,14 @@ def load(endpoint: Endpoint, needed: Needed) -> Event:
         response.read()
         answer: Event = response.json()
         return answer
+
+
+def load_on(url: str, needed: Needed) -> Event:
+    """Have one of our servers load a checkpoint."""
+    endpoint = next((each for each in model_servers() if each.url == url), None)
+    if endpoint is None:
+        raise Refused(f"{url} is not in MODELSERVER_URLS")
+    return load(endpoint, needed)
 
 
 @contextmanager

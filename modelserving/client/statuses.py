@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 
-from modelserving.client.calls import Needed, load
 from modelserving.client.endpoints import CONNECT_SECONDS, Endpoint, model_servers
 from modelserving.client.errors import Refused, Unreachable, error_of
 
@@ -43,12 +42,6 @@ def server_statuses() -> list[ServerStatus]:
         return []
     with ThreadPoolExecutor(max_workers=len(servers)) as pool:
         return list(pool.map(_status, servers))
-
-
-def load_everywhere(needed: Needed) -> None:
-    """Load a checkpoint on every server that answers; the first refusal is raised."""
-    for endpoint in model_servers():
-        load(endpoint, needed)
 
 
 def unload(url: str, *, name: str) -> None:

@@ -1,0 +1,56 @@
+"""Keep on every model server what slots draw from, so that nobody waits for a load.
+
+Knows active places and server statuses; a server that is away or full is left for the next time.
+"""
+
+import logging
+
+from modelserving.client.calls import load_on
+from modelserving.client.errors import EndpointError
+from modelserving.client.statuses import ServerStatus, server_statuses
+from modelserving.generation import needed
+from modelserving.models import Checkpoint, SlotDeployment
+
+logger = logging.getLogger(__name__)
+
+ROOM = 3  # memory of a loaded checkpoint over its size on disk, at most: float32 of bfloat16, and caches
+
+
+def warm_servers() -> list[str]:
+    """Load what is missing; returns "url name" of everything that was loaded."""
+    wanted = drawn_checkpoints()
+    loaded: list[str] = []
+    for status in server_statuses():
+        if not status.is_ready or not wanted:
+            continue
+        for checkpoint in _missing(status, wanted):
+            try:
+                load_on(status.url, needed(checkpoint))
+            except EndpointError as refused:
+                logger.warning("%s did not load %s: %s", status.url, checkpoint, refused)
+            else:
+                loaded.append(f"{status.url} {checkpoint}")
+    return loaded
+
+
+def drawn_checkpoints() -> list[Checkpoint]:
+    """Checkpoints and rankers of every deployment that takes traffic somewhere."""
+    places = SlotDeployment.objects.filter(traffic__gt=0).select_related(
+        "deployment__checkpoint", "deployment__ranker"
+    )
+    deployments = {place.deployment_id: place.deployment for place in places}
+    found = [each for d in deployments.values() for each in (d.checkpoint, d.ranker) if each]
+    return list({checkpoint.pk: checkpoint for checkpoint in found}.values())
+
+
+def _missing(status: ServerStatus, wanted: list[Checkpoint]) -> list[Checkpoint]:
+    """What the server lacks and has room for: warming never pushes anything out of memory."""
+    memory = status.detail.get("memory") or {}
+    room = int(memory.get("budget_bytes") or 0) - int(memory.get("used_bytes") or 0)
+    present = {each.get("hash") or each.get("name") for each in status.checkpoints}
+    missing = []
+    for checkpoint in wanted:
+        if checkpoint.hash not in present and checkpoint.size * ROOM <= room:
+            room -= checkpoint.size * ROOM
+            missing.append(checkpoint)
+    return missing
