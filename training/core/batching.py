@@ -21,6 +21,7 @@ class EncodedComparison:
 
     chosen: list[int]
     rejected: list[int]
+    prompt_tokens: int  # both sides begin with the same prompt
     conversation: str
     turn: int
     objective: str
@@ -44,6 +45,7 @@ def encode_comparison(
     return EncodedComparison(
         chosen=[*prompt.token_ids, *responses[0], end],
         rejected=[*prompt.token_ids, *responses[1], end],
+        prompt_tokens=len(prompt.token_ids),
         conversation=row.conversation,
         turn=row.turn,
         objective=row.objective,

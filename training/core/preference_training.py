@@ -27,6 +27,8 @@ from training.core.preference_step import accumulate
 from training.core.run_directory import RunDirectory
 from training.core.seeding import prepare
 
+PARENTS = ("initial", "release", "answers")
+
 
 def train(run: RunDirectory, config: PreferenceModelConfig) -> Outcome:
     """Train one preference model, or a test PM and then a train PM on disjoint halves."""
@@ -47,7 +49,7 @@ def train(run: RunDirectory, config: PreferenceModelConfig) -> Outcome:
             half=half,
         )
         run.log(f"comparisons ({half}): {sets.counts}")
-        trainer = _Trainer(
+        trainer = PreferenceTrainer(
             run=run, config=config, initial=initial, sets=sets, half=half, first_step=first_step
         )
         if state is None or state.step < trainer.last_step:
@@ -59,7 +61,7 @@ def train(run: RunDirectory, config: PreferenceModelConfig) -> Outcome:
     return Outcome(state="done", step=first_step, results=results)
 
 
-class _Trainer:
+class PreferenceTrainer:
     """One preference model in training; its steps count on from `first_step`."""
 
     def __init__(
@@ -199,7 +201,7 @@ class _Trainer:
             step=self.step,
             write=write,
             kind="preference_model",
-            parents=[self.run.input_hash("initial"), self.run.input_hash("release")],
+            parents=[self.run.input_hash(role) for role in PARENTS if self.run.has_input(role)],
             resume=resume,
             milestone=milestone,
         )

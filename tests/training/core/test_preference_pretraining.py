@@ -1,0 +1,98 @@
+"""Scores of answers by hand, the dump importer, and pretraining that a preference model goes on from."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modelserving.core.artifacts import verify
+from tests.tiny_checkpoints import make_tiny_language_model
+from tests.training.core.test_preference_training import CONFIG, status
+from tests.training.core.tiny import make_run
+from tests.training.core.tiny_release import make_release, row
+from training.core.__main__ import run
+from training.core.scored_answers import (
+    Question,
+    ScoredAnswer,
+    answer_score,
+    ranked_pairs,
+    stackexchange_questions,
+)
+
+POSTS = """<?xml version="1.0" encoding="utf-8"?>
+<posts>
+  <row Id="1" PostTypeId="1" AcceptedAnswerId="3" Title="Why?" Body="&lt;p&gt;Tell me&lt;/p&gt;" Score="2" />
+  <row Id="2" PostTypeId="2" ParentId="1" Body="&lt;p&gt;a &amp;amp; b&lt;/p&gt;" Score="-4" />
+  <row Id="3" PostTypeId="2" ParentId="1" Body="because" Score="3" />
+  <row Id="4" PostTypeId="1" Title="Alone" Body="x" Score="0" />
+</posts>"""
+
+
+@pytest.mark.parametrize(
+    ("upvotes", "accepted", "score"),
+    [(0, False, 0), (1, False, 1), (3, True, 3), (10, False, 3), (-1, True, -1)],
+)
+def test_answer_scores_by_hand(upvotes: int, accepted: bool, score: int):
+    assert answer_score(upvotes=upvotes, accepted=accepted) == score
+
+
+def test_a_dump_becomes_questions_with_scored_answers(tmp_path: Path):
+    (tmp_path / "Posts.xml").write_text(POSTS)
+
+    found = list(stackexchange_questions(tmp_path / "Posts.xml"))
+
+    assert found == [
+        {
+            "question": "Why?\n\nTell me",
+            "answers": [
+                {"text": "a & b", "upvotes": -4, "accepted": False},
+                {"text": "because", "upvotes": 3, "accepted": True},
+            ],
+        }
+    ]
+
+
+def test_pairs_put_the_better_answer_first_and_leave_ties_out():
+    answers = tuple(
+        ScoredAnswer(text=text, score=score) for text, score in (("a", 1), ("b", 1), ("c", 3))
+    )
+
+    pairs = ranked_pairs(Question(text="?", answers=answers), limit=9, seed=0)
+
+    assert {(better.text, worse.text) for better, worse in pairs} == {("c", "a"), ("c", "b")}
+
+
+@pytest.mark.parametrize("form", ["ranked", "binarised"])
+def test_a_preference_model_goes_on_from_pretraining(tmp_path: Path, form: str):
+    make_tiny_language_model(tmp_path / "initial")
+    lines = [
+        {
+            "question": f"What is a dog {index}?",
+            "answers": [
+                {"text": "a small brown dog", "upvotes": 9},
+                {"text": "Hello", "upvotes": 0},
+            ],
+        }
+        for index in range(60)
+    ]
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    config = CONFIG | {
+        "kind": "preference_pretraining",
+        "form": form,
+        "learning_rate": 3e-3,
+        "epochs": 4,
+    }
+    inputs = {"initial": tmp_path / "initial", "answers": answers}
+    path = make_run(tmp_path / "pmp", config=config, inputs=inputs)
+
+    assert run(path) == 0
+
+    pretrained = path / status(path)["checkpoint"]
+    assert status(path)["results"]["test_accuracy"]["value"] == 1.0
+    assert verify(pretrained).kind == "preference_model"
+    rows = [row(index) for index in range(8)]
+    release = make_release(tmp_path / "release", train=rows, test=rows)
+    inputs = {"initial": pretrained, "release": release}
+    onward = make_run(tmp_path / "pm", config=CONFIG, inputs=inputs)
+    assert run(onward) == 0
