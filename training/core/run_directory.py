@@ -112,6 +112,10 @@ class RunDirectory:
         """Append one row to samples.jsonl."""
         self._append("samples.jsonl", {"step": step, **values})
 
+    def append_row(self, name: str, row: Mapping[str, Any]) -> None:
+        """Append one row to a JSONL file of this run."""
+        self._append(name, row)
+
     def rows(self, name: str) -> list[dict[str, Any]]:
         """Every whole row of a JSONL file of this run."""
         path = self.path / name

@@ -1,0 +1,86 @@
+"""Best-of-k: the curve by hand, the ranking, and going on after an interruption."""
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from modelserving.core.artifacts import file_sha256, verify
+from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
+from tests.training.core.test_preference_training import kill_at, metrics, status
+from tests.training.core.tiny import make_run
+from tests.training.core.tiny_release import make_release, row
+from training.core.__main__ import run
+from training.core.best_of_k import expected_best, rankings, score_curve
+
+CONFIG = {
+    "kind": "best_of_k",
+    "device": "cpu",
+    "threads": 1,
+    "k": 4,
+    "prompts": 10,
+    "batch_prompts": 2,
+    "max_response_tokens": 6,
+    "max_prompt_tokens": 64,
+}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("inputs")
+    make_tiny_language_model(folder / "initial")
+    make_tiny_preference_model(folder / "ranker")
+    train, test = [row(index) for index in range(4)], [row(index) for index in range(100, 112)]
+    release = make_release(folder / "release", train=train, test=test)
+    return {"initial": folder / "initial", "ranker": folder / "ranker", "release": release}
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 4])
+def test_expected_best_is_the_mean_over_all_subsets(of: int):
+    scores = [0.3, -1.0, 2.5, 0.9]
+
+    subsets = [max(each) for each in itertools.combinations(scores, of)]
+
+    assert expected_best(scores, of=of) == pytest.approx(sum(subsets) / len(subsets))
+
+
+def test_curve_has_the_kl_of_best_of_k():
+    curve = score_curve([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, 1.0]])
+
+    assert [point["k"] for point in curve] == [1, 2, 4]
+    assert curve[0]["kl"] == 0.0
+    assert curve[2]["kl"] == pytest.approx(math.log(4) - 0.75)
+    assert curve[2]["score"]["value"] == pytest.approx(2.5)
+
+
+def test_every_prompt_has_its_k_responses_best_first(inputs: dict[str, Path], tmp_path: Path):
+    path = make_run(tmp_path / "run", config=CONFIG, inputs=inputs)
+
+    assert run(path) == 0
+
+    found = rankings(path / "rollouts")
+    assert verify(path / "rollouts").kind == "rollouts"
+    assert len(found) == 10
+    for each in found:
+        scores = [response["score"] for response in each["responses"]]
+        assert len(scores) == 4
+        assert scores == sorted(scores, reverse=True)
+        assert each["messages"][-1]["role"] == "user"
+    results = status(path)["results"]
+    assert results["best_of_4_score"]["value"] > results["best_of_1_score"]["value"]
+
+
+def test_a_killed_run_goes_on_to_the_same_rankings(inputs: dict[str, Path], tmp_path: Path):
+    whole = make_run(tmp_path / "whole", config=CONFIG, inputs=inputs)
+    killed = make_run(tmp_path / "killed", config=CONFIG, inputs=inputs)
+
+    assert run(whole) == 0
+    kill_at(killed, step=2)
+    assert run(killed) == 0
+
+    names = [each / "rollouts" / "rankings.jsonl.gz" for each in (whole, killed)]
+    assert file_sha256(names[0]) == file_sha256(names[1])
+    assert json.loads((whole / "evaluation.json").read_text())
+    assert [each["step"] for each in metrics(killed)] == [1, 2, 3, 4, 5]

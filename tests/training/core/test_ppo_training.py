@@ -1,0 +1,161 @@
+"""PPO end to end on tiny models: exact ratio, resume to the bit, reasons to stop, and learning."""
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from modelserving.core.artifacts import file_sha256, verify
+from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
+from tests.training.core.test_preference_training import kill_at, metrics, status
+from tests.training.core.tiny import make_run
+from tests.training.core.tiny_release import make_release, row
+from training.core.__main__ import run
+
+CONFIG = {
+    "kind": "ppo",
+    "device": "cpu",
+    "threads": 1,
+    "steps": 4,
+    "batch_prompts": 6,
+    "samples_per_prompt": 2,
+    "minibatches": 3,
+    "inner_epochs": 2,
+    "micro_tokens": 64,
+    "max_prompt_tokens": 64,
+    "max_response_tokens": 8,
+    "held_out_prompts": 4,
+    "normalization_samples": 8,
+    "evaluate_every": 2,
+    "checkpoint_every": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("inputs")
+    make_tiny_language_model(folder / "initial")
+    make_tiny_preference_model(folder / "ranker", seed=1)
+    make_tiny_preference_model(folder / "test-pm", seed=2)
+    train, test = [row(index) for index in range(16)], [row(index) for index in range(100, 108)]
+    release = make_release(folder / "release", train=train, test=test)
+    models = {"initial": folder / "initial", "ranker": folder / "ranker"}
+    return {**models, "test_pm": folder / "test-pm", "release": release}
+
+
+@pytest.mark.parametrize("value_network", ["separate", "shared"])
+def test_ratio_is_one_and_kl_zero_before_the_first_update(
+    inputs: dict[str, Path], tmp_path: Path, value_network: str
+):
+    config = CONFIG | {"value_network": value_network}
+    path = make_run(tmp_path / "run", config=config, inputs=inputs)
+
+    assert run(path) == 0
+
+    start, first, *later = metrics(path)
+    assert start["step"] == 0
+    assert [each["ppo/policy/first_ratio_error"] for each in (first, *later)] == [0.0] * 4
+    assert first["objective/kl"] == 0.0
+    assert first["objective/kl_k3"] == 0.0
+    assert first["ppo/value/mean"] == 0.0
+    assert later[-1]["objective/kl_k3"] > 0.0
+    assert "objective/test_pm_score" in first
+    results = status(path)["results"]
+    assert results["gain"]["n"] == 4
+    gained = results["heldout_score_end"]["value"] - results["heldout_score_start"]["value"]
+    assert results["gain"]["value"] == pytest.approx(gained, abs=1e-6)
+
+
+def test_the_policy_loads_in_plain_transformers_and_names_its_parents(
+    inputs: dict[str, Path], tmp_path: Path
+):
+    path = make_run(tmp_path / "run", config=CONFIG | {"steps": 1}, inputs=inputs)
+
+    assert run(path) == 0
+
+    checkpoint = path / status(path)["checkpoint"]
+    AutoModelForCausalLM.from_pretrained(checkpoint)
+    manifest = verify(checkpoint)
+    assert manifest.kind == "policy"
+    assert len(manifest.parents) == 3
+
+
+def test_a_killed_run_resumes_to_the_same_weights(inputs: dict[str, Path], tmp_path: Path):
+    whole = make_run(tmp_path / "whole", config=CONFIG, inputs=inputs)
+    killed = make_run(tmp_path / "killed", config=CONFIG, inputs=inputs)
+
+    assert run(whole) == 0
+    kill_at(killed, step=3)
+    assert run(killed) == 0
+
+    sums = [
+        file_sha256(each / status(each)["checkpoint"] / "model.safetensors")
+        for each in (whole, killed)
+    ]
+    assert sums[0] == sums[1]
+    assert status(whole)["results"] == status(killed)["results"]
+    timeless = [
+        [{k: v for k, v in r.items() if not k.startswith("time")} for r in metrics(each)]
+        for each in (whole, killed)
+    ]
+    assert timeless[0] == timeless[1]
+
+
+def test_the_score_of_the_held_out_prompts_rises(inputs: dict[str, Path], tmp_path: Path):
+    config = CONFIG | {
+        "steps": 25,
+        "max_response_tokens": 2,
+        "batch_prompts": 16,
+        "learning_rate": 3e-3,
+        "value_learning_rate": 3e-3,
+        "kl_weight": 0.0,
+        "no_end_penalty": 0.0,
+        "held_out_prompts": 8,
+        "samples_per_prompt": 4,
+        "evaluate_every": 25,
+        "checkpoint_every": 100,
+        "minibatches": 2,
+        "micro_tokens": 2048,
+    }
+    path = make_run(tmp_path / "run", config=config, inputs=inputs)
+
+    assert run(path) == 0
+
+    assert status(path)["results"]["gain"]["low"] > 0
+
+
+def test_too_much_kl_stops_the_run_and_keeps_the_checkpoint_before(
+    inputs: dict[str, Path], tmp_path: Path
+):
+    config = CONFIG | {"learning_rate": 0.05, "steps": 20, "stop_kl": 0.05}
+    path = make_run(tmp_path / "run", config=config, inputs=inputs)
+
+    assert run(path) == 0
+
+    ended = status(path)
+    assert ended["state"] == "stopped"
+    assert "stop_kl" in ended["reason"]
+    assert ended["step"] < 20
+    assert ended["checkpoint"] == f"checkpoints/step-{ended['step'] - 1:06d}"
+
+
+def test_numbers_that_are_not_finite_stop_before_the_update(
+    inputs: dict[str, Path], tmp_path: Path
+):
+    config = CONFIG | {"learning_rate": 1e30, "stop_kl": 1e30}
+    path = make_run(tmp_path / "run", config=config, inputs=inputs)
+
+    assert run(path) == 3
+
+    assert "not finite" in status(path)["reason"]
+
+
+def test_samples_are_logged(inputs: dict[str, Path], tmp_path: Path):
+    path = make_run(tmp_path / "run", config=CONFIG | {"steps": 2}, inputs=inputs)
+
+    assert run(path) == 0
+
+    logged = [json.loads(line) for line in (path / "samples.jsonl").read_text().splitlines()]
+    assert {each["step"] for each in logged} == {1, 2}
+    assert {"prompt", "response", "score", "ended", "step"} <= set(logged[0])

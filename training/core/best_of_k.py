@@ -1,0 +1,191 @@
+"""Sample k responses per prompt, score them, keep the ranking: rejection-sampled data and the √log k curve.
+
+It does not train anything and knows no database.
+"""
+
+import gzip
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from modelserving.core.artifacts import publish, utc_now, write_manifest
+from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
+from training.config import BestOfKConfig, to_dict
+from training.core.evaluation.intervals import mean
+from training.core.outcome import NonFinite, Outcome
+from training.core.prompts import Prompt, file_prompts, release_prompts
+from training.core.rollout import Rollout, collect, score_rollout
+from training.core.run_directory import RunDirectory
+from training.core.seeding import precision_of, prepare
+
+ROLLOUTS = "rollouts"
+ROWS = "rankings.jsonl"
+
+
+def train(run: RunDirectory, config: BestOfKConfig) -> Outcome:
+    """Rank k samples for every prompt; a run that was interrupted goes on with the next batch."""
+    device = prepare(config)
+    dtype = precision_of(config, device=device)
+    run.progress(0, 1, "reading the inputs")
+    policy = load_language_model(run.inputs("initial"), dtype=dtype, device=device)
+    ranker = load_preference_model(run.inputs("ranker"), dtype=dtype, device=device)
+    prompts = _prompts(run, policy=policy, config=config)
+    total = math.ceil(len(prompts) / config.batch_prompts)
+    partial = run.path / f"{ROLLOUTS}.partial"
+    partial.mkdir(exist_ok=True)
+    rows = _finished_rows(partial / ROWS, per_batch=config.batch_prompts)
+    for step in range(len(rows) // config.batch_prompts, total):
+        halt = run.should_stop()
+        if halt == "interrupt":
+            return Outcome(state="interrupted", step=step)
+        if halt == "stop":
+            break
+        batch = prompts[step * config.batch_prompts :][: config.batch_prompts]
+        ranked = rank_batch(batch, policy=policy, ranker=ranker, config=config, step=step)
+        with (partial / ROWS).open("a", encoding="utf-8") as handle:
+            handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in ranked)
+        rows += ranked
+        best = sum(row["responses"][0]["score"] for row in ranked) / len(ranked)
+        every = [each["score"] for row in ranked for each in row["responses"]]
+        run.metrics(step + 1, {"best_of_k/best": best, "best_of_k/mean": sum(every) / len(every)})
+        run.progress(step + 1, total, "sampling and scoring")
+    return _finish(run, config=config, rows=rows, total=total)
+
+
+def _prompts(run: RunDirectory, *, policy: LoadedModel, config: BestOfKConfig) -> list[Prompt]:
+    """Prompts of the `prompts` file where there is one, else of the release's test split."""
+    encoding: dict[str, Any] = {
+        "encoder": policy.tokenizer,
+        "layout": policy.dialogue_format,
+        "room": config.max_prompt_tokens,
+    }
+    if run.has_input("prompts"):
+        found = file_prompts(run.inputs("prompts"), **encoding)
+    else:
+        found = release_prompts(run.inputs("release"), "test", **encoding)
+    return found[: config.prompts]
+
+
+def _finished_rows(path: Path, *, per_batch: int) -> list[dict[str, Any]]:
+    """Rows of whole batches of an attempt before; what follows them is cut off."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    kept = lines[: len(lines) // per_batch * per_batch]
+    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    return [json.loads(line) for line in kept]
+
+
+def rank_batch(
+    prompts: Sequence[Prompt],
+    *,
+    policy: LoadedModel,
+    ranker: LoadedModel,
+    config: BestOfKConfig,
+    step: int,
+) -> list[dict[str, Any]]:
+    """One row per prompt with its k responses, best first."""
+    rollout = collect(
+        policy,
+        prompts,
+        samples_per_prompt=config.k,
+        max_new_tokens=config.max_response_tokens,
+        temperature=config.temperature,
+        seed=config.seed + step,
+    )
+    scores = score_rollout(ranker, rollout).tolist()
+    if not all(map(math.isfinite, scores)):
+        raise NonFinite("a score", step=step)
+    return [
+        _row(prompt, rollout=rollout, scores=scores, start=index * config.k, k=config.k)
+        for index, prompt in enumerate(prompts)
+    ]
+
+
+def _row(
+    prompt: Prompt, *, rollout: Rollout, scores: Sequence[float], start: int, k: int
+) -> dict[str, Any]:
+    order = sorted(range(start, start + k), key=lambda index: -scores[index])
+    return {
+        "messages": [dict(message) for message in prompt.messages],
+        "objective": prompt.objective,
+        "responses": [
+            {
+                "text": rollout.texts[index],
+                "score": scores[index],
+                "sample": index - start,
+                "finish_reason": "stop" if rollout.ended[index] else "length",
+            }
+            for index in order
+        ],
+    }
+
+
+def _finish(
+    run: RunDirectory, *, config: BestOfKConfig, rows: list[dict[str, Any]], total: int
+) -> Outcome:
+    """Publish the rankings and the curve of score against √log k."""
+    step = math.ceil(len(rows) / config.batch_prompts)
+    state = "done" if step == total else "stopped"
+    if not rows:
+        return Outcome(state="stopped", step=0, reason="asked to stop before the first batch")
+    curve = score_curve([[each["score"] for each in row["responses"]] for row in rows])
+    run.write_json("evaluation.json", {"best_of_k": curve})
+    _publish(run, config=config)
+    headline = {f"best_of_{point['k']}_score": point["score"] for point in (curve[0], curve[-1])}
+    return Outcome(state=state, step=step, results={**headline, "prompts": len(rows)})
+
+
+def _publish(run: RunDirectory, *, config: BestOfKConfig) -> None:
+    partial, final = run.path / f"{ROLLOUTS}.partial", run.path / ROLLOUTS
+    if final.exists():
+        return
+    plain = partial / ROWS
+    (partial / f"{ROWS}.gz").write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
+    plain.unlink()
+    roles = ("initial", "ranker", "prompts", "release")
+    parents = [run.input_hash(role) for role in roles if run.has_input(role)]
+    write_manifest(
+        partial,
+        kind="rollouts",
+        parents=parents,
+        config=to_dict(config),
+        code="",
+        created=utc_now(),
+    )
+    publish(partial, final)
+
+
+def score_curve(scores: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
+    """Expected best score of k' = 1, 2, 4 … k samples, beside √log k' and the KL of best-of-k' (§4.3)."""
+    k = len(scores[0])
+    sizes = sorted({*(2**power for power in range(k.bit_length()) if 2**power <= k), k})
+    return [
+        {
+            "k": size,
+            "score": mean([expected_best(own, of=size) for own in scores]),
+            "sqrt_log_k": math.sqrt(math.log(size)),
+            "kl": math.log(size) - (size - 1) / size,
+        }
+        for size in sizes
+    ]
+
+
+def expected_best(scores: Sequence[float], *, of: int) -> float:
+    """Mean of the best of `of` samples over all subsets of the scores (exact, by order statistics)."""
+    k = len(scores)
+    ordered = sorted(scores)
+    subsets = math.comb(k, of)
+    return sum(
+        score * math.comb(rank, of - 1) / subsets
+        for rank, score in enumerate(ordered)
+        if rank >= of - 1
+    )
+
+
+def rankings(directory: Path) -> list[Mapping[str, Any]]:
+    """Read a published rollouts directory back."""
+    with gzip.open(directory / f"{ROWS}.gz", "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]

@@ -1,0 +1,114 @@
+"""Suites for language models and policies.
+
+It does not know how a run is started or how models are trained.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from modelserving.lm.attention import pack
+from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
+from modelserving.lm.policy import packed_logprobs
+from training.config import EvaluationConfig, PreferenceModelConfig
+from training.core.batching import EncodedComparison, balanced_rows, encode_comparison
+from training.core.data import read_release
+from training.core.evaluation.intervals import mean, share
+from training.core.preference_sets import reason_to_leave_out, stable_order
+from training.core.prompts import release_prompts
+from training.core.rollout import collect, score_rollout
+from training.core.run_directory import RunDirectory
+from training.core.seeding import precision_of, prepare
+
+ROW_TOKENS = 4096
+
+
+def _policy(run: RunDirectory, config: EvaluationConfig) -> LoadedModel:
+    device = prepare(config)
+    dtype = precision_of(config, device=device)
+    return load_language_model(run.inputs("initial"), dtype=dtype, device=device)
+
+
+def _comparisons(
+    run: RunDirectory, config: EvaluationConfig, policy: LoadedModel
+) -> list[EncodedComparison]:
+    rows = [
+        row
+        for row in read_release(run.inputs("release"), "test")
+        if reason_to_leave_out(row, config=PreferenceModelConfig()) is None
+    ]
+    rows = sorted(rows, key=lambda row: stable_order(row.comparison))[: config.max_examples]
+    return [
+        encode_comparison(row, encoder=policy.tokenizer, layout=policy.dialogue_format)
+        for row in rows
+    ]
+
+
+@torch.no_grad()
+def mean_logprobs(
+    policy: LoadedModel, comparisons: Sequence[EncodedComparison]
+) -> list[tuple[float, float]]:
+    """Mean log-probability per response token of both sides: (chosen, rejected), in order."""
+    found: dict[int, tuple[float, float]] = {}
+    lengths = [len(each.chosen) + len(each.rejected) for each in comparisons]
+    for row in balanced_rows(lengths, row_tokens=ROW_TOKENS):
+        sides = [[comparisons[i].chosen[:-1], comparisons[i].rejected[:-1]] for i in row]
+        flat = [side for pair in sides for side in pair]
+        prompts = [comparisons[i].prompt_tokens for i in row for _ in range(2)]
+        said = packed_logprobs(policy.model, pack(sides), prompt_lengths=prompts, temperature=1.0)
+        parts = said.logprobs.split([len(side) - p for side, p in zip(flat, prompts, strict=True)])
+        means = [float(part.mean()) for part in parts]
+        for place, index in enumerate(row):
+            found[index] = (means[2 * place], means[2 * place + 1])
+    return [found[index] for index in range(len(comparisons))]
+
+
+def logprob_accuracy(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
+    """How often the policy finds the chosen response likelier per token (Bai et al. 2022, B.3)."""
+    policy = _policy(run, config)
+    comparisons = _comparisons(run, config, policy)
+    pairs = mean_logprobs(policy, comparisons)
+    correct = [float(chosen > rejected) for chosen, rejected in pairs]
+    parts: dict[str, list[float]] = {}
+    for comparison, right in zip(comparisons, correct, strict=True):
+        parts.setdefault(comparison.objective, []).append(right)
+    return {
+        "headline": share(correct),
+        "by_objective": {name: share(part) for name, part in sorted(parts.items())},
+    }
+
+
+def response_loss(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
+    """Loss per token of the held-out chosen responses given their prompts."""
+    policy = _policy(run, config)
+    pairs = mean_logprobs(policy, _comparisons(run, config, policy))
+    return {"headline": mean([-chosen for chosen, _ in pairs])}
+
+
+def heldout_score(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
+    """The ranker's mean score of the policy's own responses to held-out prompts."""
+    policy = _policy(run, config)
+    dtype, device = policy.model.dtype, policy.model.device
+    ranker = load_preference_model(run.inputs("ranker"), dtype=dtype, device=device)
+    prompts = release_prompts(
+        run.inputs("release"),
+        "test",
+        encoder=policy.tokenizer,
+        layout=policy.dialogue_format,
+        room=policy.dialogue_format.context_tokens - config.max_response_tokens,
+    )[: config.max_examples]
+    scores: list[float] = []
+    ended: list[float] = []
+    for start in range(0, len(prompts), config.batch_size):
+        rollout = collect(
+            policy,
+            prompts[start : start + config.batch_size],
+            samples_per_prompt=1,
+            max_new_tokens=config.max_response_tokens,
+            temperature=1.0,
+            seed=config.seed + start,
+        )
+        scores += score_rollout(ranker, rollout).tolist()
+        ended += rollout.ended.float().tolist()
+    return {"headline": mean(scores), "ended": share(ended)}
