@@ -62,7 +62,8 @@ def request_export(
         failed = ReleaseExport.objects.filter(pk=export.pk, state=ReleaseExport.State.FAILED)
         is_again = failed.update(state=ReleaseExport.State.QUEUED, failure="") == 1
         if is_new or is_again:
-            make_export_task.delay_on_commit(export_id=export.pk)
+            ring = lambda: make_export_task.delay(export_id=export.pk)  # noqa: E731
+            transaction.on_commit(ring, robust=True)  # a broker that is away must not fail the request
     export.refresh_from_db()
     return export
 

@@ -75,7 +75,8 @@ def request_release(
         release = open_release(
             name, test_percent=test_percent, filters=filters, created_by=created_by
         )
-        cut_release_task.delay_on_commit(release_id=release.pk)
+        ring = lambda: cut_release_task.delay(release_id=release.pk)  # noqa: E731
+        transaction.on_commit(ring, robust=True)  # a broker that is away must not fail the request
     return release
 
 
