@@ -25,6 +25,14 @@ def reconcile_runs(**_unknown: Any) -> None:
     services.ring_for_waiting_runs()
 
 
+@shared_task(name="training.advance_iterations", ignore_result=True)
+def advance_iterations(**_unknown: Any) -> None:
+    """Let every open iteration of the online loop go as far as it can."""
+    from training import online_loop  # noqa: PLC0415 -- leaf task
+
+    online_loop.advance_all()
+
+
 @worker_shutting_down.connect
 def _end_children(**_unknown: Any) -> None:
     """A worker that is asked to end lets its child save its state first."""

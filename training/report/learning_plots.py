@@ -17,7 +17,7 @@ Rows = list[dict[str, Any]]
 _LEARNING = (  # y label, (metric, words); the first set that was recorded is drawn
     ("loss (nats per comparison) · accuracy (share)", (
         ("pm/loss", "loss"), ("pm/accuracy", "accuracy"), ("pm/test_accuracy", "test accuracy"))),
-    ("loss (nats per token)", (("lm/loss", "training loss"), ("held_out/loss", "held-out loss"))),
+    ("loss (nats per token)", (("lm/loss", "training"), ("held_out/", "held out: "))),
     ("KL from the prompted model (nats per token)", (
         ("distillation/kl", "training"), ("held_out/kl", "held out"))),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from comparisons.models import DatasetRelease
 from modelserving.models import Checkpoint, Slot
 from training import queries
 from training.config import presets
+from training.iterations import LoopSettings
 from training.models import TrainingRun
 
 SETTING = "set:"  # prefix of the fields that hold the configuration's own values
@@ -130,3 +131,39 @@ class PromotionForm(forms.Form):
     generation = forms.IntegerField(widget=forms.HiddenInput, min_value=0)
     reason = forms.CharField(label=_("Reason"), required=False, max_length=400)
     is_forced = forms.BooleanField(required=False)
+
+
+class IterationForm(forms.Form):
+    """What the next iteration of the online loop is to do."""
+
+    slot = forms.ModelChoiceField(Slot.objects.all(), label=_("Slot"))
+    fewest_new = forms.IntegerField(
+        label=_("New comparisons before it starts"), initial=LoopSettings.fewest_new, min_value=0
+    )
+    pm_preset = forms.ChoiceField(label=_("Preset of the preference model"))
+    policy_preset = forms.ChoiceField(label=_("Preset of the policies"))
+    policies = forms.IntegerField(label=_("Policies"), initial=1, min_value=1, max_value=5)
+    trial_percent = forms.IntegerField(
+        label=_("Traffic of each trial, percent"),
+        initial=LoopSettings.trial_percent,
+        min_value=1,
+        max_value=30,
+    )
+    promotes_by_itself = forms.BooleanField(
+        label=_("Promote by itself when every condition is met"), required=False
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields: dict[str, Any] = self.fields
+        for name, kind in (("pm_preset", "preference_model"), ("policy_preset", "ppo")):
+            fields[name].choices = [(preset, preset) for preset in presets(kind)]
+
+    def wanted(self) -> LoopSettings:
+        """The loop's settings that were asked for."""
+        given = {
+            key: value
+            for key, value in self.cleaned_data.items()
+            if key not in {"slot", "policies"}
+        }
+        return LoopSettings(policy_seeds=tuple(range(self.cleaned_data["policies"])), **given)

@@ -14,6 +14,7 @@ def lab(request: HttpRequest, **context: Any) -> dict[str, Any]:
     """A page's context with the rail added."""
     places = [
         (_("Runs"), reverse("lab_runs")),
+        (_("Iterations"), reverse("lab_iterations")),
         (_("Checkpoints"), reverse("lab_checkpoints")),
         (_("Slots"), reverse("lab_slots")),
         (_("Leaderboard"), reverse("leaderboard")),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training.web import checkpoint_views, run_views, slot_views
+from training.web import checkpoint_views, iteration_views, run_views, slot_views
 
 urlpatterns = [
     path("", run_views.lab_home, name="lab"),
@@ -24,6 +24,19 @@ urlpatterns = [
     path("slots/<int:pk>/promote/<int:deployment_pk>/", slot_views.promote, name="promote"),
     path("slots/<int:pk>/roll-back/", slot_views.roll_back, name="roll_back"),
     path("leaderboard/", slot_views.leaderboard, name="leaderboard"),
+    path("iterations/", iteration_views.lab_iterations, name="lab_iterations"),
+    path("iterations/begin", iteration_views.begin_iteration, name="begin_iteration"),
+    path("iterations/<int:number>/", iteration_views.iteration, name="iteration"),
+    path(
+        "iterations/<int:number>/go-on", iteration_views.advance_iteration, name="advance_iteration"
+    ),
+    path(
+        "iterations/<int:number>/now",
+        iteration_views.start_iteration_now,
+        name="start_iteration_now",
+    ),
+    path("iterations/<int:number>/retry", iteration_views.retry_step, name="retry_step"),
+    path("iterations/<int:number>/end", iteration_views.end_iteration, name="end_iteration"),
     path("servers/", checkpoint_views.servers, name="lab_servers"),
     path("servers/load", checkpoint_views.load, name="load_checkpoint"),
     path("servers/unload", checkpoint_views.unload, name="unload_checkpoint"),
