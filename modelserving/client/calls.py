@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -38,7 +39,7 @@ class Needed:
     """A checkpoint that a call needs: its name on the server and where its files stand."""
 
     name: str
-    path: str
+    path: str | Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +167,7 @@ def _has_text(event: Event) -> bool:
 
 def load(endpoint: Endpoint, needed: Needed) -> Event:
     """Have a checkpoint loaded; returns when it is warm. Loading twice is harmless."""
-    content = {"path": needed.path, "name": needed.name}
+    content = {"path": str(needed.path), "name": needed.name}
     call = Call(route="/v1/checkpoints/load", content=content, servers=lambda: [endpoint])
     with _answer(endpoint, call, read_seconds=LOAD_SECONDS) as response:
         response.read()

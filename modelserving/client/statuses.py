@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from modelserving.client.calls import Needed, load
 from modelserving.client.endpoints import CONNECT_SECONDS, Endpoint, model_servers
 from modelserving.client.errors import Refused, Unreachable, error_of
 
@@ -42,6 +43,12 @@ def server_statuses() -> list[ServerStatus]:
         return []
     with ThreadPoolExecutor(max_workers=len(servers)) as pool:
         return list(pool.map(_status, servers))
+
+
+def load_everywhere(needed: Needed) -> None:
+    """Load a checkpoint on every model server; the first refusal is raised."""
+    for endpoint in model_servers():
+        load(endpoint, needed)
 
 
 def unload(url: str, *, name: str) -> None:
