@@ -260,6 +260,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "reconcile-releases": {
+        "task": "comparisons.reconcile_releases",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
     "reconcile-runs": {
         "task": "training.reconcile_runs",
         "schedule": 15.0,

@@ -46,12 +46,13 @@ class AgreementRow:
     @property
     def interval_text(self) -> str:
         """The interval as it is read."""
-        return f"{self._text(self.estimate.low)}–{self._text(self.estimate.high)}"
+        return f"{self._text(self.estimate.low)} to {self._text(self.estimate.high)}"
 
     def _text(self, value: float | None) -> str:
         if value is None:
             return ""
-        return f"{100 * value:.0f}" if self.is_percent else f"{value:.2f}"
+        text = f"{100 * value:.0f}" if self.is_percent else f"{value:.2f}"
+        return text.replace("-", "\N{MINUS SIGN}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from comparisons.queries.dashboard import DayCount
 
 SPARK_WIDTH, SPARK_HEIGHT = 112, 24
-CHART_WIDTH, CHART_HEIGHT, BOTTOM = 560, 120, 18
+CHART_WIDTH, CHART_HEIGHT, BOTTOM = 560, 120, 2
 
 
 @dataclass(frozen=True, kw_only=True)

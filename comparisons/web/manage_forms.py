@@ -3,6 +3,8 @@
 Knows fields only; what a form does is a service's.
 """
 
+from typing import Any
+
 from django import forms
 
 from comparisons.models import ApiToken, Campaign
@@ -12,7 +14,14 @@ from comparisons.services.campaigns import CHANGEABLE, PRESETS
 from modelserving.models import Slot
 
 
-class NewCampaignForm(forms.Form):
+class PlainLabels(forms.BaseForm):
+    """Labels without a colon: they stand above their field."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, label_suffix="", **kwargs)
+
+
+class NewCampaignForm(PlainLabels, forms.Form):
     """What a new campaign starts from."""
 
     preset = forms.ChoiceField(
@@ -32,7 +41,7 @@ class NewCampaignForm(forms.Form):
     )
 
 
-class CampaignForm(forms.ModelForm):
+class CampaignForm(PlainLabels, forms.ModelForm):
     """What may change while a campaign runs; it holds from the next conversation on."""
 
     class Meta:
@@ -72,7 +81,7 @@ class CampaignForm(forms.ModelForm):
         return percent
 
 
-class InstructionsForm(forms.Form):
+class InstructionsForm(PlainLabels, forms.Form):
     """A new wording; nothing published is ever edited."""
 
     summary = forms.CharField(
@@ -90,7 +99,7 @@ class InstructionsForm(forms.Form):
     based_on = forms.IntegerField(widget=forms.HiddenInput)
 
 
-class ReleaseForm(forms.Form):
+class ReleaseForm(PlainLabels, forms.Form):
     """What a release takes in, and how it is split."""
 
     name = forms.CharField(
@@ -124,7 +133,7 @@ class ReleaseForm(forms.Form):
         )
 
 
-class InvitationForm(forms.Form):
+class InvitationForm(PlainLabels, forms.Form):
     """Whom a code lets in."""
 
     label = forms.CharField(max_length=80, help_text="For you: who it is for.")
@@ -135,7 +144,7 @@ class InvitationForm(forms.Form):
     )
 
 
-class OutcomeForm(forms.Form):
+class OutcomeForm(PlainLabels, forms.Form):
     """What is done about a person."""
 
     outcome = forms.ChoiceField(
@@ -151,7 +160,7 @@ class OutcomeForm(forms.Form):
     reason = forms.CharField(max_length=200, required=False)
 
 
-class TokenForm(forms.Form):
+class TokenForm(PlainLabels, forms.Form):
     """A new token of the REST API."""
 
     name = forms.CharField(max_length=80, help_text="For you: which program uses it.")

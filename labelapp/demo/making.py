@@ -12,6 +12,7 @@ from django.conf import settings
 from comparisons.models import Account, Campaign, InstructionVersion
 from comparisons.models.campaign import Objective, Question, Tranche
 from comparisons.services import accounts, onboarding
+from comparisons.services.campaigns import PRESETS
 from comparisons.services.importing import import_hh
 from modelserving import registry
 from modelserving.deployments import create_deployment
@@ -101,11 +102,8 @@ def _make_campaign(*, slug: str, title: str, objective: str, question: str, slot
             "state": Campaign.State.LIVE,
         },
     )
-    texts = HERE / "instructions" / slug
     InstructionVersion.objects.get_or_create(
         campaign=campaign,
         version=1,
-        defaults={
-            part: (texts / f"{part}.md").read_text() for part in ("summary", "body", "consent")
-        },
+        defaults=PRESETS[slug].texts(),
     )

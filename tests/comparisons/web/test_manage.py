@@ -172,7 +172,9 @@ def test_a_campaign_is_made_opened_changed_and_its_instructions_published(admini
 
     page = administrator.get(reverse("manage_campaign", args=["red"]))
     fields = {name: page.context["form"][name].value() for name in page.context["form"].fields}
-    typed = {k: v for k, v in fields.items() if v not in (None, False)} | {"turns_suggested": 6}
+    typed = {k: v for k, v in fields.items() if v is not None and v is not False} | {
+        "turns_suggested": 6
+    }
     administrator.post(reverse("manage_campaign", args=["red"]), typed)
     campaign.refresh_from_db()
     assert campaign.turns_suggested == 6
