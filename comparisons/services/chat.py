@@ -194,6 +194,7 @@ def lock_conversation(conversation: Conversation) -> Conversation:
 
     The person's row is held too: one turn in flight per person, over all conversations.
     """
+    assert conversation.crowdworker_id is not None, "imported conversations do not go on"
     Crowdworker.objects.select_for_update().get(pk=conversation.crowdworker_id)
     return (
         Conversation.objects.select_for_update(of=("self",))

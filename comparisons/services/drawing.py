@@ -24,7 +24,6 @@ class Look:
 
     layout: str = ""  # side_by_side, stacked
     theme: str = ""
-    is_covered: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +63,7 @@ def add_responses(turn: Turn, *, draw: Draw, crowdworker: Crowdworker, look: Loo
         instruction_version=current_instructions(turn.conversation.campaign),
         layout=look.layout,
         theme=look.theme,
-        is_covered=look.is_covered,
+        is_covered=is_covered(crowdworker, turn.conversation.campaign),
     )
 
 
@@ -73,6 +72,12 @@ def current_instructions(campaign: Campaign | None) -> InstructionVersion | None
     if campaign is None:
         return None
     return campaign.instruction_versions.order_by("-version").first()
+
+
+def is_covered(crowdworker: Crowdworker, campaign: Campaign | None) -> bool:
+    """Whether both responses start out covered for this person: red-team text, unless they said never."""
+    is_red_team = campaign is not None and campaign.is_red_team
+    return is_red_team and crowdworker.cover_responses != "never"
 
 
 def is_coin_heads() -> bool:

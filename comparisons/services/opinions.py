@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from comparisons.models import Campaign, Comparison, Crowdworker, Showing, Turn
-from comparisons.services.drawing import current_instructions, is_coin_heads
+from comparisons.services.drawing import current_instructions, is_coin_heads, is_covered
 
 LEASE = timedelta(minutes=15)
 _JUDGED = Comparison.objects.filter(showing=OuterRef("pk"), superseded_at__isnull=True)
@@ -102,8 +102,7 @@ def _claimed(pk: int, crowdworker: Crowdworker, *, layout: str, theme: str) -> S
                 instruction_version=current_instructions(campaign),
                 layout=layout,
                 theme=theme,
-                is_covered=bool(campaign and campaign.is_red_team)
-                and crowdworker.cover_responses != "never",
+                is_covered=is_covered(crowdworker, campaign),
             )
     except IntegrityError:  # the person has a standing showing of this turn
         return None

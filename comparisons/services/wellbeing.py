@@ -71,8 +71,3 @@ def set_cover(crowdworker: Crowdworker, cover: str) -> None:
         raise ValueError(f"cover {cover!r}: one of {', '.join(COVERS)}")
     crowdworker.cover_responses = cover
     crowdworker.save(update_fields=["cover_responses"])
-
-
-def is_covered(crowdworker: Crowdworker, campaign: Campaign) -> bool:
-    """Whether new responses of this campaign start out covered for this person."""
-    return campaign.is_red_team and crowdworker.cover_responses != "never"

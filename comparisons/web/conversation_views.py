@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from comparisons.models import Conversation, Crowdworker
 from comparisons.queries.transcripts import conversation_of
-from comparisons.services import chat, wellbeing
+from comparisons.services import chat
 from comparisons.services.drawing import Look, NothingServes
 from comparisons.services.onboarding import ConsentNeeded, OnboardingRefused
 from comparisons.services.wellbeing import DailyLimit, NotOptedIn
@@ -53,15 +53,11 @@ def refused(
     return refusal(request, conversation, status=status, code=code, message=str(error), draft=draft)
 
 
-def look_of(request: HttpRequest, conversation: Conversation) -> Look:
-    """How the responses will be seen, as the page says and the person set it."""
+def look_of(request: HttpRequest) -> Look:
+    """How the responses will be seen, as the page says."""
     layout = request.POST.get("layout", "")
-    assert conversation.campaign is not None
-    assert conversation.crowdworker is not None
     return Look(
-        layout=layout if layout in {"side_by_side", "stacked"} else "",
-        theme=theme_of(request),
-        is_covered=wellbeing.is_covered(conversation.crowdworker, conversation.campaign),
+        layout=layout if layout in {"side_by_side", "stacked"} else "", theme=theme_of(request)
     )
 
 
@@ -91,7 +87,7 @@ def say(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpR
             own,
             text=sent["text"],
             message_key=sent["message_key"],
-            look=look_of(request, own),
+            look=look_of(request),
             after=sent["after"],
             active_milliseconds=sent["active_milliseconds"] or 0,
         )

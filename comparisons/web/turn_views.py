@@ -124,7 +124,7 @@ def stop(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Http
 def regenerate(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
     """Two new responses in place of these."""
     turn = own_turn(crowdworker, public_id)
-    look = look_of(request, turn.conversation)
+    look = look_of(request)
     return _change(request, turn, lambda: turns.regenerate(turn, look=look))
 
 

@@ -1,0 +1,187 @@
+"""One choice per turn and person: complete, for the texts that were shown, undone with a trace."""
+
+import threading
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from comparisons.models import ChoiceUndo, Comparison, Response, Turn
+from comparisons.services import judging, turns
+from comparisons.services.turns import author_showing
+from tests.comparisons.talking import answered, begun, chosen, hash_of, live_campaign, said
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
+
+
+def ready_turn(**values) -> Turn:
+    return answered(said(begun(live_campaign(**values))))
+
+
+def test_choice_keeps_everything_that_was_said_about_it():
+    turn = ready_turn(objective="harmless", tranche="online")
+
+    comparison = chosen(
+        turn, side="B", strength=1, is_both_bad=True, reason_tags=["too_long", "nonsense"],
+        reason_text=" Why\x00 not ", active_milliseconds=5000,
+    )  # fmt: skip
+
+    turn.refresh_from_db()
+    showing = author_showing(turn)
+    assert (comparison.picked, comparison.other) == (showing.side_b, showing.side_a)
+    assert (comparison.side, comparison.strength, comparison.is_both_bad) == ("B", 1, True)
+    assert (comparison.question, comparison.objective) == ("more_harmful", "harmless")
+    assert (comparison.tranche, comparison.origin) == ("online", "crowd")
+    assert (comparison.reason_tags, comparison.reason_text) == (["too_long"], "Why not")
+    assert (turn.state, turn.continued_by) == ("chosen", comparison)
+    assert turn.conversation.assignment.active_milliseconds == 5000
+
+
+def test_same_key_is_the_same_row():
+    turn, key = ready_turn(), uuid.uuid4()
+
+    assert chosen(turn, key=key) == chosen(turn, key=key, side="B")
+    assert Comparison.objects.count() == 1
+
+
+def test_a_second_choice_is_refused_and_changes_nothing():
+    turn = ready_turn()
+    first = chosen(turn)
+
+    with pytest.raises(judging.AlreadyJudged):
+        chosen(turn, side="B")
+
+    assert list(Comparison.objects.all()) == [first]
+
+
+@pytest.mark.parametrize("side", ["A", "B"])
+def test_incomplete_responses_cannot_be_judged(side):
+    turn = ready_turn()
+    showing = author_showing(turn)
+    pk = showing.side_a_id if side == "A" else showing.side_b_id
+    Response.objects.filter(pk=pk).update(state="pending")
+
+    with pytest.raises(judging.NotReady):
+        chosen(turn)
+
+
+def test_other_texts_than_those_stored_are_refused():
+    turn = ready_turn()
+    showing = author_showing(turn)
+
+    with pytest.raises(judging.TextChanged):
+        judging.record_choice(
+            showing, side="A", strength=2, choice_key=uuid.uuid4(),
+            text_sha256={"A": hash_of("First."), "B": hash_of("Something else.")},
+        )  # fmt: skip
+
+
+def test_a_replaced_showing_cannot_be_judged():
+    turn = ready_turn()
+    before = author_showing(turn)
+    answered(turns.regenerate(turn))
+    before.refresh_from_db()
+
+    with pytest.raises(judging.TextChanged):
+        judging.record_choice(
+            before, side="A", strength=2, choice_key=uuid.uuid4(),
+            text_sha256={"A": hash_of("First."), "B": hash_of("Second.")},
+        )  # fmt: skip
+
+
+def test_a_skipped_turn_cannot_be_judged():
+    turn = ready_turn()
+    turns.skip_turn(turn)
+
+    with pytest.raises(judging.AlreadyJudged):
+        chosen(turn)
+
+    assert not Comparison.objects.exists()
+
+
+@pytest.mark.parametrize(("side", "strength"), [("C", 2), ("A", 0), ("B", 5)])
+def test_points_outside_the_strip_are_refused(side, strength):
+    turn = ready_turn()
+
+    with pytest.raises(judging.ChoiceRefused):
+        chosen(turn, side=side, strength=strength)
+
+
+def test_undo_leaves_a_trace_and_lets_one_choose_again():
+    turn = ready_turn()
+    first = chosen(turn, side="A")
+
+    judging.undo_choice(first)
+    second = chosen(turn, side="B")
+
+    first.refresh_from_db()
+    turn.refresh_from_db()
+    assert first.superseded_at is not None
+    assert ChoiceUndo.objects.get().comparison == first
+    assert turn.continued_by == second
+
+
+def test_undo_is_over_after_the_next_message_the_window_or_the_first_undo():
+    turn = ready_turn()
+    comparison = chosen(turn)
+    said(turn.conversation, "Next")
+    with pytest.raises(judging.UndoOver):
+        judging.undo_choice(comparison)
+
+    other = ready_turn()
+    late = chosen(other)
+    Comparison.objects.filter(pk=late.pk).update(created_at=timezone.now() - timedelta(hours=1))
+    late.refresh_from_db()
+    with pytest.raises(judging.UndoOver):
+        judging.undo_choice(late)
+
+    third = chosen(ready_turn())
+    judging.undo_choice(third)
+    with pytest.raises(judging.UndoOver):
+        judging.undo_choice(third)
+
+
+def together(count: int, act) -> list[object]:
+    """The outcomes of `count` calls that begin at once, errors as values."""
+    outcomes: list[object] = [None] * count
+    barrier = threading.Barrier(count)
+
+    def run(number: int) -> None:
+        barrier.wait()
+        try:
+            outcomes[number] = act(number)
+        except judging.ChoiceRefused as refused:
+            outcomes[number] = type(refused).__name__
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+@pytest.mark.django_db(transaction=True)
+def test_twenty_at_once_with_one_key_give_one_row():
+    turn, key = ready_turn(), uuid.uuid4()
+
+    outcomes = together(20, lambda _: chosen(turn, key=key).pk)
+
+    assert set(outcomes) == {Comparison.objects.get().pk}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_twenty_at_once_with_different_keys_let_one_through():
+    turn = ready_turn()
+
+    outcomes = together(20, lambda number: chosen(turn, side="AB"[number % 2]).pk)
+
+    turn.refresh_from_db()
+    assert sorted(map(str, outcomes)) == sorted(
+        [str(turn.continued_by_id)] + 19 * ["AlreadyJudged"]
+    )
+    assert Comparison.objects.count() == 1

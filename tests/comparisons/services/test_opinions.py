@@ -1,0 +1,110 @@
+"""Second opinions: each item to one person at a time, never to its author, blind and re-randomised."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from comparisons.models import Comparison, Showing
+from comparisons.services import judging, opinions
+from tests.comparisons.talking import (
+    agreed_person,
+    answered,
+    begun,
+    chosen,
+    hash_of,
+    live_campaign,
+    said,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
+
+
+def judged_turn(campaign, person=None):
+    turn = answered(said(begun(campaign, person)))
+    chosen(turn)
+    return turn
+
+
+def judge(showing, **values):
+    texts = {"A": showing.side_a.text_sha256, "B": showing.side_b.text_sha256}
+    return judging.record_choice(
+        showing, side="A", strength=2, choice_key=uuid.uuid4(), text_sha256=texts, **values
+    )
+
+
+def test_every_turn_or_none_is_offered_by_the_campaigns_share():
+    judged_turn(live_campaign(second_opinion_percent=0))
+    assert not Showing.objects.filter(purpose="second_opinion").exists()
+
+    judged_turn(live_campaign(second_opinion_percent=100, names=("x", "y")))
+    assert Showing.objects.filter(purpose="second_opinion").count() == 1
+
+
+def test_an_item_goes_to_one_other_person_and_never_to_the_author():
+    campaign = live_campaign(second_opinion_percent=100)
+    author, first, second = (agreed_person(campaign) for _ in range(3))
+    judged_turn(campaign, author)
+
+    taken = opinions.take(first)
+
+    assert opinions.take(author) is None
+    assert opinions.take(second) is None
+    assert opinions.take(first) == taken
+
+
+def test_a_second_opinion_does_not_carry_the_dialogue_on():
+    campaign = live_campaign(second_opinion_percent=100)
+    turn, person = judged_turn(campaign), agreed_person(campaign)
+
+    comparison = judge(opinions.take(person))
+
+    turn.refresh_from_db()
+    assert turn.continued_by != comparison
+    assert comparison.turn == turn
+    assert comparison.crowdworker == person
+    assert opinions.take(person) is None
+    assert Comparison.objects.count() == 2
+
+
+def test_an_overdue_item_goes_to_somebody_else_and_the_late_choice_is_not_needed():
+    campaign = live_campaign(second_opinion_percent=100)
+    judged_turn(campaign)
+    slow, quick = agreed_person(campaign), agreed_person(campaign)
+    late = opinions.take(slow)
+    Showing.objects.filter(pk=late.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+    assert opinions.release_overdue() == 1
+    taken = opinions.take(quick)
+    late.refresh_from_db()
+
+    assert taken is not None
+    with pytest.raises(judging.LeaseOver):
+        judge(late)
+    judge(taken)
+
+
+def test_red_team_items_only_for_those_who_opted_in():
+    campaign = live_campaign(objective="harmless", second_opinion_percent=100)
+    judged_turn(campaign)
+    willing, other = agreed_person(campaign), agreed_person(campaign)
+    other.is_red_team_opted_in = False
+    other.save(update_fields=["is_red_team_opted_in"])
+
+    assert opinions.take(other) is None
+    assert opinions.take(willing).is_covered
+
+
+def test_sides_are_drawn_anew(monkeypatch):
+    campaign = live_campaign(second_opinion_percent=100)
+    monkeypatch.setattr(opinions, "is_coin_heads", lambda: True)
+    turn = answered(said(begun(campaign)), a="mine", b="yours")
+
+    chosen(turn, side="A")
+
+    showing = Showing.objects.get(purpose="second_opinion")
+    assert (showing.side_a.text_sha256, showing.side_b.text_sha256) == (
+        hash_of("yours"),
+        hash_of("mine"),
+    )

@@ -1,0 +1,113 @@
+"""Stop, skip, take back, ask again: every change is legal or refused, and nothing is lost."""
+
+import pytest
+
+from comparisons.models import Response, Turn
+from comparisons.services import chat, turns
+from tests.comparisons.talking import answered, begun, chosen, live_campaign, said
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
+
+
+def state(turn: Turn) -> str:
+    turn.refresh_from_db()
+    return turn.state
+
+
+def test_skip_and_undo_return_to_what_was():
+    conversation = begun(live_campaign())
+    turn = answered(said(conversation))
+
+    turns.skip_turn(turn)
+    turns.skip_turn(turn, reason="upsetting")
+    assert (state(turn), turn.skip_reason) == ("skipped", "upsetting")
+    turns.unskip_turn(turn)
+
+    assert (state(turn), turn.skip_reason) == ("ready", "")
+
+
+def test_undone_skip_of_unwritten_responses_rings_again(bell, django_capture_on_commit_callbacks):
+    turn = said(begun(live_campaign()))
+    turns.skip_turn(turn)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        turns.unskip_turn(turn)
+
+    assert (state(turn), bell.rings, turn.is_stop_requested) == ("generating", [turn.pk], False)
+
+
+def test_skip_cannot_be_undone_after_the_next_message():
+    conversation = begun(live_campaign())
+    turn = answered(said(conversation))
+    turns.skip_turn(turn)
+    said(conversation)
+
+    with pytest.raises(chat.WentOn):
+        turns.unskip_turn(turn)
+
+
+def test_a_chosen_turn_cannot_be_skipped():
+    turn = answered(said(begun(live_campaign())))
+    chosen(turn)
+
+    with pytest.raises(chat.WentOn):
+        turns.skip_turn(turn)
+
+    assert state(turn) == "chosen"
+
+
+def test_stop_asks_only_while_writing_and_never_for_one_held_back():
+    turn = said(begun(live_campaign()))
+
+    turns.stop_turn(turn)
+    turn.refresh_from_db()
+    assert turn.is_stop_requested
+
+    Turn.objects.update(is_stop_requested=False, is_held_back=True)
+    turns.stop_turn(turn)
+    turn.refresh_from_db()
+    assert not turn.is_stop_requested
+
+
+def test_regenerate_replaces_the_showing_and_keeps_the_old_pair():
+    turn = answered(said(begun(live_campaign())))
+    before = turns.author_showing(turn)
+
+    turns.regenerate(turn)
+
+    after = turns.author_showing(turn)
+    before.refresh_from_db()
+    assert before.replaced_at is not None
+    assert {after.side_a.state, after.side_b.state} == {"pending"}
+    assert turn.responses.count() == 4
+    assert (state(turn), turn.regenerations) == ("generating", 1)
+
+
+def test_regenerate_is_bounded_and_a_campaign_may_forbid_it():
+    turn = answered(said(begun(live_campaign())))
+    for _ in range(turns.MOST_REGENERATIONS):
+        answered(turns.regenerate(turn))
+    with pytest.raises(chat.WentOn):
+        turns.regenerate(turn)
+
+    campaign = turn.conversation.campaign
+    campaign.allows_regenerate = False
+    campaign.save(update_fields=["allows_regenerate"])
+    with pytest.raises(chat.ChatRefused):
+        turns.regenerate(turn)
+
+
+def test_a_failed_side_is_written_again_twice_and_the_other_kept():
+    turn = answered(said(begun(live_campaign())))
+    showing = turns.author_showing(turn)
+    for _ in range(turns.MOST_TRIES):
+        Response.objects.filter(pk=showing.side_b_id).update(state="failed")
+        Turn.objects.filter(pk=turn.pk).update(state="failed")
+        turns.retry_side(turn, "B")
+        assert state(turn) == "generating"
+    Response.objects.filter(pk=showing.side_b_id).update(state="failed")
+
+    with pytest.raises(chat.WentOn, match="Skip this turn"):
+        turns.retry_side(turn, "B")
+
+    assert Response.objects.get(pk=showing.side_a_id).text == "First."
