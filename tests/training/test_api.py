@@ -1,0 +1,110 @@
+"""Runs over the REST API: who may start one, what is refused and how, the same key twice."""
+
+import json
+import uuid
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from comparisons.services.accounts import make_api_token
+from tests.comparisons.making import make_account, make_checkpoint
+from tests.training.making import make_release, write_starter
+from training import run_files
+from training.models import TrainingRun
+
+pytestmark = pytest.mark.django_db
+RUNS = "/api/v1/runs/"
+
+
+@pytest.fixture(autouse=True)
+def starter(settings, tmp_path):
+    settings.STARTER_CHECKPOINT = write_starter(tmp_path / "starter")
+
+
+@pytest.fixture
+def call():
+    def answer(method, address, *, scope="run", role="researcher", **body):
+        token = make_api_token(make_account(role), name="t", scope=scope)
+        return getattr(Client(), method)(
+            address, body, content_type="application/json", HTTP_AUTHORIZATION=f"Bearer {token}"
+        )
+
+    return answer
+
+
+def test_a_run_is_started_listed_read_and_stopped(call):
+    make_release("r1")
+
+    made = call(
+        "post", RUNS, kind="preference_model", release="r1", overrides={"seed": "7"}, name="pm"
+    )
+
+    assert made.status_code == 201, made.content
+    run = TrainingRun.objects.get()
+    assert made.json()["public_id"] == str(run.public_id)
+    assert (run.config["seed"], run.state, run.requested_by.role) == (7, "queued", "researcher")
+    address = reverse("api_run", args=[run.public_id])
+    listed = call("get", f"{RUNS}?kind=preference_model", scope="read").json()["results"]
+    assert [each["name"] for each in listed] == ["pm"]
+    assert call("get", f"{RUNS}?kind=ppo", scope="read").json()["results"] == []
+    assert call("get", address, scope="read").json()["release"] == "r1"
+    assert call("post", f"{address}stop/").json()["state"] == "stopped"
+
+
+def test_the_same_key_gives_the_same_run(call):
+    make_release("r1")
+    key = str(uuid.uuid4())
+
+    answers = [
+        call("post", RUNS, kind="preference_model", release="r1", request_key=key) for _ in range(2)
+    ]
+
+    assert len({each.json()["public_id"] for each in answers}) == 1
+    assert TrainingRun.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"kind": "preference_model"}, "needs a release"),
+        ({"kind": "preference_model", "release": "r1", "preset": "huge"}, "no preset"),
+        ({"kind": "preference_model", "release": "r1", "overrides": {"lerning_rate": "1"}}, "learning_rate"),
+        ({"kind": "ppo", "release": "r1"}, "No preference model is called"),
+        ({"kind": "ppo", "release": "r1", "ranker": "nothing"}, "No preference model is called"),
+        ({"kind": "sorcery"}, "not a valid choice"),
+        ({"kind": "preference_model", "release": "r9"}, "does not exist"),
+    ],
+)  # fmt: skip
+def test_what_cannot_run_is_refused_with_the_reason(call, body, says):
+    make_release("r1")
+
+    refused = call("post", RUNS, **body)
+
+    assert refused.status_code == 400
+    assert says in json.dumps(refused.json())
+    assert not TrainingRun.objects.exists()
+
+
+def test_a_token_that_only_reads_starts_nothing_and_a_crowdworker_sees_nothing(call):
+    make_release("r1")
+
+    assert (
+        call("post", RUNS, scope="read", kind="preference_model", release="r1").status_code == 403
+    )
+    assert call("get", RUNS, role="crowdworker").status_code == 403
+    assert Client().get(RUNS).status_code == 401
+    assert not TrainingRun.objects.exists()
+
+
+def test_metrics_are_read_from_an_offset_on(call):
+    run = TrainingRun.objects.create(kind="preference_model", config={}, initial=make_checkpoint())
+    directory = run_files.directory_of(run)
+    directory.mkdir(parents=True)
+    (directory / "metrics.jsonl").write_text('{"step": 1, "pm/loss": 0.7}\n{"step": 2')
+    address = reverse("api_run_metrics", args=[run.public_id])
+
+    first = call("get", address, scope="read").json()
+
+    assert first["rows"] == [{"step": 1, "pm/loss": 0.7}]
+    assert call("get", f"{address}?offset={first['offset']}", scope="read").json()["rows"] == []
