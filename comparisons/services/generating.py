@@ -9,13 +9,12 @@ import threading
 import time
 from dataclasses import dataclass
 
-from django.db import connection
-
 from comparisons import tasks
 from comparisons.core.transcript import Message
 from comparisons.models import Response, Turn
 from comparisons.queries.dialogues import messages_of
 from comparisons.services import turn_leases
+from comparisons.services.connections import let_go_of_connection
 from comparisons.services.keeping import Keep, kept
 from comparisons.services.streaming import SIDES, TurnStream
 from comparisons.services.turn_leases import Lease
@@ -56,7 +55,7 @@ def fill_turn(turn_id: int) -> None:
             user=_user(turn),
             responses={side: by_key[lease.responses[side]] for side in SIDES},
         )
-        _let_go_of_connection()
+        let_go_of_connection()
         filling.run()
 
 
@@ -105,7 +104,7 @@ class _Filling:
             self.stream.publish("ready" if Turn.State.READY in states else "failed")
         elif not self.keep.lost.is_set() or Turn.State.GENERATING in states:
             turn_leases.release(self.lease)  # unfinished: the reconciler rings again
-        _let_go_of_connection()
+        let_go_of_connection()
 
     def _side(self, side: str, states: dict[str, str | None]) -> None:
         """Write one side, in a thread of its own."""
@@ -115,7 +114,7 @@ class _Filling:
             logger.exception("turn %s side %s was not written", self.lease.turn_id, side)
             states[side] = None
         finally:
-            _let_go_of_connection()
+            let_go_of_connection()
 
     def _write(self, side: str) -> str | None:
         """Generate and store one side; the turn's state after it, None when it does not count."""
@@ -239,9 +238,3 @@ def _user(turn: Turn) -> str:
     """A stable name for fairness between users that says nothing about the person."""
     text = f"crowdworker {turn.conversation.crowdworker_id}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _let_go_of_connection() -> None:
-    """No database connection is held while text is written."""
-    if not connection.in_atomic_block:
-        connection.close()

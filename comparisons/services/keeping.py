@@ -19,7 +19,7 @@ from comparisons.services.turn_leases import Lease
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.4  # how long a stop may go unnoticed
-RENEW_SECONDS = 8.0
+RENEW_SECONDS = 5.0
 
 
 @dataclass(eq=False)

@@ -22,6 +22,7 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from comparisons.models import Response, Showing, Turn
+from comparisons.services.connections import let_go_of_connection
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +161,13 @@ class _Standing:
 
 
 def _standing(turn_public_id: uuid.UUID) -> _Standing:
-    turn = Turn.objects.get(public_id=turn_public_id)
+    try:
+        return _looked_up(Turn.objects.get(public_id=turn_public_id))
+    finally:
+        let_go_of_connection()  # a stream is open for minutes and asks now and then
+
+
+def _looked_up(turn: Turn) -> _Standing:
     if turn.state == Turn.State.GENERATING:
         # Without a lease the next attempt has not begun: what the stream holds is of an earlier one.
         least = turn.attempt if turn.lease_until else turn.attempt + 1

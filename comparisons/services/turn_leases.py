@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from comparisons.models import Response, Showing, Turn
 from modelserving.core.completion import Completion, storable
 
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=20)
 BEGINS_WITHIN = timedelta(seconds=5)  # a bell that was not heard by then is rung again
 MOST_ATTEMPTS = 5  # per pair of responses that was asked for
 FAILURE_LENGTH = 200
