@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from labelapp.supervisor.deathsignal import die_with_parent
+from labelapp.supervisor.places import ROOT
 
 FIRST_PAUSE = 0.5  # seconds before the first restart; doubles up to the longest
 LONGEST_PAUSE = 30.0
 STEADY_AFTER = 60.0  # a process that lived this long starts again with the first pause
 LOUD = re.compile(r"\b(WARNING|ERROR|CRITICAL|Traceback|Error:)")
-KNOWN = re.compile("Memory overcommit must be enabled")  # Redis' advice, harmless here
+KNOWN = re.compile("Memory overcommit must be enabled|CPendingDeprecationWarning")  # advice
 LOG_BYTES = 5_000_000
 LONGEST_LINE = 1 << 20
 
@@ -99,6 +100,7 @@ class Child:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            cwd=ROOT,
             start_new_session=True,
             preexec_fn=die_with_parent,
             limit=LONGEST_LINE,
