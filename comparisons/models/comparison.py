@@ -38,7 +38,7 @@ class Comparison(models.Model):
     reason_tags = models.JSONField(default=list)
     reason_text = models.TextField(blank=True)
     choice_key = models.UUIDField(null=True, unique=True)  # client-made idempotency key
-    import_key = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001 -- unique, absent for most
+    import_key = models.CharField(max_length=64, null=True, unique=True)  # unique, absent for most
     import_source = models.CharField(max_length=200, blank=True)
     active_milliseconds = models.PositiveBigIntegerField(null=True)  # from ready to choice
     superseded_at = models.DateTimeField(null=True)  # undone; the undo is a row of its own
