@@ -1,0 +1,120 @@
+"""Who reaches what: the owner, and nobody else; every page private, every change a POST with a token."""
+
+import uuid
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from comparisons.web import urls
+from tests.comparisons.making import make_account
+from tests.comparisons.talking import agreed_person, answered, begun, live_campaign, said
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
+
+OPEN = {"sign_in", "sign_in_link", "join"}
+POST_ONLY = {
+    "sign_out", "preferences", "start_work", "consent", "opt_in", "leave_red_team", "say", "intent",
+    "comment", "end_conversation", "choice", "undo", "skip", "unskip", "stop", "regenerate", "retry",
+    "flag", "opinion_choice",
+}  # fmt: skip
+OF_CONVERSATION = {"conversation", "say", "intent", "comment", "end_conversation"}
+OF_TURN = {
+    "turn_events", "choice", "undo", "skip", "unskip", "stop", "regenerate", "retry", "flag",
+}  # fmt: skip
+OF_CAMPAIGN = {"campaign_home", "instructions", "start_work", "consent", "opt_in", "leave_red_team"}
+PLAIN = {
+    "home", "sign_out", "preferences", "keys", "opinions", "my_work", "own_data", "withdraw",
+    "wellbeing",
+}  # fmt: skip
+
+
+@pytest.fixture
+def turn():
+    campaign = live_campaign()
+    return answered(said(begun(campaign, agreed_person(campaign))))
+
+
+def every_address(turn) -> dict[str, str]:
+    conversation = turn.conversation
+    found = {name: reverse(name, args=[conversation.public_id]) for name in OF_CONVERSATION}
+    found |= {name: reverse(name, args=[turn.public_id]) for name in OF_TURN}
+    found |= {name: reverse(name, args=[conversation.campaign.slug]) for name in OF_CAMPAIGN}
+    found |= {name: reverse(name) for name in PLAIN | {"sign_in"}}
+    found["opinion_choice"] = reverse("opinion_choice", args=[uuid.uuid4()])
+    found["sign_in_link"] = reverse("sign_in_link", args=["x"])
+    found["join"] = reverse("join", args=["x"])
+    return found
+
+
+def ask(client: Client, name: str, url: str):
+    return client.post(url) if name in POST_ONLY else client.get(url)
+
+
+def test_every_address_of_the_crowd_is_in_this_table(turn):
+    assert set(every_address(turn)) == {pattern.name for pattern in urls.urlpatterns}
+
+
+def test_anonymous_people_are_sent_to_sign_in(client, turn):
+    for name, url in every_address(turn).items():
+        answer = ask(client, name, url)
+        if name in OPEN | {"preferences"}:
+            continue
+        assert answer.status_code == 302, name
+        assert answer.url.startswith("/sign-in/?next="), name
+
+
+def test_a_foreign_conversation_or_turn_does_not_exist(client, turn):
+    client.force_login(agreed_person(turn.conversation.campaign).account)
+
+    found = {
+        name: ask(client, name, url).status_code
+        for name, url in every_address(turn).items()
+        if name in OF_CONVERSATION | OF_TURN | {"opinion_choice"}
+    }
+
+    assert set(found.values()) == {404}, found
+
+
+@pytest.mark.parametrize("role", ["researcher", "administrator"])
+def test_staff_do_not_work_in_the_crowds_place(client, turn, role):
+    client.force_login(make_account(role))
+
+    for name, url in every_address(turn).items():
+        if name in OF_CONVERSATION | OF_TURN | OF_CAMPAIGN | {"my_work", "own_data", "opinions"}:
+            assert ask(client, name, url).status_code == 404, name
+
+
+def test_suspended_people_read_why(client, turn):
+    person = turn.conversation.crowdworker
+    person.standing, person.standing_reason = "suspended", "Please write to us."
+    person.save(update_fields=["standing", "standing_reason"])
+    client.force_login(person.account)
+
+    answer = client.get(reverse("conversation", args=[turn.conversation.public_id]))
+
+    assert answer.status_code == 403
+    assert "Please write to us." in answer.content.decode()
+
+
+def test_changes_need_a_token_and_a_post(turn):
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(turn.conversation.crowdworker.account)
+
+    for name, url in every_address(turn).items():
+        if name in POST_ONLY:
+            assert strict.post(url).status_code == 403, name
+            assert strict.get(url).status_code == 405, name
+
+
+def test_every_page_is_private_and_strict(client, turn):
+    client.force_login(turn.conversation.crowdworker.account)
+
+    for name, url in every_address(turn).items():
+        if name == "turn_events":
+            continue
+        headers = ask(client, name, url).headers
+        assert headers["Cache-Control"] == "no-store, private", name
+        assert "unsafe" not in headers["Content-Security-Policy"], name
+        assert "default-src 'none'" in headers["Content-Security-Policy"], name
+        assert "camera=()" in headers["Permissions-Policy"], name
