@@ -9,17 +9,15 @@ full (503), refuse (400), never_loads (refuses to load).
 
 import argparse
 import asyncio
-import contextlib
-import json
 import random
-import socket
-import threading
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
+
+from tests.fake_http import Exchange, lifespan, running
+
+__all__ = ["FakeEngine", "running"]
 
 WORDS = (
     "a",
@@ -91,9 +89,9 @@ class FakeEngine:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Answer one request."""
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            await lifespan(receive, send)
             return
-        exchange = _Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send)
         path = scope["path"]
         if self.secret and exchange.header("authorization") != f"Bearer {self.secret}":
             await exchange.fail(401, "wrong_secret", "send the shared secret")
@@ -114,7 +112,7 @@ class FakeEngine:
         memory = {"used_bytes": 0, "budget_bytes": self.memory_bytes}
         return {"device": "none", "memory": memory, "running": self.running, "checkpoints": held}
 
-    async def _post(self, path: str, exchange: "_Exchange") -> None:
+    async def _post(self, path: str, exchange: Exchange) -> None:
         content = await exchange.json()
         if path == "/v1/checkpoints/load":
             await self._load(content, exchange)
@@ -128,7 +126,7 @@ class FakeEngine:
         else:
             await exchange.fail(404, "no_such_route", f"there is no {path} here")
 
-    async def _load(self, content: dict[str, Any], exchange: "_Exchange") -> None:
+    async def _load(self, content: dict[str, Any], exchange: Exchange) -> None:
         self.loads.append(content)
         if self.mode == "never_loads":
             await exchange.fail(422, "checkpoint_refused", "refused: a weight is not finite")
@@ -139,7 +137,7 @@ class FakeEngine:
     def _missing(self, *names: str | None) -> str | None:
         return next((n for n in names if n and self.needs_loading and n not in self.loaded), None)
 
-    async def _scores(self, content: dict[str, Any], exchange: "_Exchange") -> None:
+    async def _scores(self, content: dict[str, Any], exchange: Exchange) -> None:
         self.requests.append(content)
         if missing := self._missing(content["model"]):
             await exchange.fail(
@@ -149,7 +147,7 @@ class FakeEngine:
         scores = [self.score_of(each[-1]["content"]) for each in content["dialogues"]]
         await exchange.reply({"object": "list", "model": content["model"], "scores": scores})
 
-    async def _chat(self, content: dict[str, Any], exchange: "_Exchange") -> None:
+    async def _chat(self, content: dict[str, Any], exchange: Exchange) -> None:
         self.requests.append(content)
         if missing := self._missing(content["model"], content.get("ranker")):
             await exchange.fail(
@@ -170,7 +168,7 @@ class FakeEngine:
         else:
             await self._answer(content, exchange, mode=mode)
 
-    async def _answer(self, content: dict[str, Any], exchange: "_Exchange", *, mode: str) -> None:
+    async def _answer(self, content: dict[str, Any], exchange: Exchange, *, mode: str) -> None:
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:
@@ -187,7 +185,7 @@ class FakeEngine:
         finally:
             self.running -= 1
 
-    async def _stream(self, content: dict[str, Any], exchange: "_Exchange", *, mode: str) -> None:
+    async def _stream(self, content: dict[str, Any], exchange: Exchange, *, mode: str) -> None:
         gone = asyncio.create_task(exchange.gone())
         await exchange.start("text/event-stream")
         for place, word in enumerate(self.text_of(content)):
@@ -205,7 +203,7 @@ class FakeEngine:
         await exchange.chunk(b"data: [DONE]\n\n", more=False)
         gone.cancel()
 
-    async def _whole(self, content: dict[str, Any], exchange: "_Exchange") -> None:
+    async def _whole(self, content: dict[str, Any], exchange: Exchange) -> None:
         choices = [
             {
                 "index": sample,
@@ -219,7 +217,7 @@ class FakeEngine:
         ]
         await exchange.reply({"object": "chat.completion", "choices": choices})
 
-    async def _best_of(self, content: dict[str, Any], exchange: "_Exchange") -> None:
+    async def _best_of(self, content: dict[str, Any], exchange: Exchange) -> None:
         await exchange.start("text/event-stream")
         texts = [" ".join(self.text_of(content, sample=i)) for i in range(content["best_of"])]
         for done in range(1, len(texts) + 1):
@@ -252,83 +250,6 @@ def _chunk(text: str, *, finish: str | None = None, ids: list[int] | None = None
         "token_ids": ids or [],
     }
     return {"object": "chat.completion.chunk", "choices": [choice]}
-
-
-class _Exchange:
-    """One request and its response."""
-
-    def __init__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        self.scope, self._receive, self._send = scope, receive, send
-
-    def header(self, name: str) -> str:
-        return next((v.decode() for k, v in self.scope["headers"] if k == name.encode()), "")
-
-    async def json(self) -> dict[str, Any]:
-        body, more = b"", True
-        while more:
-            message = await self._receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        return json.loads(body or b"{}")
-
-    async def gone(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-    async def reply(
-        self, content: Any, *, status: int = 200, headers: dict[str, str] | None = None
-    ) -> None:
-        await self.start("application/json", status=status, headers=headers)
-        await self.chunk(json.dumps(content).encode(), more=False)
-
-    async def fail(self, status: int, code: str, message: str, *, retry_after: str = "") -> None:
-        headers = {"retry-after": retry_after} if retry_after else {}
-        await self.reply(
-            {"error": {"message": message, "code": code}}, status=status, headers=headers
-        )
-
-    async def start(
-        self, kind: str, *, status: int = 200, headers: dict[str, str] | None = None
-    ) -> None:
-        named = {"content-type": kind, **(headers or {})}
-        raw = [(key.encode(), value.encode()) for key, value in named.items()]
-        await self._send({"type": "http.response.start", "status": status, "headers": raw})
-
-    async def event(self, content: Any) -> None:
-        await self.chunk(f"data: {json.dumps(content, ensure_ascii=False)}\n\n".encode())
-
-    async def chunk(self, body: bytes, *, more: bool = True) -> None:
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
-
-
-async def _lifespan(receive: Any, send: Any) -> None:
-    while True:
-        stage = (await receive())["type"].removeprefix("lifespan.")
-        await send({"type": f"lifespan.{stage}.complete"})
-        if stage == "shutdown":
-            return
-
-
-@contextlib.contextmanager
-def running(engine: FakeEngine, *, port: int = 0) -> Iterator[str]:
-    """The engine served by a thread of this process; gives its address."""
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(("127.0.0.1", port))
-    config = uvicorn.Config(
-        engine, log_level="critical", access_log=False, timeout_graceful_shutdown=1, ws="none"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)
-        listening.close()
 
 
 def main() -> None:

@@ -2,82 +2,21 @@
 
 import threading
 import time
-from datetime import timedelta
 from hashlib import sha256
 
 import pytest
 import redis
 from django.db import connection
-from django.utils import timezone
 
-from comparisons.core.transcript import Message
-from comparisons.models import Response, Showing, Turn
-from comparisons.services import generating, turn_leases
+from comparisons.models import Response, Turn
+from comparisons.services import generating
 from comparisons.services.streaming import stream_key
-from modelserving.core.completion import Completion
 from tests.comparisons.making import make_comparison, make_conversation
+from tests.comparisons.turns import expected, make_turn, shown, sides, streamed
 from tests.fake_engine import FakeEngine
 from tests.modelserving.serving import make_deployment, make_ranked, serving
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def make_turn(*, conversation=None, deployments=None, message="Hello", **values) -> Turn:
-    conversation = conversation or make_conversation()
-    a, b = deployments or (make_deployment("policy-one"), make_deployment("policy-two"))
-    turn = Turn.objects.create(
-        conversation=conversation, index=conversation.turns.count(), message=message,
-        message_sha256=sha256(message.encode()).hexdigest(),
-        is_held_back=a.is_held_back or b.is_held_back, **values,
-    )  # fmt: skip
-    side_a, side_b = (
-        Response.objects.create(turn=turn, deployment=each, seed=seed)
-        for each, seed in ((a, 11), (b, 22))
-    )
-    Showing.objects.create(
-        turn=turn, crowdworker=conversation.crowdworker, side_a=side_a, side_b=side_b
-    )
-    return turn
-
-
-def sides(turn) -> dict[str, Response]:
-    showing = turn.showings.get(replaced_at__isnull=True)
-    return {"A": showing.side_a, "B": showing.side_b}
-
-
-def streamed(turn, url) -> list[tuple[str, str, str]]:
-    with redis.Redis.from_url(url) as client:
-        entries = client.xrange(stream_key(turn.public_id))
-    return [
-        tuple(fields[key].decode() for key in (b"kind", b"side", b"text")) for _, fields in entries
-    ]
-
-
-def shown(events) -> dict[str, str]:
-    """The text that a reader of these events ends with."""
-    texts = {"A": "", "B": ""}
-    for kind, side, text in events:
-        if kind == "reset":
-            texts.update({side: ""} if side else {"A": "", "B": ""})
-        if kind == "delta":
-            texts[side] += text
-    return texts
-
-
-def expected(engine, turn, side, *, messages: list[Message] | None = None) -> str:
-    request = {
-        "messages": messages or [{"role": "user", "content": turn.message}],
-        "seed": {"A": 11, "B": 22}[side], "max_tokens": 64,
-    }  # fmt: skip
-    return " ".join(engine.text_of(request))
-
-
-def expire_lease(turn):
-    Turn.objects.filter(pk=turn.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-
-
-def completion(text) -> Completion:
-    return Completion(text=text, token_ids=(1,), finish_reason="stop", seed=1)
 
 
 def test_fill_turn_stores_both_sides_and_streams_the_same_text(settings, redis_url):
@@ -272,78 +211,6 @@ def test_a_skipped_turn_is_left_alone(settings, redis_url):
     assert {r.state for r in sides(turn).values()} == {"pending"}
 
 
-def test_writes_of_an_attempt_that_was_overtaken_are_rejected():
-    turn = make_turn()
-    old = turn_leases.claim(turn.pk)
-    assert turn_leases.claim(turn.pk) is None
-    expire_lease(turn)
-
-    new = turn_leases.claim(turn.pk)
-
-    assert (old.attempt, new.attempt) == (1, 2)
-    assert turn_leases.store(old, side="A", completion=completion("old")) is None
-    assert turn_leases.fail(old, side="B", reason="old") is None
-    turn_leases.renew([old])
-    turn_leases.release(old)
-    assert turn_leases.claim(turn.pk) is None
-    assert turn_leases.store(new, side="A", completion=completion("new")) == "generating"
-    assert turn_leases.store(new, side="A", completion=completion("twice")) is None
-    assert turn_leases.store(new, side="B", completion=completion("new")) == "ready"
-    assert {r.text for r in sides(turn).values()} == {"new"}
-
-
-def test_of_eight_claims_at_once_one_wins():
-    turn, barrier, won = make_turn(), threading.Barrier(8), []
-
-    def rival():
-        barrier.wait()
-        won.append(turn_leases.claim(turn.pk))
-        connection.close()
-
-    threads = [threading.Thread(target=rival) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert sorted(lease.attempt for lease in won if lease) == [1]
-
-
-def test_a_turn_is_given_up_after_too_many_attempts(redis_url):
-    turn = make_turn()
-    for _ in range(turn_leases.MOST_ATTEMPTS):
-        assert not turn_leases.claim(turn.pk).is_worn_out
-        expire_lease(turn)
-
-    generating.fill_turn(turn.pk)
-
-    turn.refresh_from_db()
-    assert turn.state == "failed"
-    assert {r.failure for r in sides(turn).values()} == {"given up after too many attempts"}
-    assert streamed(turn, redis_url)[-1][:2] == ("failed", "")
-
-
-def test_reconcile_rings_for_forsaken_turns_only(monkeypatch):
-    rung = []
-    monkeypatch.setattr(
-        generating.tasks.fill_turn,
-        "apply_async",
-        lambda kwargs, **_: rung.append(kwargs["turn_id"]),
-    )
-    deployments = (make_deployment("policy-one"), make_deployment("policy-two"))
-    fresh, old, leased, expired, ready = (make_turn(deployments=deployments) for _ in range(5))
-    Turn.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(seconds=6))
-    for turn in (leased, expired, ready):
-        turn_leases.claim(turn.pk)
-    expire_lease(expired)
-    Turn.objects.filter(pk=ready.pk).update(state="ready", lease_until=None)
-
-    assert generating.reconcile_turns() == 2
-
-    assert sorted(rung) == [old.pk, expired.pk]
-    assert fresh.pk not in rung
-
-
 def test_fill_turn_works_without_redis(settings):
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
     engine, turn = FakeEngine(), make_turn()
@@ -367,20 +234,3 @@ def test_a_reply_without_words_is_not_a_response(settings, redis_url, monkeypatc
     assert turn.state == "failed"
     assert {r.failure for r in sides(turn).values()} == {"the reply is empty"}
     assert len({request["seed"] for request in engine.requests}) == 4
-
-
-def test_the_lease_is_kept_while_words_come(settings, redis_url, monkeypatch):
-    monkeypatch.setattr("comparisons.services.keeping.RENEW_SECONDS", 0.2)
-    monkeypatch.setattr(turn_leases, "LEASE", timedelta(seconds=1.2))
-    engine, turn = FakeEngine(words=30, words_per_second=10), make_turn()
-
-    with serving(settings, engine):
-        filling = threading.Thread(target=generating.fill_turn, args=(turn.pk,))
-        filling.start()
-        time.sleep(2.0)
-        rival = turn_leases.claim(turn.pk)
-        filling.join()
-
-    turn.refresh_from_db()
-    assert rival is None
-    assert (turn.state, turn.attempt) == ("ready", 1)

@@ -13,7 +13,7 @@ from comparisons.models import Response, Turn
 from comparisons.services import generating, streaming, turn_leases
 from comparisons.services.streaming import TurnStream, server_sent_events, turn_events
 from modelserving.core.completion import Completion
-from tests.comparisons.services.test_generating import make_turn, shown, sides
+from tests.comparisons.turns import make_turn, shown, sides
 from tests.fake_engine import FakeEngine
 from tests.modelserving.serving import serving
 
