@@ -34,7 +34,7 @@ class PrefixCache:
         self.read_tokens = 0
 
     def longest(self, tokens: Sequence[int]) -> list[Tensor]:
-        """Blocks (2, L, BLOCK, H, D) for the longest known beginning that leaves at least one token to read."""
+        """Blocks (2, L, G, BLOCK, D) for the longest known beginning that leaves at least one token to read."""
         found: list[tuple[_Place, Tensor]] = []
         parent = 0
         for start in range(0, len(tokens) - BLOCK, BLOCK):

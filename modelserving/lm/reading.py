@@ -18,16 +18,20 @@ SLOTS = "slots"
 
 
 def padded_queries(per_head: int) -> int:
-    """Query rows that share a key head, padded so that the bits of a row do not depend on its neighbours.
+    """Query rows that share a key head, padded so that the bits of a row do not depend on others.
 
-    A product with one row, or with a number of rows that is no multiple of 4, takes paths in the linear algebra
-    libraries whose order of summation changes with the other sizes (measured with MKL).
+    Batched products with 1, 2 or a multiple of 4 rows sum in an order that the size of the batch
+    does not change; others do not (measured with MKL).
     """
-    return 2 if per_head <= 2 else -(-per_head // 4) * 4
+    return per_head if per_head <= 2 else -(-per_head // 4) * 4
 
 
 def room_step(per_head: int) -> int:
-    """Attention reads rows up to a multiple of so many tokens; with it, more masked tokens change no bit."""
+    """Rows are read up to a multiple of so many tokens: masked tokens beyond it change no bit.
+
+    With more than 2 query rows the library cuts the sum over the tokens in blocks that depend on
+    their number, but not beyond whole multiples of 512 (measured with MKL).
+    """
     return 64 if per_head <= 2 else 512
 
 
@@ -52,73 +56,83 @@ class Reader(Protocol):
 
 @dataclass(kw_only=True)
 class PromptStep:
-    """Attention of a piece of a prompt: over all of the prompt before it, and causally over itself."""
+    """Attention of a piece of a prompt: over all of the prompt before it, causally over itself."""
 
     prompt: PromptKeyValues
-    _masks: dict[tuple[int, int | None], Tensor] = field(default_factory=dict)
-
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, *, layer: int, call: "AttentionCall"
-    ) -> Tensor:
-        """query (1, H, C, D), key and value (1, G, C, D) → (1, C, H, D)."""
-        keys, values = self.prompt.append(
-            layer=layer, keys=key[0].transpose(0, 1), values=value[0].transpose(0, 1)
-        )
-        visible = self._visible(
-            pieces=query.shape[2], tokens=keys.shape[0], call=call, device=query.device
-        )
-        keys, values = keys.transpose(0, 1)[None], values.transpose(0, 1)[None]  # (1, G, S, D)
-        return attention(query, keys, values, visible=visible, call=call).transpose(1, 2)
-
-    def _visible(
-        self, *, pieces: int, tokens: int, call: "AttentionCall", device: torch.device
-    ) -> Tensor:
-        known = self._masks.get((pieces, call.window))
-        if known is None:
-            at = torch.arange(tokens - pieces, tokens, device=device)[:, None]
-            known = call.visible(at=at, keys=torch.arange(tokens, device=device)[None, :])
-            self._masks[(pieces, call.window)] = known
-        return known
-
-
-@dataclass(kw_only=True)
-class RowsStep:
-    """Attention of one new token per row: over what the row holds."""
-
-    slots: Slots
-    lengths: Tensor  # (N,) tokens before the new one
-    longest: int  # room to read, in tokens
-    rows: Tensor  # (N,) 0..N-1
     _masks: dict[int | None, Tensor] = field(default_factory=dict)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, *, layer: int, call: "AttentionCall"
     ) -> Tensor:
-        """query (N, H, 1, D), key and value (N, G, 1, D) → (N, 1, H, D)."""
-        N, H, _, D = query.shape
-        keys, values = self.slots.layer(layer)
-        keys[self.rows, self.lengths] = key[:, :, 0]
-        values[self.rows, self.lengths] = value[:, :, 0]
-        keys = keys[:N, : self.longest].transpose(1, 2)  # (N, G, S, D)
-        values = values[:N, : self.longest].transpose(1, 2)
-        grouped = query.reshape(
-            N, keys.shape[1], -1, D
-        )  # query heads of one key head become its query rows
-        per_head = grouped.shape[2]
-        grouped = F.pad(grouped, (0, 0, 0, padded_queries(per_head) - per_head))
-        out = attention(
-            grouped, keys, values, visible=self._visible(call), call=call
-        )  # (N, G, H/G padded, D)
-        return out[:, :, :per_head].reshape(N, 1, H, D)
+        """query (1, H, C, D), key and value (1, G, C, D) → (1, H, C, D)."""
+        keys, values = self.prompt.append(layer=layer, keys=key[0], values=value[0])
+        visible = self._visible(pieces=query.shape[2], tokens=keys.shape[1], call=call)
+        return attention(query, keys[None], values[None], visible=visible, call=call)
 
-    def _visible(self, call: "AttentionCall") -> Tensor:
+    def _visible(self, *, pieces: int, tokens: int, call: "AttentionCall") -> Tensor:
         known = self._masks.get(call.window)
         if known is None:
-            keys = torch.arange(self.longest, device=self.lengths.device)[None, :]
-            known = call.visible(at=self.lengths[:, None], keys=keys)[
-                :, None, None, :
-            ]  # (N, 1, 1, S)
+            device = self.prompt.values.device
+            at = torch.arange(tokens - pieces, tokens, device=device)[:, None]
+            known = call.visible(at=at, keys=torch.arange(tokens, device=device)[None, :])
             self._masks[call.window] = known
+        return known
+
+
+class RowsStep:
+    """Attention of one new token per row: over what the row holds."""
+
+    def __init__(self, *, slots: Slots, lengths: Tensor, longest: int) -> None:
+        """`lengths` (N,) counts the tokens before the new one; `longest` is the room to read."""
+        self._slots = slots
+        self._lengths = lengths
+        self._longest = longest
+        heads = slots.shape.heads
+        (N,) = lengths.shape
+        lines = torch.arange(N * heads, device=lengths.device)
+        self._places = lines * slots.room + lengths.repeat_interleave(heads)  # (N·G,)
+        self._biases: dict[int | None, Tensor] = {}
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, layer: int, call: "AttentionCall"
+    ) -> Tensor:
+        """query (N, H, 1, D), key and value (N, G, 1, D) → (N, H, 1, D)."""
+        N, H, _, D = query.shape
+        keys, values = self._slots.layer(layer)
+        G = keys.shape[1]
+        keys.view(-1, D).index_copy_(0, self._places, key.reshape(N * G, D))
+        values.view(-1, D).index_copy_(0, self._places, value.reshape(N * G, D))
+        keys = keys[:N].flatten(0, 1)[:, : self._longest]  # (N·G, S, D)
+        values = values[:N].flatten(0, 1)[:, : self._longest]
+        per_head = H // G
+        grouped = query.reshape(N * G, per_head, D)  # query heads of one key head, as rows
+        if padded_queries(per_head) != per_head:
+            grouped = F.pad(grouped, (0, 0, 0, padded_queries(per_head) - per_head))
+        scores = self._scores(grouped, keys, per_head=grouped.shape[1], call=call)
+        weights = scores.softmax(dim=-1, dtype=torch.float32).to(values.dtype)
+        out = torch.bmm(weights, values)  # (N·G, H/G padded, D)
+        return out[:, :per_head].reshape(N, H, 1, D)
+
+    def _scores(
+        self, query: Tensor, keys: Tensor, *, per_head: int, call: "AttentionCall"
+    ) -> Tensor:
+        bias = self._bias(per_head, call=call)
+        if call.softcap is None:
+            return torch.baddbmm(bias, query, keys.transpose(1, 2), alpha=call.scaling)
+        raw = torch.bmm(query, keys.transpose(1, 2)) * (call.scaling / call.softcap)
+        return raw.tanh() * call.softcap + bias
+
+    def _bias(self, per_head: int, *, call: "AttentionCall") -> Tensor:
+        """0 where a row may look, -inf elsewhere: (N·G, H/G padded, S), made once per step."""
+        known = self._biases.get(call.window)
+        if known is None:
+            keys = torch.arange(self._longest, device=self._lengths.device)[None, :]
+            seen = call.visible(at=self._lengths[:, None], keys=keys)  # (N, S)
+            shape = self._slots.shape
+            zeros = torch.zeros(seen.shape, dtype=shape.dtype, device=shape.device)
+            bias = zeros.masked_fill(~seen, float("-inf"))[:, None, None, :]
+            known = bias.expand(-1, shape.heads, per_head, -1).reshape(-1, per_head, seen.shape[1])
+            self._biases[call.window] = known
         return known
 
 
@@ -173,7 +187,8 @@ def slots_attention(
     assert attention_mask is None, "positions say what is visible"
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     call = AttentionCall(scaling=scaling, window=sliding_window, softcap=softcap)
-    return slot_step.attend(query, key, value, layer=module.layer_idx, call=call), None
+    out = slot_step.attend(query, key, value, layer=module.layer_idx, call=call)
+    return out.transpose(1, 2), None
 
 
 AttentionInterface.register(SLOTS, slots_attention)
@@ -219,8 +234,7 @@ class TransformersReader:
         self, *, token_ids: Tensor, lengths: Tensor, longest: int, slots: Slots
     ) -> Tensor:
         """Read one token (N,) behind `lengths` (N,) tokens of each of the first N rows; logits (N, V)."""
-        rows = torch.arange(token_ids.shape[0], device=token_ids.device)
-        step = RowsStep(slots=slots, lengths=lengths, longest=longest, rows=rows)
+        step = RowsStep(slots=slots, lengths=lengths, longest=longest)
         return self._logits(token_ids[:, None], lengths[:, None], step=step, keep=1)[:, 0]
 
     def _logits(self, token_ids: Tensor, positions: Tensor, *, step: Any, keep: int) -> Tensor:

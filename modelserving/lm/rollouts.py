@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from transformers import PreTrainedModel
 
-from modelserving.lm.reading import TransformersReader
+from modelserving.lm.llama_reading import reader_of
 from modelserving.lm.sampler import Sampler, SampleRequest, TokenDrawn
 
 
@@ -37,7 +37,7 @@ def sample(
     Log-probabilities are those of the drawn tokens at `temperature`, over the whole vocabulary.
     """
     assert all(len(each) == samples_per_prompt for each in seeds), "one seed per sample"
-    sampler = Sampler(TransformersReader(model), max_rows=max_rows, prefix_cache_bytes=0)
+    sampler = Sampler(reader_of(model), max_rows=max_rows, prefix_cache_bytes=0)
     for index, (prompt, own_seeds) in enumerate(zip(prompts, seeds, strict=True)):
         sampler.add(
             SampleRequest(

@@ -183,7 +183,7 @@ class Sampler:
             if keep_all:
                 prompt.pieces.append(logits.float())
             if end - start == BLOCK:
-                self.prefix_cache.keep(tokens=tokens, end=end, block=store.values[:, :, start:end])
+                self.prefix_cache.keep(tokens=tokens, end=end, block=store.values[:, :, :, start:end])
             if end == len(tokens):
                 prompt.logits = logits[-1:]
             read += end - start

@@ -1,7 +1,7 @@
 """Where keys and values live while text is sampled: one row per sample, one tensor per prompt.
 
 Does not know the model's architecture beyond its shapes, nor which sample a row belongs to.
-Legend: L layers, N rows, S tokens of room, H key/value heads, D head width.
+Legend: L layers, N rows, S tokens of room, G key/value heads, D head width.
 """
 
 from dataclasses import dataclass
@@ -27,48 +27,43 @@ class KeyValueShape:
         """Keys and values of all layers."""
         return 2 * self.layers * self.heads * self.width * self.dtype.itemsize
 
-    def empty(self, *leading: int) -> Tensor:
-        """Uninitialised room of shape (*leading, H, D)."""
-        return torch.empty(*leading, self.heads, self.width, dtype=self.dtype, device=self.device)
-
-    def zeros(self, *leading: int) -> Tensor:
-        """Room of shape (*leading, H, D) that is safe to attend to under a mask."""
-        return torch.zeros(*leading, self.heads, self.width, dtype=self.dtype, device=self.device)
+    def zeros(self, *leading: int, tokens: int) -> Tensor:
+        """Room of shape (*leading, G, tokens, D) that is safe to attend to under a mask."""
+        size = (*leading, self.heads, tokens, self.width)
+        return torch.zeros(size, dtype=self.dtype, device=self.device)
 
 
 class PromptKeyValues:
-    """Keys and values of one prompt, filled from the left: (2, L, tokens, H, D)."""
+    """Keys and values of one prompt, filled from the left: (2, L, G, tokens, D)."""
 
     def __init__(self, *, shape: KeyValueShape, tokens: int) -> None:
         """Room for a prompt of `tokens` tokens."""
-        self.values = shape.empty(2, shape.layers, tokens)
+        self.values = shape.zeros(2, shape.layers, tokens=tokens)
         self.filled = 0
 
     def append(self, *, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store (C, H, D) behind what is there; return all keys and values of the layer so far."""
-        end = self.filled + keys.shape[0]
-        self.values[0, layer, self.filled : end] = keys
-        self.values[1, layer, self.filled : end] = values
-        return self.values[0, layer, :end], self.values[1, layer, :end]
+        """Store (G, C, D) behind what is there; all keys and values of the layer so far."""
+        end = self.filled + keys.shape[1]
+        self.values[0, layer, :, self.filled : end] = keys
+        self.values[1, layer, :, self.filled : end] = values
+        return self.values[0, layer, :, :end], self.values[1, layer, :, :end]
 
     def take(self, block: Tensor) -> None:
-        """Copy a block (2, L, C, H, D) that was read before behind what is there."""
-        end = self.filled + block.shape[2]
-        self.values[:, :, self.filled : end] = block
+        """Copy a block (2, L, G, C, D) that was read before behind what is there."""
+        end = self.filled + block.shape[3]
+        self.values[:, :, :, self.filled : end] = block
         self.filled = end
 
 
 class Slots:
-    """Keys and values of all running samples: (2, L, N, S, H, D), rows 0..used-1 in use."""
+    """Keys and values of all running samples: per layer twice (N, G, S, D)."""
 
     def __init__(self, *, shape: KeyValueShape) -> None:
         """No row yet: room is made as samples arrive."""
         self.shape = shape
         self.rows = 0
         self.room = 0
-        self._stores: list[tuple[Tensor, Tensor]] = [
-            (shape.zeros(0, 0), shape.zeros(0, 0)) for _ in range(shape.layers)
-        ]
+        self._stores = [(shape.zeros(0, tokens=0),) * 2 for _ in range(shape.layers)]
 
     @property
     def bytes_used(self) -> int:
@@ -76,7 +71,7 @@ class Slots:
         return self.rows * self.room * self.shape.bytes_per_token
 
     def layer(self, index: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of one layer, each (N, S, H, D)."""
+        """Keys and values of one layer, each (N, G, S, D)."""
         return self._stores[index]
 
     def make_room(self, *, rows: int, tokens: int) -> None:
@@ -86,23 +81,24 @@ class Slots:
             return
         rows, room = max(rows, self.rows), max(room, self.room)
         self._stores = [
-            (self._grown(k, rows, room), self._grown(v, rows, room)) for k, v in self._stores
+            (self._grown(keys, rows, room), self._grown(values, rows, room))
+            for keys, values in self._stores
         ]
         self.rows, self.room = rows, room
 
     def _grown(self, old: Tensor, rows: int, room: int) -> Tensor:
-        new = self.shape.zeros(rows, room)
-        new[: self.rows, : self.room] = old
+        new = self.shape.zeros(rows, tokens=room)
+        new[: self.rows, :, : self.room] = old
         return new
 
     def start(self, *, row: int, prompt: PromptKeyValues) -> None:
         """Copy a prompt into a row."""
         for index, (keys, values) in enumerate(self._stores):
-            keys[row, : prompt.filled] = prompt.values[0, index, : prompt.filled]
-            values[row, : prompt.filled] = prompt.values[1, index, : prompt.filled]
+            keys[row, :, : prompt.filled] = prompt.values[0, index, :, : prompt.filled]
+            values[row, :, : prompt.filled] = prompt.values[1, index, :, : prompt.filled]
 
     def move(self, *, source: int, target: int, tokens: int) -> None:
         """Copy one row over another, so that the rows in use stay next to each other."""
         for keys, values in self._stores:
-            keys[target, :tokens] = keys[source, :tokens]
-            values[target, :tokens] = values[source, :tokens]
+            keys[target, :, :tokens] = keys[source, :, :tokens]
+            values[target, :, :tokens] = values[source, :, :tokens]

@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 
 from modelserving.core.artifacts import ArtefactError, content_hash, verify
+from modelserving.lm.llama_reading import reader_of
 from modelserving.lm.loading import (
     CheckpointRefused,
     LoadedModel,
     load_language_model,
     load_preference_model,
 )
-from modelserving.lm.reading import TransformersReader
 from modelserving.lm.sampler import Sampler
 from modelserving.server.errors import Refused
 from modelserving.server.fair_queue import FairQueue
@@ -140,7 +140,7 @@ class CheckpointReader:
 
     def _sampler(self, loaded: LoadedModel) -> Sampler:
         return Sampler(
-            TransformersReader(loaded.model),
+            reader_of(loaded.model),
             max_rows=self.limits.rows,
             prefix_cache_bytes=self.limits.prefix_cache_bytes,
         )

@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from modelserving.lm.choosing import choose
+from modelserving.lm.llama_reading import is_llama_like, reader_of
 from modelserving.lm.prefix_cache import BLOCK
 from modelserving.lm.reading import TransformersReader
 from modelserving.lm.rollouts import sample
@@ -103,11 +104,29 @@ def test_a_sample_is_the_same_bit_for_bit_in_any_company(name: str) -> None:
             assert together[str(length), index] == alone[str(length), index]
 
 
+@pytest.mark.parametrize("name", [name for name in CONFIGS if is_llama_like(tiny(name))])
+def test_the_fast_reader_gives_the_numbers_of_transformers(name: str) -> None:
+    model = tiny(name)
+    prompt = tuple(prompt_of(150))
+    found = []
+    for reader in (TransformersReader(model), reader_of(model)):
+        sampler = Sampler(reader, max_rows=8)
+        sampler.add(SampleRequest(key="a", prompt=prompt, seeds=(1, 2, 3), max_tokens=30))
+        events = [event for _ in range(31) for event in sampler.step()]
+        found.append([event for event in events if isinstance(event, TokenDrawn)])
+
+    plain, fast = found
+    assert type(reader).__name__ == "LlamaReader"
+    assert [event.token_id for event in fast] == [event.token_id for event in plain]
+    costs = [[event.logprob for event in events] for events in (fast, plain)]
+    assert costs[0] == pytest.approx(costs[1], abs=2e-5)
+
+
 def _run(
     model: PreTrainedModel, lengths: Sequence[int], *, samples: int, arrival_every: int
 ) -> dict[tuple[str, int], list[tuple[int, float]]]:
     """Requests that arrive one by one while others run."""
-    sampler = Sampler(TransformersReader(model), max_rows=7)
+    sampler = Sampler(reader_of(model), max_rows=7)
     waiting = list(lengths)
     found: dict[tuple[str, int], list[tuple[int, float]]] = {}
     turn = 0
