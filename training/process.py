@@ -23,6 +23,7 @@ from modelserving.core.faults import hit
 from modelserving.models import Checkpoint
 from training import leases, run_files
 from training.models import TrainingRun
+from training.report import plots
 
 logger = logging.getLogger(__name__)
 
@@ -182,6 +183,15 @@ def _finish(run: TrainingRun, *, status: dict[str, Any], path: Path) -> None:
         run, state=state, reason=str(status.get("reason", "")), results=results, checkpoint=checkpoint,
         progress=run_files.read_object(path / "progress.json"),
     )  # fmt: skip
+    _draw(run, path=path)
+
+
+def _draw(run: TrainingRun, *, path: Path) -> None:
+    """Keep the figures beside the rows; they can be drawn again, so failing at it fails nothing."""
+    try:
+        plots.draw_all(run.kind, directory=path)
+    except Exception:  # process boundary: the run is done, whatever a figure says
+        logger.exception("run %s: its figures could not be drawn", run.pk)
 
 
 def _kept(path: Path, status: dict[str, Any]) -> dict[str, Any]:

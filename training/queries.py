@@ -3,6 +3,8 @@
 Reads only: rows, and the files a run's process wrote.
 """
 
+import json
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,9 @@ from django.utils.timezone import now
 
 from modelserving.models import Checkpoint
 from training import run_files
+from training.config import presets, to_dict
 from training.models import TrainingRun
+from training.report import plots
 
 HEADLINES = {  # kind -> (key in results, words)
     "preference_model": ("test_accuracy", "test accuracy"),
@@ -113,9 +117,48 @@ def evaluation(run: TrainingRun) -> dict[str, Any]:
 
 
 def samples(run: TrainingRun, *, most: int = 12) -> list[dict[str, Any]]:
-    """The newest samples the run wrote."""
+    """The newest samples the run wrote: prompt as messages, response, score, and whatever else there is."""
     rows, _ = run_files.rows_after(run_files.directory_of(run) / "samples.jsonl", limit=20_000)
-    return rows[-most:][::-1]
+    return [_sample(row) for row in rows[-most:][::-1]]
+
+
+def _sample(row: dict[str, Any]) -> dict[str, Any]:
+    prompt = row.get("prompt", [])
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    known = ("step", "time", "prompt", "response", "score", "ended")
+    shown = {key: row.get(key) for key in ("step", "response", "score", "ended")}
+    return shown | {"messages": messages, "rest": {k: v for k, v in row.items() if k not in known}}
+
+
+def figure_of(run: TrainingRun, name: str) -> str | None:
+    """A figure as SVG: the one kept when the run ended, or one drawn from its rows now."""
+    directory = run_files.directory_of(run)
+    kept = directory / "plots" / f"{name}.svg"
+    if run.finished_at is not None and kept.is_file():
+        return kept.read_text(encoding="utf-8")
+    return plots.draw(name, directory=directory)
+
+
+def settings_of(public_id: str, *, kind: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """An earlier run's form values, and the settings that differ from its preset; empty where there is none."""
+    try:
+        run = TrainingRun.objects.filter(public_id=uuid.UUID(public_id), kind=kind).first()
+    except ValueError:
+        return {}, {}
+    if run is None:
+        return {}, {}
+    preset = presets(kind).get(run.preset)
+    usual = to_dict(preset) if preset else {}
+    typed = {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in run.config.items()
+        if key != "kind" and value != usual.get(key)
+    }
+    initial = {
+        "preset": run.preset, "release": run.release_id, "initial_checkpoint": run.initial_id,
+        "ranker": run.ranker_id, "test_pm": run.test_pm_id, "name": run.name,
+    }  # fmt: skip
+    return initial, typed
 
 
 def waiting_without_worker() -> int:

@@ -4,6 +4,7 @@ Pure: no database. Matplotlib is loaded only when a figure is drawn, so that pag
 """
 
 import io
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from training.report import evaluation_plots, learning_plots, recorded
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_one_at_a_time = threading.Lock()  # matplotlib's settings are the whole process's
 Draw = Callable[[Path], "Figure | None"]
 
 _LEARNING = (
@@ -88,6 +90,9 @@ def _svg(figure: "Figure") -> str:
     from matplotlib import rc_context  # noqa: PLC0415 -- matplotlib stays out of the web until a figure is drawn
 
     stream = io.StringIO()
-    with rc_context({"svg.hashsalt": "labelapp"}):  # the same rows give the same bytes
+    with (
+        _one_at_a_time,
+        rc_context({"svg.hashsalt": "labelapp"}),
+    ):  # the same rows give the same bytes
         figure.savefig(stream, format="svg", metadata={"Date": None})
     return stream.getvalue()

@@ -6,7 +6,9 @@ Pure arithmetic over standings; knows no template.
 from dataclasses import dataclass
 from typing import Any
 
-WIDTH, ROW, MARGIN = 420, 28, 12
+WIDTH, ROW, MARGIN = 640, 28, 12
+NAMES = 170  # room for the names, left of the dots
+LONGEST_NAME = 26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +20,7 @@ class Dot:
     low: float
     high: float
     y: float
+    text_y: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,8 @@ class Dots:
 
     width: int
     height: int
+    bottom: int
+    tick_y: int
     rows: tuple[Dot, ...]
     ticks: tuple[tuple[float, int], ...]
 
@@ -37,18 +42,19 @@ def dots(board: Any) -> Dots | None:
     standings = [row.standing for row in board.rows]
     lowest = min(-50.0, *(each.low for each in standings))
     highest = max(50.0, *(each.high for each in standings))
-    scale = (WIDTH - 2 * MARGIN) / (highest - lowest)
+    scale = (WIDTH - NAMES - 2 * MARGIN) / (highest - lowest)
 
     def place(elo: float) -> float:
-        return round(MARGIN + (elo - lowest) * scale, 1)
+        return round(NAMES + MARGIN + (elo - lowest) * scale, 1)
 
     rows = tuple(
         Dot(
-            name=row.deployment.name,
+            name=_short(row.deployment.name),
             x=place(row.standing.elo),
             low=place(row.standing.low),
             high=place(row.standing.high),
             y=ROW * (index + 0.5),
+            text_y=ROW * (index + 0.5) + 4,
         )
         for index, row in enumerate(board.rows)
     )
@@ -57,4 +63,11 @@ def dots(board: Any) -> Dots | None:
     )
     first = int(lowest // step + 1) * step
     ticks = tuple((place(elo), elo) for elo in range(first, int(highest) + 1, step))
-    return Dots(width=WIDTH, height=ROW * len(rows) + 20, rows=rows, ticks=ticks)
+    bottom = ROW * len(rows)
+    return Dots(
+        width=WIDTH, height=bottom + 20, bottom=bottom, tick_y=bottom + 15, rows=rows, ticks=ticks
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"

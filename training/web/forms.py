@@ -48,9 +48,12 @@ class NewRunForm(forms.Form):
         empty_label=_("none"),
     )
 
-    def __init__(self, *args: Any, kind: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, kind: str, typed: dict[str, str] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.offered = presets(kind)
+        self.typed = typed or {}
         fields: dict[str, Any] = self.fields
         fields["kind"].initial = kind
         fields["preset"].choices = [(name, name) for name in self.offered]
@@ -77,7 +80,7 @@ class NewRunForm(forms.Form):
                         "name": name,
                         "label": field.name,
                         "preset": value,
-                        "typed": self.data.get(name, ""),
+                        "typed": self.data.get(name, self.typed.get(field.name, "")),
                     }
                 )
         return rows

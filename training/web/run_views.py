@@ -14,6 +14,7 @@ from comparisons.web.access import account_of, researcher_required
 from modelserving.registry import CheckpointNotRegistered
 from training import queries, run_files
 from training.models import TrainingRun
+from training.preflight import checks
 from training.report import plots
 from training.services import RunRefused, RunRequest, request_stop, start_run
 from training.web.forms import NewRunForm
@@ -55,7 +56,9 @@ def new_run(request: HttpRequest) -> HttpResponse:
     if kind not in OFFERED:
         raise Http404
     if request.method == "GET":
-        form = NewRunForm(kind=kind, initial={"request_key": uuid.uuid4()})
+        initial, typed = queries.settings_of(request.GET.get("from", ""), kind=kind)
+        initial["request_key"] = uuid.uuid4()
+        form = NewRunForm(kind=kind, initial=initial, typed=typed)
         return render(request, "training/new_run.html", _new_run(request, form, kind=kind))
     form = NewRunForm(request.POST, kind=kind)
     refusal = ""
@@ -79,6 +82,7 @@ def run(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     context = lab(
         request, run=found, line=queries.line(found), results=queries.results(found),
         evaluation=queries.evaluation(found), samples=queries.samples(found),
+        waiting=queries.waiting_without_worker(),
         log=run_files.tail(directory / "log.txt"), inputs=run_files.read_object(directory / "inputs.json"),
         figures=plots.offered(found.kind, evaluation=queries.evaluation(found)),
         is_over=found.state not in {TrainingRun.State.QUEUED, TrainingRun.State.RUNNING},
@@ -106,8 +110,7 @@ def run_rows(request: HttpRequest, public_id: uuid.UUID) -> JsonResponse:
 def run_figure(_request: HttpRequest, public_id: uuid.UUID, name: str) -> HttpResponse:
     """One figure of the run as SVG, drawn from its files."""
     found = get_object_or_404(TrainingRun, public_id=public_id)
-    directory = run_files.directory_of(found)
-    svg = plots.draw(name, directory=directory)
+    svg = queries.figure_of(found, name)
     if svg is None:
         raise Http404
     return HttpResponse(svg, content_type="image/svg+xml")
@@ -152,6 +155,7 @@ def _new_run(
         kind_words=TrainingRun.Kind(kind).label,
         refusal=refusal,
         offered=_offered(),
+        checks=checks(kind),
     )
 
 

@@ -1,8 +1,8 @@
 // One line chart as inline SVG: raw points, axes that only grow outwards, each line named at its end.
 // Knows points and a box in pixels; knows neither runs nor where points come from.
 const SVG = "http://www.w3.org/2000/svg";
-const EDGE = { left: 46, right: 74, top: 10, bottom: 24 };
-const HEIGHT = 190;
+const EDGE = { left: 46, right: 74, top: 10, bottom: 38 };
+const HEIGHT = 200;
 
 function make(name, attributes, text) {
   const node = document.createElementNS(SVG, name);
@@ -42,10 +42,11 @@ function padded([low, high]) {
 }
 
 // lines: [{name, points: [[x, y]…]}]; box: what was ever shown; dots: points without a line
-export function drawCurve({ lines, box, width, title, dots = false }) {
+export function drawCurve({ lines, box, width, title, xLabel, dots = false }) {
   grown(box, lines.flatMap((line) => line.points));
   const [x0, x1] = padded(box.x), [y0, y1] = padded(box.y);
-  const right = width - EDGE.right, bottom = HEIGHT - EDGE.bottom;
+  const isNamed = lines.filter((line) => line.points.length).length > 1;  // one line is named by the caption
+  const right = width - (isNamed ? EDGE.right : 12), bottom = HEIGHT - EDGE.bottom;
   const px = (x) => EDGE.left + ((x - x0) / (x1 - x0)) * (right - EDGE.left);
   const py = (y) => bottom - ((y - y0) / (y1 - y0)) * (bottom - EDGE.top);
   const svg = make("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", class: "curve" });
@@ -55,8 +56,10 @@ export function drawCurve({ lines, box, width, title, dots = false }) {
     svg.append(make("text", { class: "tick", x: EDGE.left - 6, y: py(y) + 4, "text-anchor": "end" }, short(y)));
   }
   for (const x of ticks(x0, x1, Math.max(2, Math.floor(width / 90)))) {
-    svg.append(make("text", { class: "tick", x: px(x), y: HEIGHT - 6, "text-anchor": "middle" }, short(x)));
+    svg.append(make("text", { class: "tick", x: px(x), y: bottom + 15, "text-anchor": "middle" }, short(x)));
   }
+  svg.append(make("line", { class: "axis", x1: EDGE.left, x2: right, y1: bottom, y2: bottom }));
+  svg.append(make("text", { class: "tick", x: right, y: HEIGHT - 6, "text-anchor": "end" }, xLabel));
   const ends = [];
   lines.forEach((line, index) => {
     const at = line.points.map(([x, y]) => [px(x), py(y)]);
@@ -70,6 +73,7 @@ export function drawCurve({ lines, box, width, title, dots = false }) {
     }
     if (at.length) ends.push({ y: at.at(-1)[1], x: at.at(-1)[0], line, index });
   });
+  if (!isNamed) return { svg, px };
   ends.sort((a, b) => a.y - b.y);
   ends.reduce((above, end) => {  // names never cover each other
     const y = Math.max(end.y, above + 12);

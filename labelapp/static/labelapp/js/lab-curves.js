@@ -52,7 +52,8 @@ function draw(figure) {
   }
   const width = Math.max(240, figure.place.clientWidth);
   const title = figure.figure.querySelector("figcaption")?.textContent ?? "";
-  const drawn = drawCurve({ lines: figure.lines, box: figure.box, width, title, dots: Boolean(figure.against) });
+  const xLabel = figure.figure.dataset.xLabel ?? board.dataset.stepWord ?? "";
+  const drawn = drawCurve({ lines: figure.lines, box: figure.box, width, title, xLabel, dots: Boolean(figure.against) });
   figure.px = drawn.px;
   figure.place.replaceChildren(drawn.svg);
   read(figure);
