@@ -19,27 +19,7 @@ def parquet_writer(path: Path, *, has_crowdworker: bool = False) -> Iterator[Wri
     import pyarrow as pa  # noqa: PLC0415 -- slow import
     import pyarrow.parquet as pq  # noqa: PLC0415 -- slow import
 
-    message = pa.struct([("role", pa.string()), ("content", pa.string())])
-    schema = pa.schema(
-        [
-            ("comparison", pa.string()),
-            ("conversation", pa.string()),
-            ("turn", pa.int32()),
-            ("messages", pa.list_(message)),
-            ("picked", pa.string()),
-            ("other", pa.string()),
-            ("question", pa.string()),
-            ("objective", pa.string()),
-            ("strength", pa.int8()),
-            ("tranche", pa.string()),
-            ("origin", pa.string()),
-            ("picked_checkpoint", pa.string()),
-            ("other_checkpoint", pa.string()),
-            ("finish_reasons", pa.list_(pa.string())),
-        ]
-    )
-    if has_crowdworker:
-        schema = schema.append(pa.field("crowdworker", pa.string()))
+    schema = _schema(has_crowdworker=has_crowdworker)
     waiting: list[Mapping[str, Any]] = []
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
 
@@ -55,3 +35,27 @@ def parquet_writer(path: Path, *, has_crowdworker: bool = False) -> Iterator[Wri
 
         yield write
         flush()
+
+
+def _schema(*, has_crowdworker: bool) -> Any:
+    import pyarrow as pa  # noqa: PLC0415 -- slow import
+
+    text = pa.string()
+    message = pa.struct([("role", text), ("content", text)])
+    columns = [
+        ("comparison", text),
+        ("conversation", text),
+        ("turn", pa.int32()),
+        ("messages", pa.list_(message)),
+        ("picked", text),
+        ("other", text),
+        ("question", text),
+        ("objective", text),
+        ("strength", pa.int8()),
+        ("tranche", text),
+        ("origin", text),
+        ("picked_checkpoint", text),
+        ("other_checkpoint", text),
+        ("finish_reasons", pa.list_(text)),
+    ]
+    return pa.schema([*columns, ("crowdworker", text)] if has_crowdworker else columns)

@@ -8,7 +8,7 @@ import logging
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -29,6 +29,7 @@ from comparisons.queries.releases import (
     kept_rows,
     release_counts,
 )
+from comparisons.services import audit
 from comparisons.tasks import cut_release as cut_release_task
 from modelserving.core.artifacts import content_hash, publish, utc_now, verify, write_manifest
 
@@ -106,6 +107,17 @@ def open_release(
         "test_percent": test_percent,
         "created_by": created_by,
     }
+    with transaction.atomic():
+        release = _taken_name(name, asked)
+        audit.record(
+            actor=created_by, action="release.cut", object_type="release", object_id=name,
+            detail={"filters": filters.to_dict(), "test_percent": test_percent},
+        )  # fmt: skip
+    return release
+
+
+def _taken_name(name: str, asked: Mapping[str, Any]) -> DatasetRelease:
+    """The row of the name: a new one, or one that failed and is asked for again."""
     try:
         with transaction.atomic():
             return DatasetRelease.objects.create(name=name, **asked)
