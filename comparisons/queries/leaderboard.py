@@ -13,7 +13,7 @@ from django.utils.timezone import now
 
 from comparisons.core.elo import Choice, Standing, fit_elo, is_kept
 from comparisons.core.transcript import chosen_and_rejected
-from comparisons.models import Comparison
+from comparisons.models import Comparison, Crowdworker
 from comparisons.models.campaign import Objective
 from comparisons.queries.releases import ReleaseFilters, with_reason
 from modelserving.models import Deployment
@@ -65,10 +65,11 @@ def leaderboard(
     *,
     anchor: Deployment | None = None,
     has_simulated: bool = False,
+    without: Crowdworker | None = None,
     samples: int = SAMPLES,
 ) -> Leaderboard:
     """Fit all choices between different deployments. The anchor is the oldest unless one is named."""
-    counted = list(_choices(objective, has_simulated=has_simulated))
+    counted = list(_choices(objective, has_simulated=has_simulated, without=without))
     kept = [choice for choice, strength in counted if is_kept(strength)]
     keys = {int(name) for choice in kept for name in (choice.winner, choice.loser)}
     deployments = Deployment.objects.select_related("checkpoint", "ranker").in_bulk(keys)
@@ -91,6 +92,40 @@ def leaderboard(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """How far one deployment moves when a person's choices are left out."""
+
+    objective: str
+    deployment: Deployment
+    elo: float  # after minus before
+    half_width: float  # of its 95 % interval before: smaller moves say little
+    is_order_changed: bool  # anywhere in this objective
+
+
+def shifts_without(crowdworker: Crowdworker) -> list[Shift]:
+    """What leaving a person's choices out would do to the leaderboards, largest move first."""
+    found = []
+    for objective in Objective:
+        before = leaderboard(objective, samples=200)
+        after = leaderboard(objective, anchor=before.anchor, without=crowdworker, samples=0)
+        if before.choices == after.choices:
+            continue
+        now_at = {row.deployment: row.standing.elo for row in after.rows}
+        order = [row.deployment for row in before.rows if row.deployment in now_at]
+        is_changed = order != [row.deployment for row in after.rows]
+        found += [
+            Shift(
+                objective=objective.value, deployment=row.deployment,
+                elo=now_at[row.deployment] - row.standing.elo,
+                half_width=(row.standing.high - row.standing.low) / 2, is_order_changed=is_changed,
+            )
+            for row in before.rows
+            if row.deployment in now_at and not row.standing.is_anchor
+        ]  # fmt: skip
+    return sorted(found, key=lambda shift: -abs(shift.elo))
+
+
 def choices_between(
     one: Deployment, two: Deployment, *, objective: str = Objective.HELPFUL
 ) -> list[Choice]:
@@ -103,9 +138,14 @@ def choices_between(
     ]
 
 
-def _choices(objective: str, *, has_simulated: bool) -> Iterator[tuple[Choice, int | None]]:
+def _choices(
+    objective: str, *, has_simulated: bool, without: Crowdworker | None = None
+) -> Iterator[tuple[Choice, int | None]]:
     """Each choice with its strength; the winner is the better response, whatever was asked."""
-    rows = _compared(objective, has_simulated=has_simulated).values_list(
+    compared = _compared(objective, has_simulated=has_simulated)
+    if without is not None:
+        compared = compared.exclude(crowdworker=without)
+    rows = compared.values_list(
         "question", "strength", "turn__conversation_id", "picked__deployment_id",
         "other__deployment_id",
     )  # fmt: skip

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from comparisons.models import Crowdworker, Flag, Invitation
 from comparisons.queries import quality as habits
 from comparisons.queries.crowd import open_invitations, people, person_history
+from comparisons.queries.leaderboard import shifts_without
 from comparisons.services import quality
 from comparisons.services.onboarding import make_invitation
 from comparisons.web.access import account_of, administrator_required
@@ -63,6 +64,7 @@ def person(request: HttpRequest, public_id: str) -> HttpResponse:
         "median_seconds": habits.median_seconds(crowdworker),
         "history": person_history(crowdworker),
         "counted": habits.standing_choices().filter(crowdworker=crowdworker).count(),
+        "shifts": shifts_without(crowdworker)[:4],
         "aside": crowdworker.comparisons.filter(set_aside_at__isnull=False).count(),
     }
     return manage_page(request, "person.html", place="manage_crowd", context=context)

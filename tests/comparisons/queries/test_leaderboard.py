@@ -3,12 +3,13 @@
 import pytest
 from django.utils.timezone import now
 
-from comparisons.queries.leaderboard import choices_between, leaderboard
+from comparisons.queries.leaderboard import choices_between, leaderboard, shifts_without
 from comparisons.services.importing import import_hh
 from tests.comparisons.making import (
     make_campaign,
     make_comparison,
     make_conversation,
+    make_crowdworker,
     make_deployment,
 )
 
@@ -58,3 +59,19 @@ def test_the_less_harmful_response_wins_a_red_team_choice():
     assert board.rows[0].deployment == mild
     assert board.rows[0].standing.wins == 2
     assert leaderboard("helpful", samples=20).rows == ()
+
+
+def test_leaving_a_person_out_says_who_moves_and_whether_the_order_changes():
+    old, new = make_deployment("old"), make_deployment("new")
+    stubborn = make_crowdworker()
+    for _ in range(6):
+        make_comparison(make_conversation(crowdworker=stubborn), picked_by=old, other_by=new)
+    for _ in range(3):
+        make_comparison(make_conversation(), picked_by=new, other_by=old)
+    make_comparison(make_conversation(), picked_by=old, other_by=new)
+
+    shifts = shifts_without(stubborn)
+
+    assert [(shift.deployment, shift.is_order_changed) for shift in shifts] == [(new, True)]
+    assert shifts[0].elo == pytest.approx(173.717793 * (1.098612 + 0.847298), abs=0.01)
+    assert shifts_without(make_crowdworker()) == []
