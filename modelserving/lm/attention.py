@@ -17,9 +17,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from modelserving.lm.tree_attention import tree_attention
+from modelserving.lm.tree_attention import TreeSpan, tree_attention
 
 PACKED = "packed"
+# Shapes that come again and again: CPU kernels are compiled per shape and kept.
+ROW_STEP = 256  # rows are padded to a multiple of so many tokens
+TREE_STEP = 32  # attention within a tree is computed over a multiple of so many tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,11 +158,8 @@ class RowAttention:
     """The attention of one row: its masks are made once and shared by all layers."""
 
     def __init__(self, row: PackedRow, *, dtype: torch.dtype) -> None:
-        self.bounds = list(pairwise(row.tree_starts))
-        self.biases = [
-            _bias(row, start=start, stop=stop, dtype=dtype) for start, stop in self.bounds
-        ]
         self.block_mask = _block_mask(row) if row.tokens.is_cuda else None
+        self.spans = [] if row.tokens.is_cuda else _spans(row, dtype=dtype)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """query (H, T, D), key and value (H or fewer, T, D) → (H, T, D)."""
@@ -168,15 +168,39 @@ class RowAttention:
         groups = query.shape[0] // key.shape[0]
         if groups > 1:
             key, value = (each.repeat_interleave(groups, dim=0) for each in (key, value))
-        return tree_attention(
-            query, key, value, bounds=self.bounds, biases=self.biases, scale=scale
-        )
+        return tree_attention(query, key, value, spans=self.spans, scale=scale)
 
 
-def _bias(row: PackedRow, *, start: int, stop: int, dtype: torch.dtype) -> Tensor:
-    allowed = may_look(row, start=start, stop=stop)
-    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(
-        ~allowed, float("-inf")
+def _spans(row: PackedRow, *, dtype: torch.dtype) -> list[TreeSpan]:
+    """Each tree with some of what follows it, which it cannot see, up to a common length."""
+    spans = []
+    for start, stop in pairwise(row.tree_starts):
+        end = min(start + _up_to(stop - start, TREE_STEP), len(row.tokens))
+        forbidden = ~may_look(row, start=start, stop=end)
+        forbidden[:, stop - start :] = True
+        forbidden[stop - start :] = False  # no row without a visible token: these are thrown away
+        bias = torch.zeros(forbidden.shape, dtype=dtype).masked_fill(forbidden, float("-inf"))
+        spans.append(TreeSpan(start=start, stop=stop, end=end, bias=bias))
+    return spans
+
+
+def _up_to(length: int, step: int) -> int:
+    return -(-length // step) * step
+
+
+def _padded(row: PackedRow) -> PackedRow:
+    """The row up to a common length with tokens that see and are seen by nobody else."""
+    length = len(row.tokens)
+    last_start = row.tree_starts[-2]
+    least = last_start + _up_to(length - last_start, TREE_STEP)
+    extra = torch.arange(length, _up_to(least, ROW_STEP))
+    nothing = torch.zeros_like(extra)
+    return PackedRow(
+        tokens=torch.cat([row.tokens, nothing]),
+        positions=torch.cat([row.positions, nothing]),
+        subtree_end=torch.cat([row.subtree_end, extra + 1]),
+        tree_starts=row.tree_starts,
+        paths=row.paths,
     )
 
 
@@ -211,7 +235,8 @@ def hidden_states(model: nn.Module, row: PackedRow) -> Tensor:
     backbone = model.base_model
     backbone.config._attn_implementation = PACKED  # noqa: SLF001 -- transformers' own switch
     parameter = next(backbone.parameters())
-    row = row.to(parameter.device)
+    length = len(row.tokens)
+    row = _padded(row).to(parameter.device)
     attention = RowAttention(row, dtype=parameter.dtype)
     outputs = backbone(
         input_ids=row.tokens[None],
@@ -219,7 +244,7 @@ def hidden_states(model: nn.Module, row: PackedRow) -> Tensor:
         use_cache=False,
         packed=attention,
     )
-    return outputs.last_hidden_state[0]
+    return outputs.last_hidden_state[0, :length]
 
 
 AttentionInterface.register(PACKED, packed_attention)
