@@ -55,7 +55,12 @@ _PRESETS: dict[str, dict[str, RunConfig]] = {
         ),
     },
     "ppo": {
-        "demo": PPOConfig(),
+        "demo": PPOConfig(
+            precision="fastest", steps=24, batch_prompts=32, samples_per_prompt=4, inner_epochs=2,
+            max_prompt_tokens=128, max_response_tokens=48, learning_rate=1e-4,
+            value_learning_rate=5e-4, kl_weight=0.02, micro_tokens=4096, normalization_samples=128,
+            held_out_prompts=128, evaluate_every=8, checkpoint_every=4,
+        ),
         "small": PPOConfig(steps=200, max_response_tokens=128),
         "paper": PPOConfig(
             steps=2000, batch_prompts=256, max_prompt_tokens=1024, max_response_tokens=256,

@@ -25,6 +25,17 @@ def prepare(config: RunConfig) -> torch.device:
 
 def precision_of(config: RunConfig, *, device: torch.device) -> torch.dtype:
     """Data type of the forward and backward pass."""
+    on_gpu = device.type == "cuda"
     if config.precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        return torch.bfloat16 if on_gpu else torch.float32
+    if config.precision == "fastest":
+        return torch.bfloat16 if on_gpu or _cpu_multiplies_bfloat16() else torch.float32
     return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """Whether the CPU has instructions for bfloat16 products; without them they are slower than float32."""
+    return bool(
+        torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 -- there is no public name
+        or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
+    )
