@@ -20,7 +20,10 @@ ROW_TOKENS = 4096
 
 
 def from_language_model(language_model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
-    """The same backbone under a fresh score head, drawn with std 1/√(hidden + 1) around zero."""
+    """The same backbone under a fresh score head, drawn with std 0.1/√(hidden + 1) around zero.
+
+    Small, so that training begins near the loss of a guess instead of unlearning noise.
+    """
     config = copy.deepcopy(language_model.config)
     config.num_labels = 1
     config.architectures = None
@@ -29,7 +32,7 @@ def from_language_model(language_model: PreTrainedModel, *, seed: int) -> PreTra
     model.base_model.load_state_dict(language_model.base_model.state_dict())
     head: Tensor = model.score.weight
     generator = torch.Generator().manual_seed(seed)
-    std = (head.shape[1] + 1) ** -0.5
+    std = 0.1 * (head.shape[1] + 1) ** -0.5
     with torch.no_grad():
         head.copy_(torch.randn(head.shape, generator=generator) * std)
     return model.to(next(language_model.parameters()).device)

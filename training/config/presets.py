@@ -48,7 +48,9 @@ _PRESETS: dict[str, dict[str, RunConfig]] = {
         ),
     },
     "preference_model": {
-        "demo": PreferenceModelConfig(),
+        "demo": PreferenceModelConfig(
+            precision="fastest", schedule="linear", warmup_steps=10, checkpoint_every=25
+        ),
         "small": PreferenceModelConfig(batch_comparisons=64),
         "paper": PreferenceModelConfig(
             batch_comparisons=128, max_tokens=1024, micro_tokens=32768, learning_rate=6e-6
