@@ -4,13 +4,20 @@ Knows rows and the database's clock; knows nothing of processes or files. A Cele
 losing, doubling or forging one changes nothing here.
 """
 
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from django.db import OperationalError, connection
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from training.models import TrainingRun
+
+logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)
 State = TrainingRun.State
@@ -36,6 +43,22 @@ def claim(run_id: int, *, owner: str) -> TrainingRun | None:
 def extend(run: TrainingRun, *, progress: dict[str, Any]) -> bool:
     """Keep the lease and show progress. False when the run was taken over: stop at once."""
     return _ours(run).update(lease_until=Now() + LEASE, heartbeat_at=Now(), progress=progress) == 1
+
+
+@contextmanager
+def kept(run: TrainingRun) -> Iterator[bool]:
+    """Hold the lease from a second thread while this one is busy; False when the run is not ours any more."""
+    if not _beat(run):
+        yield False
+        return
+    is_over = threading.Event()
+    thread = threading.Thread(target=_keep, args=(run, is_over), daemon=True)
+    thread.start()
+    try:
+        yield True
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def give_back(run: TrainingRun, *, reason: str, counts: bool) -> bool:
@@ -86,6 +109,21 @@ def fail_worn_out() -> int:
         lease_until=None,
         finished_at=Now(),
     )
+
+
+def _beat(run: TrainingRun) -> bool:
+    return _ours(run).update(lease_until=Now() + LEASE, heartbeat_at=Now()) == 1
+
+
+def _keep(run: TrainingRun, is_over: threading.Event) -> None:
+    try:
+        while not is_over.wait(LEASE.total_seconds() / 4):
+            try:
+                _beat(run)
+            except OperationalError as away:
+                logger.warning("run %s: the lease could not be extended (%s)", run.pk, away)
+    finally:
+        connection.close()
 
 
 def _ours(run: TrainingRun) -> Any:

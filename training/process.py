@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY = 1.0  # seconds between two looks at the child
 GRACE = 60.0  # seconds a child has to save its state after SIGTERM
 REFUSED, NON_FINITE = 2, 3  # exit codes of training.core
+BUSY = 75  # exit code of training.child: an earlier attempt's trainer still holds the directory
 KEPT_VARIABLES = (
     "PATH",
     "HOME",
@@ -45,6 +46,8 @@ shutting_down = threading.Event()  # set when the worker was asked to end
 
 def execute(run_id: int) -> None:
     """Claim the run, train it in a child process to an end, and store that end."""
+    if shutting_down.is_set():
+        return
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     run = leases.claim(run_id, owner=owner)
     if run is None:
@@ -139,6 +142,12 @@ def _conclude(run: TrainingRun, *, code: int, path: Path) -> None:
             reason=reason or _last_words(path),
             **_kept(path, status),
         )
+    elif code == BUSY:
+        leases.give_back(
+            run,
+            reason="An earlier attempt's trainer is still there; it goes on when that ends.",
+            counts=False,
+        )
     elif code == 0 and state == "interrupted":
         leases.give_back(
             run, reason="Interrupted; it goes on from its last checkpoint.", counts=False
@@ -162,18 +171,12 @@ def _conclude(run: TrainingRun, *, code: int, path: Path) -> None:
 
 def _finish(run: TrainingRun, *, status: dict[str, Any], path: Path) -> None:
     """Register what was trained, then say done."""
-    checkpoint: Checkpoint | None = None
     results = dict(status.get("results", {}))
-    if status.get("checkpoint"):
+    with leases.kept(run) as is_ours:  # hashing large weights takes longer than a lease
+        if not is_ours:
+            return
         try:
-            checkpoint = registry.register_checkpoint(
-                path / str(status["checkpoint"]),
-                name=run.name or f"{run.get_kind_display()} {run.pk}",
-                origin=Checkpoint.Origin.TRAINED,
-                run=run.public_id,
-                step=int(status["step"]),
-                results=results,
-            )
+            checkpoint = _register(run, status=status, path=path, results=results)
         except registry.CheckpointNotRegistered as refused:
             leases.end(run, state=TrainingRun.State.FAILED, reason=str(refused), results=results)
             return
@@ -184,6 +187,17 @@ def _finish(run: TrainingRun, *, status: dict[str, Any], path: Path) -> None:
         progress=run_files.read_object(path / "progress.json"),
     )  # fmt: skip
     _draw(run, path=path)
+
+
+def _register(
+    run: TrainingRun, *, status: dict[str, Any], path: Path, results: dict[str, Any]
+) -> Checkpoint | None:
+    if not status.get("checkpoint"):
+        return None
+    return registry.register_checkpoint(
+        path / str(status["checkpoint"]), name=run.name or f"{run.get_kind_display()} {run.pk}",
+        origin=Checkpoint.Origin.TRAINED, run=run.public_id, step=int(status["step"]), results=results,
+    )  # fmt: skip
 
 
 def _draw(run: TrainingRun, *, path: Path) -> None:

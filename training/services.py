@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 from kombu.exceptions import OperationalError as BrokerAway
 
 from comparisons.models import Account, DatasetRelease
@@ -73,10 +74,12 @@ def start_run(request: RunRequest, *, requested_by: Account | None) -> TrainingR
 def request_stop(run: TrainingRun, *, actor: Account | None) -> None:
     """Ask a run to end after its step; a run that has not begun ends at once."""
     with transaction.atomic():
-        queued = TrainingRun.objects.filter(pk=run.pk, state=TrainingRun.State.QUEUED)
-        if not queued.update(state=TrainingRun.State.STOPPED, reason="Stopped before it began."):
-            running = TrainingRun.objects.filter(pk=run.pk, state=TrainingRun.State.RUNNING)
-            running.update(is_stop_requested=True)
+        fresh = TrainingRun.objects.filter(pk=run.pk, state=TrainingRun.State.QUEUED, attempt=0)
+        if not fresh.update(
+            state=TrainingRun.State.STOPPED, reason="Stopped before it began.", finished_at=Now()
+        ):  # one that was interrupted still has a checkpoint to publish
+            going = (TrainingRun.State.QUEUED, TrainingRun.State.RUNNING)
+            TrainingRun.objects.filter(pk=run.pk, state__in=going).update(is_stop_requested=True)
         audit.record(
             actor=actor, action="run.stop", object_type="training_run", object_id=run.public_id
         )
