@@ -3,30 +3,26 @@
 Knows deployments and prompts; knows neither turns nor who asked.
 """
 
-import hashlib
-import json
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import Any, cast
 
-from modelserving.client.calls import Call, Event, Needed, fetch
+from modelserving.asking import Asked, Message, needed, never
+from modelserving.client.calls import PATIENCE, Call, Event, fetch
 from modelserving.client.calls import stream as stream_events
-from modelserving.client.endpoints import Endpoint, model_servers, outside_endpoint
+from modelserving.client.endpoints import model_servers
 from modelserving.client.errors import EndpointError, Refused
 from modelserving.core.completion import Completion, Delta, FinishReason, storable
 from modelserving.core.evidence import Condition
 from modelserving.core.ranking import NotRankable, ranked
 from modelserving.models import Checkpoint, Deployment
-from modelserving.registry import directory_of
 
 logger = logging.getLogger(__name__)
 
-Message = Mapping[str, str]
 MOST_CHARACTERS = 400_000  # of one reply; far above any max_new_tokens we allow
 SCORES_AT_ONCE = 64
+GATE_PATIENCE = 10.0  # a person waits for the gate
 
 
 class GenerationFailed(Exception):
@@ -39,11 +35,6 @@ class GenerationFailed(Exception):
         self.is_retryable = is_retryable
 
 
-def never() -> bool:
-    """For replies that nobody stops."""
-    return False
-
-
 def stream(
     deployment: Deployment,
     messages: Sequence[Message],
@@ -51,9 +42,16 @@ def stream(
     seed: int,
     user: str,
     is_stopped: Callable[[], bool] = never,
+    patience: float = PATIENCE,
 ) -> Iterator[Delta | Completion]:
-    """Pieces of text as they come, then the whole. Best-of-k has no pieces."""
-    asked = _Asked(deployment=deployment, messages=messages, seed=seed & (2**63 - 1), user=user)
+    """Pieces of text as they come, then the whole. Best-of-k has no pieces.
+
+    `patience` is how many seconds to wait for a server that is full or being restarted.
+    """
+    asked = Asked(
+        deployment=deployment, messages=messages, seed=seed & (2**63 - 1), user=user,
+        patience=patience,
+    )  # fmt: skip
     try:
         if deployment.ranker is None:
             yield from _stream(asked, is_stopped=is_stopped)
@@ -93,7 +91,7 @@ def answers(deployment: Deployment) -> Condition:
     """The gate that a deployment replies at all; asking loads and warms its checkpoints too."""
     prompt = [{"role": "user", "content": "Hello"}]
     try:
-        *_, last = stream(deployment, prompt, seed=1, user="gate")
+        *_, last = stream(deployment, prompt, seed=1, user="gate", patience=GATE_PATIENCE)
     except GenerationFailed as failed:
         return Condition(name="it answers", standing="not_met", says=failed.reason[:200])
     has_text = isinstance(last, Completion) and bool(last.text.strip())
@@ -101,89 +99,7 @@ def answers(deployment: Deployment) -> Condition:
     return Condition(name="it answers", standing="met" if has_text else "not_met", says=says)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """What was asked of a deployment, and since when."""
-
-    deployment: Deployment
-    messages: Sequence[Message]
-    seed: int
-    user: str
-    begun: float = field(default_factory=time.monotonic)
-
-    @property
-    def milliseconds(self) -> int:
-        """Time since it was asked."""
-        return round((time.monotonic() - self.begun) * 1000)
-
-    @property
-    def clean_messages(self) -> list[dict[str, str]]:
-        """The messages as JSON can carry them."""
-        return [
-            {"role": each["role"], "content": storable(each["content"])} for each in self.messages
-        ]
-
-    @property
-    def prompt_sha256(self) -> str:
-        """Identifies the prompt exactly."""
-        text = json.dumps(self.clean_messages, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-    @property
-    def sampling(self) -> dict[str, Any]:
-        """The settings of the reply, as it stores them."""
-        deployment = self.deployment
-        stored: dict[str, Any] = {
-            "temperature": deployment.temperature,
-            "top_p": deployment.top_p,
-            "max_new_tokens": deployment.max_new_tokens,
-        }
-        if deployment.ranker is not None:
-            stored |= {"best_of": deployment.best_of, "ranker": deployment.ranker.hash}
-        return stored
-
-    def call(self, *, is_stopped: Callable[[], bool] = never, **more: Any) -> Call:
-        """The request to whoever serves the deployment."""
-        deployment = self.deployment
-        content: dict[str, Any] = {
-            "messages": self.clean_messages,
-            "temperature": deployment.temperature,
-            "top_p": deployment.top_p,
-            "max_tokens": deployment.max_new_tokens,
-            "seed": self.seed,
-            "user": self.user,
-            **more,
-        }
-        if deployment.checkpoint is None:
-            outside = outside_endpoint(
-                deployment.endpoint_url, secret_env=deployment.endpoint_secret_env
-            )
-            content["model"] = deployment.endpoint_model
-            route, servers, needs = "/chat/completions", [outside], []
-        else:
-            content |= {"model": deployment.checkpoint.hash, "return_token_ids": True}
-            route, servers = "/v1/chat/completions", None
-            ranker = [deployment.ranker] if deployment.ranker else []
-            needs = [needed(each) for each in [deployment.checkpoint, *ranker]]
-        return Call(
-            route=route,
-            content=content,
-            servers=model_servers if servers is None else _always(servers),
-            needs=needs,
-            is_stopped=is_stopped,
-        )
-
-
-def _always(servers: list[Endpoint]) -> Callable[[], list[Endpoint]]:
-    return lambda: servers
-
-
-def needed(checkpoint: Checkpoint) -> Needed:
-    """How a server is asked for the checkpoint."""
-    return Needed(name=checkpoint.hash, path=str(directory_of(checkpoint)))
-
-
-def _stream(asked: _Asked, *, is_stopped: Callable[[], bool]) -> Iterator[Delta | Completion]:
+def _stream(asked: Asked, *, is_stopped: Callable[[], bool]) -> Iterator[Delta | Completion]:
     pieces: list[str] = []
     token_ids: list[int] = []
     finish: str | None = None
@@ -217,7 +133,7 @@ def _stream(asked: _Asked, *, is_stopped: Callable[[], bool]) -> Iterator[Delta 
     )
 
 
-def _best_of_ours(asked: _Asked) -> Completion:
+def _best_of_ours(asked: Asked) -> Completion:
     """One request: the server samples, ranks and returns every candidate, best first."""
     ranker = cast("Checkpoint", asked.deployment.ranker)
     call = asked.call(
@@ -231,7 +147,7 @@ def _best_of_ours(asked: _Asked) -> Completion:
     return _best(asked, candidates)
 
 
-def _best_of_outside(asked: _Asked) -> Completion:
+def _best_of_outside(asked: Asked) -> Completion:
     """Sample k at the outside endpoint, then have our ranker score them."""
     answer = fetch(asked.call(n=asked.deployment.best_of))
     choices = [each for each in answer.get("choices") or () if isinstance(each, Mapping)]
@@ -253,7 +169,7 @@ def _best_of_outside(asked: _Asked) -> Completion:
     return _best(asked, [sampled[place] for place in ranked(scores)])
 
 
-def _best(asked: _Asked, candidates: Sequence[Mapping[str, Any]]) -> Completion:
+def _best(asked: Asked, candidates: Sequence[Mapping[str, Any]]) -> Completion:
     if not candidates:
         raise GenerationFailed("the model server returned no candidate", is_retryable=True)
     best = candidates[0]

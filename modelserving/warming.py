@@ -5,10 +5,10 @@ Knows active places and server statuses; a server that is away or full is left f
 
 import logging
 
+from modelserving.asking import needed
 from modelserving.client.calls import load_on
 from modelserving.client.errors import EndpointError
 from modelserving.client.statuses import ServerStatus, server_statuses
-from modelserving.generation import needed
 from modelserving.models import Checkpoint, SlotDeployment
 
 logger = logging.getLogger(__name__)
