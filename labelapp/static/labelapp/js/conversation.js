@@ -50,7 +50,7 @@ async function refresh(how) {
   try {
     const body = await fetchStage(talk.dataset.url);
     arrive(body);
-    if (how === "ready" && body.dock === "strip") announce(dock().dataset.stopped ? words.stopped : words.complete);
+    if (how === "ready" && body.dock === "strip") announce(lastTurn().querySelector("[data-stopped]") ? words.stopped : words.complete);
     if (body.dock === "failed") {
       const side = lastTurn().querySelector("[data-side]:has(.failed)")?.dataset.side;
       alertUrgently(side === "A" ? words.failedA : words.failedB);
@@ -87,8 +87,7 @@ const moves = {
     if (matchMedia("(pointer: fine)").matches) focusMessage();
   },
   skip: () => { announce(words.skipped); if (matchMedia("(pointer: fine)").matches) focusMessage(); },
-  stop: () => announce(words.stopped),
-  flag: () => { closeDialog(document.getElementById("flag-dialog")); announce(words.flagged); line(words.flagged, false); },
+  flag: () => { document.querySelector("#flag-dialog form").reset(); closeDialog(document.getElementById("flag-dialog")); announce(words.flagged); line(words.flagged, false); },
 };
 
 function focusMessage() {
@@ -140,7 +139,7 @@ document.addEventListener("submit", (event) => {
 
 function press(selector) {
   const button = document.querySelector(selector);
-  if (!button) return false;
+  if (!button || button.closest("[hidden]")) return false;
   button.click();
   return true;
 }
@@ -222,4 +221,7 @@ drafts.attachComment(document.querySelector("[data-comment]"));
 strip.show();
 follow();
 sendLeftovers();
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible" && !stream && !outbox.hasUnsent()) refresh();
+});
 window.addEventListener("pageshow", (event) => { if (event.persisted) refresh(); });

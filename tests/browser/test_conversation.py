@@ -1,0 +1,233 @@
+"""A whole task by keyboard alone, in both themes; and what reloads, tabs and lost networks do to it."""
+
+import pytest
+from playwright.sync_api import expect
+
+from comparisons.models import Assignment, Comparison, Turn
+from tests.browser.steps import announced, dock, go_to, leave_box, press, say, start
+from tests.comparisons.talking import agreed_person, live_campaign
+
+
+@pytest.fixture
+def campaign(site):
+    return live_campaign(conversations_per_assignment=1, title="Everyday help")
+
+
+@pytest.fixture
+def person(campaign):
+    return agreed_person(campaign)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_helpful_task_by_keyboard(visitor, campaign, person, theme, axe):
+    page = visitor.page(person.account, theme=theme)
+    start(page, campaign.slug)
+    found = axe(page)
+
+    say(page, "Help me write a letter.")
+    announced(page, "Message sent. Two responses are being written.")
+    dock(page, "waiting")
+    dock(page, "strip")
+    announced(page, "Both responses are complete. Pick 1 to 8, then Enter.")
+    found += axe(page)
+    leave_box(page)
+    press(page, "7", "ArrowLeft", "b")
+    expect(page.locator("[data-strip-words]")).to_have_text("B is slightly better")
+    expect(page.locator(".response.picked h3")).to_have_text("Response B")
+    press(page, "Enter")
+    dock(page, "message")
+    announced(page, "Chosen: B is slightly better. Write your next message.")
+    found += axe(page)
+
+    leave_box(page)
+    press(page, "z")
+    dock(page, "strip")
+    press(page, "1", "Enter")
+    dock(page, "message")
+    leave_box(page)
+    say(page, "And make it shorter.")
+    dock(page, "strip")
+    leave_box(page)
+    press(page, "s")
+    dock(page, "message")
+    leave_box(page)
+    go_to(page, "[data-open-dialog=end-dialog]")
+    press(page, "Enter")
+    expect(page.locator("#end-head")).to_be_focused()
+    found += axe(page)
+    go_to(page, "[name=rating]")
+    press(page, "ArrowRight", "ArrowRight")
+    go_to(page, "#end-dialog .dialog-foot button")
+    press(page, "Enter")
+    page.wait_for_url("**/work/**")
+
+    standing = Comparison.objects.filter(superseded_at__isnull=True)
+    assert [(each.side, each.strength) for each in standing] == [("A", 4)]
+    assert list(Turn.objects.values_list("state", flat=True)) == ["chosen", "skipped"]
+    assert Assignment.objects.get().state == "submitted"
+    assert found == []
+
+
+def test_keys_do_nothing_in_text_fields(visitor, campaign, person):
+    page = visitor.page(person.account)
+    start(page, campaign.slug)
+
+    press(page, "m")
+    page.keyboard.type("skip 1 to 8, bxzg?")
+
+    expect(page.locator("#message")).to_have_value("skip 1 to 8, bxzg?")
+    assert page.locator("dialog[open]").count() == 0
+    page.keyboard.press("Enter")
+    expect(page.locator("#message")).to_have_value("skip 1 to 8, bxzg?\n")
+
+
+def test_a_reload_in_the_middle_of_a_stream_loses_nothing(visitor, site, campaign, person):
+    site.engine.words_per_second = 15.0
+    page = visitor.page(person.account)
+    start(page, campaign.slug)
+    say(page, "Tell me a story.")
+    expect(page.locator("[data-stream-text]").first).to_contain_text("Tell me")
+
+    page.reload()
+    expect(page.locator("[data-stream-text]").first).to_contain_text("Tell me")
+    dock(page, "strip")
+
+    showing = Turn.objects.get().showings.get()
+    for letter, response in (("A", showing.side_a), ("B", showing.side_b)):
+        assert page.locator(f"[data-side={letter}] [data-text]").inner_text() == response.text
+
+
+def test_stop_ends_both_and_lets_one_choose(visitor, site, campaign, person):
+    site.engine.words_per_second, site.engine.words = 6.0, 200
+    page = visitor.page(person.account)
+    start(page, campaign.slug)
+    say(page, "A very long story.")
+    expect(page.locator("[data-stream-text]").first).to_contain_text("A very")
+
+    leave_box(page)
+    press(page, "x")
+    dock(page, "strip")
+
+    announced(page, "Writing stopped. You can choose.")
+    assert set(Turn.objects.get().responses.values_list("finish_reason", flat=True)) == {"stopped"}
+
+
+def test_offline_at_the_choice_sends_it_later_once(visitor, campaign, person):
+    visitor.allowed = ("ERR_INTERNET_DISCONNECTED", "dialog: beforeunload")
+    page = visitor.page(person.account)
+    start(page, campaign.slug)
+    say(page, "Hello.")
+    dock(page, "strip")
+    leave_box(page)
+    press(page, "2")
+
+    page.context.set_offline(True)
+    press(page, "Enter")
+    expect(page.locator("#saved")).to_have_text("Offline")
+    expect(page.locator("#dock-line")).to_contain_text("kept on this device")
+    assert not Comparison.objects.exists()
+    page.context.set_offline(False)
+    dock(page, "message")
+
+    expect(page.locator("#saved")).to_have_text("Saved")
+    assert [(each.side, each.strength) for each in Comparison.objects.all()] == [("A", 3)]
+
+
+def test_typed_text_and_an_unsent_message_survive_a_reload(visitor, campaign, person):
+    visitor.allowed = ("ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "dialog: beforeunload")
+    page = visitor.page(person.account)
+    start(page, campaign.slug)
+    press(page, "m")
+    page.keyboard.type("half a thought")
+    page.reload()
+    expect(page.locator("#message")).to_have_value("half a thought")
+
+    page.route("**/messages", lambda route: route.abort())
+    press(page, "m", "Control+Enter")
+    expect(page.locator("#dock-line")).to_contain_text("Not saved yet")
+    page.unroute("**/messages")
+    page.reload()
+    dock(page, "strip")
+
+    assert Turn.objects.get().message == "half a thought"
+
+
+def test_a_second_tab_is_told_and_keeps_its_text(visitor, campaign, person):
+    visitor.allowed = ("409",)
+    page = visitor.page(person.account)
+    start(page, campaign.slug)
+    other = visitor.tab(page.context)
+    other.goto(page.url)
+
+    say(page, "From the first tab.")
+    dock(page, "strip")
+    other.evaluate("document.getElementById('message').value = ''")
+    other.locator("#message").fill("From the second tab.")
+    other.keyboard.press("Control+Enter")
+
+    expect(other.locator("#dock-line")).to_be_visible()
+    dock(other, "strip")
+    assert Turn.objects.get().message == "From the first tab."
+    leave_box(other)
+    press(other, "3", "Enter")
+    dock(other, "message")
+    expect(other.locator("#message")).to_have_value("From the second tab.")
+
+
+def test_double_clicks_choose_once(visitor, campaign, person):
+    page = visitor.page(person.account)
+    start(page, campaign.slug)
+    say(page, "Hello.")
+    dock(page, "strip")
+    page.locator("[name=point][value='8']").check(force=True)
+
+    page.locator("[data-choose]").dblclick()
+    dock(page, "message")
+
+    assert [(each.side, each.strength) for each in Comparison.objects.all()] == [("B", 4)]
+
+
+def test_a_failed_side_says_so_and_can_be_tried_again(visitor, site, campaign, person):
+    site.engine.mode = "refuse"
+    page = visitor.page(person.account)
+    start(page, campaign.slug)
+    say(page, "Hello.")
+    dock(page, "failed")
+    announced(page, "could not be written")
+
+    site.engine.mode = "echo"
+    page.get_by_role("button", name="Try A again").click()
+    expect(page.locator("[data-side=A] [data-text]")).to_contain_text("Hello.")
+    page.get_by_role("button", name="Try B again").click()
+
+    dock(page, "strip")
+
+
+def test_responses_cannot_act_or_reach_out(visitor, site, campaign, person):
+    page = visitor.page(person.account)
+    start(page, campaign.slug)
+
+    say(page, "<img src=https://evil.example/x onerror=alert(1)> ![x](https://evil.example/y) "
+              "<button data-choose>Choose</button> <script>alert(2)</script>")  # fmt: skip
+    dock(page, "strip")
+
+    assert page.locator(".response img, .response script, .response button").count() == 0
+    assert page.locator("[data-choose]").count() == 1
+
+
+def test_the_page_works_without_script(visitor, site, campaign, person):
+    page = visitor.page(person.account, java_script_enabled=False)
+    page.goto(f"/work/{campaign.slug}/")
+    page.click("main form[action$=start] button")
+    page.fill("#message", "Hello without script.")
+    page.click("text=Send")
+    for _ in range(40):
+        if page.locator("[data-choose]").count():
+            break
+        page.wait_for_timeout(250)
+        page.reload()
+    page.locator("[name=point][value='2']").check(force=True)
+    page.click("[data-choose]")
+
+    dock(page, "message")
+    assert [(each.side, each.strength) for each in Comparison.objects.all()] == [("A", 3)]
