@@ -13,11 +13,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from comparisons.models.campaign import Objective
 from comparisons.queries.leaderboard import leaderboard as read_leaderboard
-from comparisons.services import audit
 from comparisons.web.access import account_of, administrator_required, researcher_required
 from modelserving import promotion
 from modelserving.core.traffic import PlacesError
-from modelserving.models import Deployment, PromotionEvent, Slot
+from modelserving.models import Deployment, Slot
+from training import trials
 from training.evidence import evidence_for, serving_in
 from training.report.standings import dots
 from training.web.forms import PromotionForm, TrialForm
@@ -60,14 +60,13 @@ def put_on_trial(request: HttpRequest, deployment_pk: int) -> HttpResponse:
         return redirect("lab_slots")
     chosen = form.cleaned_data["slot"]
     try:
-        event = promotion.put_on_trial(
-            chosen, deployment, traffic=form.cleaned_data["traffic"], expected_generation=chosen.generation,
-            actor=account_of(request), reason=form.cleaned_data["reason"],
+        trials.put_on_trial(
+            chosen, deployment, traffic=form.cleaned_data["traffic"], actor=account_of(request),
+            reason=form.cleaned_data["reason"],
         )  # fmt: skip
     except Refusals as refused:
         messages.error(request, str(refused))
     else:
-        _note(request, event)
         messages.success(request, _("%(name)s is on trial.") % {"name": deployment.name})
     return redirect("slot", chosen.pk)
 
@@ -83,15 +82,14 @@ def promote(request: HttpRequest, pk: int, deployment_pk: int) -> HttpResponse:
     refusal = ""
     if request.method == "POST" and form.is_valid():
         try:
-            event = promotion.promote(
-                found, candidate, evidence=evidence, expected_generation=form.cleaned_data["generation"],
+            trials.promote(
+                found, candidate, expected_generation=form.cleaned_data["generation"],
                 actor=account_of(request), reason=form.cleaned_data["reason"],
                 is_forced=form.cleaned_data["is_forced"],
             )  # fmt: skip
         except Refusals as refused:
             refusal = str(refused)
         else:
-            _note(request, event)
             messages.success(request, _("%(name)s is serving.") % {"name": candidate.name})
             return redirect("slot", pk)
     context = lab(
@@ -110,14 +108,13 @@ def roll_back(request: HttpRequest, pk: int) -> HttpResponse:
     refusal = ""
     if request.method == "POST" and form.is_valid():
         try:
-            event = promotion.roll_back(
+            event = trials.roll_back(
                 found, expected_generation=form.cleaned_data["generation"], actor=account_of(request),
                 reason=form.cleaned_data["reason"],
             )  # fmt: skip
         except Refusals as refused:
             refusal = str(refused)
         else:
-            _note(request, event)
             messages.success(request, _("%(name)s is serving.") % {"name": event.deployment.name})
             return redirect("slot", pk)
     context = lab(request, slot=found, last=promotion.last_promotion(found), refusal=refusal)
@@ -137,10 +134,3 @@ def leaderboard(request: HttpRequest) -> HttpResponse:
         has_simulated=has_simulated,
     )  # fmt: skip
     return render(request, "training/leaderboard.html", context)
-
-
-def _note(request: HttpRequest, event: PromotionEvent) -> None:
-    audit.record(
-        actor=account_of(request), action=f"slot.{event.kind}", object_type="slot", object_id=event.slot_id,
-        detail={"deployment": event.deployment.name, "generation": event.generation, "reason": event.reason},
-    )  # fmt: skip
