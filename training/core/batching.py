@@ -98,12 +98,17 @@ def plan_steps(
 
 
 def balanced_rows(lengths: Sequence[int], *, row_tokens: int) -> list[list[int]]:
-    """Split items into as few rows as hold `row_tokens` each, longest first into the emptiest row."""
+    """Split items into as few rows as hold about `row_tokens` each; no row is empty."""
     count = max(1, -(-sum(lengths) // row_tokens))
+    return [row for row in balanced_bins(lengths, count=count) if row]
+
+
+def balanced_bins(lengths: Sequence[int], *, count: int) -> list[list[int]]:
+    """Split items into `count` bins of like total length, longest first into the emptiest."""
     rows: list[list[int]] = [[] for _ in range(count)]
     filled = [0] * count
     for index in sorted(range(len(lengths)), key=lambda each: (-lengths[each], each)):
         emptiest = min(range(count), key=lambda row: (filled[row], row))
         rows[emptiest].append(index)
         filled[emptiest] += lengths[index]
-    return [sorted(row) for row in rows if row]
+    return [sorted(row) for row in rows]

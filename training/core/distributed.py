@@ -52,6 +52,12 @@ class Ranks:
         dist.all_reduce(total)
         return float(total)
 
+    def sum_tensor(self, tensor: Tensor) -> Tensor:
+        """The tensor summed over the processes, in place; tables that each filled in part become whole."""
+        if self.world > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
     def from_main(self, values: list[float]) -> list[float]:
         """Rank 0's numbers, the same on every process: what decides must not differ."""
         if self.world == 1:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from modelserving.lm.attention import common_prefix
 from modelserving.lm.preference_model import score_groups
 from training.config import PreferenceModelConfig
-from training.core.batching import EncodedComparison, balanced_rows
+from training.core.batching import EncodedComparison, balanced_bins, balanced_rows
+from training.core.distributed import Ranks
 from training.core.outcome import NonFinite
 from training.core.preference_loss import (
     PairwiseLoss,
@@ -25,6 +26,7 @@ from training.core.preference_loss import (
     strength_soft_labels,
 )
 
+ALONE = Ranks()
 UNSURE_LABEL = 0.5  # soft label of the weakest strength
 
 
@@ -45,25 +47,32 @@ def accumulate(
     *,
     config: PreferenceModelConfig,
     step: int,
+    ranks: Ranks = ALONE,
 ) -> StepStatistics:
-    """Add the gradients of the step's mean loss, one packed row at a time; one tree per conversation."""
+    """Add the gradients of the step's mean loss, one packed row at a time; one tree per conversation.
+
+    Each rank reads its share of the conversations; the statistics are those of the whole step.
+    """
     lengths = [tree_tokens(group) for group in groups]
     every = [comparison for group in groups for comparison in group]
     total_weight = float(weights(every, by_objective=config.objective_weights).sum())
-    losses, correct, margins = [], [], []
-    for row in balanced_rows(lengths, row_tokens=config.micro_tokens):
-        result = row_loss(model, [groups[index] for index in row], config=config)
+    mine = balanced_bins(lengths, count=ranks.world)[ranks.rank]
+    sums = torch.zeros(3)  # loss, correct, margin
+    if not mine:  # a rank without work still takes part in the sum of gradients
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+    for row in balanced_rows([lengths[index] for index in mine], row_tokens=config.micro_tokens):
+        result = row_loss(model, [groups[mine[index]] for index in row], config=config)
         (result.loss_sum / total_weight).backward()
-        losses.append(result.loss_sum.detach())
-        correct.append(result.correct)
-        margins.append(result.margin)
-    loss = float(torch.stack(losses).sum()) / total_weight
-    if not math.isfinite(loss):
+        parts = (result.loss_sum.detach(), result.correct.sum(), result.margin.sum())
+        sums += torch.stack(parts).cpu()
+    loss_sum, correct, margin = ranks.sum_tensor(sums).tolist()
+    if not math.isfinite(loss_sum):
         raise NonFinite("the loss", step=step)
     return StepStatistics(
-        loss=loss,
-        accuracy=float(torch.cat(correct).mean()),
-        margin=float(torch.cat(margins).mean()),
+        loss=loss_sum / total_weight,
+        accuracy=correct / len(every),
+        margin=margin / len(every),
         tokens=sum(lengths),
         comparisons=len(every),
     )

@@ -107,7 +107,7 @@ class PreferenceTrainer:
             self.optimizers.restore(state.tensors)
             self.step = state.step
         while self.step < self.last_step:
-            halt = self.run.should_stop()
+            halt = self.run.agreed_halt()
             if halt == "interrupt":
                 self._publish(milestone=False)
                 return Outcome(state="interrupted", step=self.step)
@@ -124,8 +124,11 @@ class PreferenceTrainer:
         began = time.monotonic()
         index = self.step - self.first_step
         groups = [[self.sets.train[each] for each in group] for group in self.plan[index]]
-        seen = accumulate(self.model, groups, config=self.config, step=self.step)
+        seen = accumulate(
+            self.model, groups, config=self.config, step=self.step, ranks=self.run.ranks
+        )
         self.master.take_gradients()
+        self.run.ranks.sum_gradients(self.master.parameters.values())
         norm = self.master.clip(max_norm=self.config.max_gradient_norm)
         if not math.isfinite(norm):
             raise NonFinite("the gradient", step=self.step)
@@ -148,7 +151,7 @@ class PreferenceTrainer:
             "pm/comparisons_per_second": seen.comparisons / (time.monotonic() - began),
         }
         if self.config.evaluate_every and self.step % self.config.evaluate_every == 0:
-            judged = judge(self.model, self.sets.test)
+            judged = judge(self.model, self.sets.test, ranks=self.run.ranks)
             row["pm/test_accuracy"] = sum(each.correct for each in judged) / len(judged)
         self.run.metrics(self.step, row)
         self.run.progress(self.step, self.total_steps, "training")
@@ -170,7 +173,7 @@ class PreferenceTrainer:
         self._publish(milestone=True)
 
     def _evaluate(self) -> dict[str, Any]:
-        judged = judge(self.model, self.sets.test)
+        judged = judge(self.model, self.sets.test, ranks=self.run.ranks)
         scores = [score for each in judged for score in (each.chosen, each.rejected)]
         if not all(map(math.isfinite, scores)):
             raise NonFinite("a test score", step=self.step)

@@ -157,6 +157,12 @@ class RunDirectory:
             return "interrupt"
         return "stop" if (self.path / "stop.json").exists() else None
 
+    def agreed_halt(self) -> Halt | None:
+        """What rank 0 sees in `should_stop`, the same on every rank."""
+        words: list[Halt | None] = [None, "stop", "interrupt"]
+        (wish,) = self.ranks.from_main([float(words.index(self.should_stop()))])
+        return words[int(wish)]
+
     # checkpoints
 
     @property

@@ -233,3 +233,26 @@ def test_a_release_that_leaves_nothing_is_refused(initial: Path, release: Path, 
     assert run(path) == 2
 
     assert "leaves no train comparison" in status(path)["reason"]
+
+
+def test_two_ranks_give_the_losses_of_one(initial: Path, release: Path, tmp_path: Path):
+    config = CONFIG | {"batch_comparisons": 6}
+    inputs = {"initial": initial, "release": release}
+    one = make_run(tmp_path / "one", config=config, inputs=inputs)
+    two = make_run(tmp_path / "two", config=config, inputs=inputs)
+
+    assert run(one) == 0
+    run_ranks(two)
+
+    for alone, together in zip(metrics(one), metrics(two), strict=True):
+        assert together["pm/loss"] == pytest.approx(alone["pm/loss"], rel=1e-4)
+        assert together["pm/accuracy"] == alone["pm/accuracy"]
+    accuracy = [status(path)["results"]["test_accuracy"] for path in (one, two)]
+    assert accuracy[0] == accuracy[1]
+
+
+def run_ranks(path: Path) -> None:
+    """The run under torchrun with two processes."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    command = [*torchrun, "-m", "training.core", str(path)]
+    subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=120)

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from modelserving.lm.preference_model import score_token_sequences
-from training.core.batching import EncodedComparison
+from training.core.batching import EncodedComparison, balanced_bins, group_conversations
+from training.core.distributed import Ranks
 from training.core.evaluation.intervals import clustered_share, share
 
+ALONE = Ranks()
 CALIBRATION_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, math.inf)
 HISTOGRAM_BINS = 40
 LATE_TURN = 6  # turns from here on are reported together
@@ -39,12 +42,21 @@ class Judged:
         return 0.5 if self.margin == 0 else float(self.margin > 0)
 
 
-def judge(model: nn.Module, comparisons: Sequence[EncodedComparison]) -> list[Judged]:
-    """Score both sides of every comparison; what a conversation shares is read once."""
-    sequences = [side for each in comparisons for side in (each.chosen, each.rejected)]
-    keys = [each.conversation for each in comparisons for _ in range(2)]
-    scores: Tensor = score_token_sequences(model, sequences, keys=keys)
-    sides = scores.view(-1, 2).tolist()
+def judge(
+    model: nn.Module, comparisons: Sequence[EncodedComparison], *, ranks: Ranks = ALONE
+) -> list[Judged]:
+    """Score both sides of every comparison, each rank its share; what a conversation shares is read once."""
+    groups = group_conversations(comparisons)
+    lengths = [sum(len(comparisons[i].chosen) for i in group) for group in groups]
+    mine = [
+        i for bin_ in balanced_bins(lengths, count=ranks.world)[ranks.rank] for i in groups[bin_]
+    ]
+    sequences = [side for i in mine for side in (comparisons[i].chosen, comparisons[i].rejected)]
+    keys = [comparisons[i].conversation for i in mine for _ in range(2)]
+    scores = torch.zeros(len(comparisons), 2)
+    scores[mine] = score_token_sequences(model, sequences, keys=keys).view(-1, 2)
+    scores = ranks.sum_tensor(scores)
+    sides = scores.tolist()
     return [
         Judged(comparison=comparison, chosen=chosen, rejected=rejected)
         for comparison, (chosen, rejected) in zip(comparisons, sides, strict=True)
