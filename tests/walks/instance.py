@@ -14,6 +14,8 @@ from pathlib import Path
 
 import httpx
 
+from labelapp.supervisor.deathsignal import die_with_parent
+
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN = 170.0
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "DATABASE_URL")
@@ -39,6 +41,7 @@ class RunningProduct:
                 [sys.executable, "-m", "labelapp.supervisor", self.command, "--port", str(self.port)],
                 cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL,
                 stdout=terminal, stderr=subprocess.STDOUT, start_new_session=True,
+                preexec_fn=die_with_parent,
             )  # fmt: skip
         before = self.terminal().count("READY")
         deadline = time.monotonic() + READY_WITHIN

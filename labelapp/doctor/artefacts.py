@@ -1,0 +1,138 @@
+"""Checks of what stands in files: releases, their splits, checkpoints, run directories.
+
+Reads the database and the artefact store; I7, I10 and I11 of docs/operations.md.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.conf import settings
+from django.db.models import Count, F
+
+from comparisons.core.splits import first_message_sha256, split_of_sha256
+from comparisons.models import Conversation, DatasetRelease, ReleaseComparison
+from comparisons.services.releasing import ReleaseRefused, verify_release
+from labelapp.doctor.findings import Check, Finding, named, warning
+from modelserving.core.artifacts import ArtefactError, content_hash, verify
+from modelserving.models import Checkpoint
+from modelserving.registry import directory_of
+from training.models import TrainingRun
+
+CUT_ANEW = "cut a new release; do not train on this one"
+
+
+def splits_hold() -> Iterator[Finding]:
+    """I7: a first human message is in train or in test, never both."""
+    for release in DatasetRelease.objects.filter(state=DatasetRelease.State.FROZEN):
+        for ids in named(_wrongly_split(release)):
+            yield Finding(what=f"release {release}: in the wrong split: {ids}", cure=CUT_ANEW)
+    members = ReleaseComparison.objects.values(
+        "comparison__turn__conversation__first_message_sha256"
+    )
+    both = members.annotate(splits=Count("split", distinct=True)).filter(splits__gt=1)
+    if count := both.count():
+        yield warning(
+            what=f"{count} first messages are in train of one release and in test of another",
+            cure="compare results only among releases with the same test share",
+        )
+
+
+def first_messages_are_hashed() -> Iterator[Finding]:
+    """I7 rests on this hash: it is of the first human message."""
+    for ids in named(_wrongly_hashed()):
+        yield Finding(
+            what=f"first message and its hash disagree: conversations {ids}",
+            cure="somebody edited rows by hand: restore them from a backup",
+        )
+
+
+def releases_are_whole() -> Iterator[Finding]:
+    """I7: the files of a frozen release are those that were frozen, and so are its rows."""
+    for release in DatasetRelease.objects.filter(state=DatasetRelease.State.FROZEN):
+        try:
+            verify_release(release)
+        except (ArtefactError, ReleaseRefused) as broken:
+            yield Finding(
+                what=f"release {release}: {broken}", cure="restore its folder or " + CUT_ANEW
+            )
+        counted = sum(int(release.counts.get(split, 0)) for split in ("train", "test"))
+        if counted != release.members.count():
+            yield Finding(
+                what=f"release {release}: {release.members.count()} members, {counted} counted",
+                cure=CUT_ANEW,
+            )
+
+
+def checkpoints_are_whole() -> Iterator[Finding]:
+    """I10, I11: every checkpoint's bytes have the hashes of its manifest."""
+    for checkpoint in Checkpoint.objects.all():
+        folder = directory_of(checkpoint)
+        try:
+            found = content_hash(verify(folder))
+        except ArtefactError as broken:
+            yield Finding(
+                what=f"checkpoint {checkpoint}: {broken}",
+                cure=f"restore {folder} from a backup, or roll back what serves it",
+            )
+            continue
+        if found != checkpoint.hash:
+            yield Finding(
+                what=f"checkpoint {checkpoint}: its folder holds {found[:8]}",
+                cure=f"restore {folder} from a backup, or roll back what serves it",
+            )
+
+
+def folders_are_known() -> Iterator[Finding]:
+    """Half-written and damaged folders are named, so that somebody removes them."""
+    root = Path(settings.ARTEFACTS)
+    known = set(Checkpoint.objects.values_list("hash", flat=True))
+    folders = sorted((root / "checkpoints").glob("*"))
+    for names in named(each.name for each in folders if each.name not in known):
+        yield warning(
+            what=f"no checkpoint of ours in {root / 'checkpoints'}: {names}",
+            cure="remove them when no run is being finished",
+        )
+
+
+def runs_stand() -> Iterator[Finding]:
+    """I9: finished runs have their directory, and those that make a checkpoint have one."""
+    done = TrainingRun.objects.filter(state=TrainingRun.State.DONE)
+    makes = done.exclude(kind__in=[TrainingRun.Kind.EVALUATION, TrainingRun.Kind.BEST_OF_K])
+    for ids in named(makes.filter(checkpoint__isnull=True).values_list("pk", flat=True)):
+        yield Finding(what=f"done without a checkpoint: runs {ids}", cure="start them again")
+    folders = Path(settings.ARTEFACTS) / "runs"
+    missing = (run.pk for run in done if not (folders / str(run.public_id)).is_dir())
+    for ids in named(missing):
+        yield warning(what=f"without their folder: runs {ids}", cure=f"restore {folders}")
+    overrun = TrainingRun.objects.filter(attempt__gt=F("max_attempts"))
+    for ids in named(overrun.values_list("pk", flat=True)):
+        yield Finding(what=f"tried too often: runs {ids}", cure="read their log and start anew")
+
+
+def _wrongly_split(release: DatasetRelease) -> Iterator[int]:
+    column = "comparison__turn__conversation__first_message_sha256"
+    members = release.members.values_list("comparison_id", "split", column)
+    for comparison, split, digest in members.iterator(chunk_size=2000):
+        if split != split_of_sha256(digest, test_percent=release.test_percent):
+            yield comparison
+
+
+def _wrongly_hashed() -> Iterator[int]:
+    standing = Conversation.objects.filter(is_withdrawn=False).exclude(first_message_sha256="")
+    for conversation in standing.prefetch_related("turns").iterator(chunk_size=1000):
+        opening = [each["content"] for each in conversation.opening if each["role"] == "user"]
+        said = opening + [turn.message for turn in conversation.turns.all()]
+        if said and first_message_sha256(said[0]) != conversation.first_message_sha256:
+            yield conversation.pk
+
+
+CHECKS = (
+    Check(name="splits", promise="train and test stay apart", look=splits_hold),
+    Check(
+        name="first-messages", promise="splits rest on true hashes", look=first_messages_are_hashed
+    ),
+    Check(name="releases", promise="frozen releases are unchanged", look=releases_are_whole),
+    Check(name="checkpoints", promise="checkpoints are unchanged", look=checkpoints_are_whole),
+    Check(name="folders", promise="no folder is left over", look=folders_are_known),
+    Check(name="runs", promise="finished runs left what they made", look=runs_stand),
+)
