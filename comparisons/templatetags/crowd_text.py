@@ -13,9 +13,9 @@ register = template.Library()
 
 
 @register.filter
-def markdown(text: str) -> SafeString:
-    """Safe HTML of a human or model text."""
-    return rendered(text or "")
+def markdown(text: str, top_heading: int = 4) -> SafeString:
+    """Safe HTML of a human or model text; its first headings get the level that is given."""
+    return rendered(text or "", top_heading=top_heading)
 
 
 @register.filter

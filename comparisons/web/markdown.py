@@ -14,7 +14,6 @@ TAGS = {
     "h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td", "a",
 }  # fmt: skip
 ATTRIBUTES: dict[str, set[str]] = {"*": set(), "a": {"href"}, "ol": {"start"}}
-HEADING_SHIFT = {"h1": "h4", "h2": "h4", "h3": "h4", "h4": "h5", "h5": "h6", "h6": "h6"}
 
 _parser = (
     MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True})
@@ -23,12 +22,12 @@ _parser = (
 )
 
 
-def rendered(text: str) -> SafeString:
-    """The text as HTML with only the listed tags; links say where they lead."""
+def rendered(text: str, *, top_heading: int = 4) -> SafeString:
+    """The text as HTML with only the listed tags; its headings begin below the page's own."""
     tokens = _parser.parse(text[:MOST_CHARACTERS])
-    for token in tokens:  # the page's own outline has h1 to h3
+    for token in tokens:
         if token.type in {"heading_open", "heading_close"}:
-            token.tag = HEADING_SHIFT[token.tag]
+            token.tag = f"h{min(6, max(top_heading, top_heading + int(token.tag[1]) - 3))}"
     html = _parser.renderer.render(tokens, _parser.options, {})
     return mark_safe(_sanitised(html))  # noqa: S308 -- sanitised in the line before
 

@@ -1,6 +1,6 @@
 """What a person does at the conversation page, by keyboard alone."""
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 
 
 def dock(page: Page, kind: str) -> None:
@@ -27,8 +27,11 @@ def go_to(page: Page, selector: str, *, most: int = 60) -> None:
     """Tab until the element has focus."""
     for _ in range(most):
         page.keyboard.press("Tab")
-        if page.evaluate("s => document.activeElement?.matches(s)", selector):
-            return
+        try:
+            if page.evaluate("s => document.activeElement?.matches(s)", selector):
+                return
+        except Error:  # the page before this one was still going away
+            page.wait_for_load_state()
     raise AssertionError(f"Tab never reached {selector}")
 
 
