@@ -7,5 +7,6 @@ import sys
 from django.core.management import execute_from_command_line
 
 if __name__ == "__main__":
+    os.umask(0o077)  # what commands write is for this user alone
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "labelapp.settings")
     execute_from_command_line(sys.argv)
