@@ -5,7 +5,7 @@ It does not know rollouts, rewards or runs.
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.preference_model import from_language_model
 from training.config import PPOConfig
+from training.core.distributed import Ranks
 from training.core.learning_rates import halved, rate_share
 from training.core.master_weights import MasterWeights, Optimizers
 from training.core.outcome import NonFinite
@@ -59,12 +60,15 @@ class Learner:
         )
         return warm * halved(step=self.updates, halve_every=config.halve_every)
 
-    def step(self, *, at_step: int) -> float:
+    def step(self, *, at_step: int, ranks: Ranks) -> float:
         """Clip each network's gradient, update both; returns the policy's norm before clipping."""
         limit = self._config.max_gradient_norm
         norms: dict[str, float] = {}
         for name, (master, _) in self._members.items():
             master.take_gradients()
+            if ranks.world > 1:
+                _fill_missing_gradients(master.parameters.values())
+                ranks.sum_gradients(master.parameters.values())
             norms[name] = master.clip(max_norm=limit)
         for name, norm in norms.items():
             if not math.isfinite(norm):
@@ -126,6 +130,13 @@ def _critic(policy: LoadedModel, *, ranker: LoadedModel, config: PPOConfig) -> V
     network.requires_grad_(requires_grad=True)
     head = _zero_head(network.config.hidden_size, like=network)
     return ValueReader(head=head, network=network)
+
+
+def _fill_missing_gradients(parameters: Iterable[Tensor]) -> None:
+    """A rank without a row in this minibatch still takes part in the sum."""
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
 
 
 def _zero_head(hidden: int, *, like: nn.Module) -> nn.Linear:

@@ -18,7 +18,7 @@ from training.config import PPOConfig
 from training.core.checkpointing import ResumeState
 from training.core.outcome import NonFinite, Outcome
 from training.core.ppo_learner import Learner
-from training.core.ppo_update import Targets, plan_epoch, update
+from training.core.ppo_update import Targets, Updates, plan_epoch
 from training.core.ppo_watch import HeldOut, Watch, rollout_metrics
 from training.core.ppo_world import World, open_world
 from training.core.rewards import (
@@ -53,6 +53,7 @@ class _Trainer:
 
     def __init__(self, *, run: RunDirectory, config: PPOConfig, world: World) -> None:
         self.run, self.config, self.world = run, config, world
+        self.ranks = run.ranks
         self.learner = Learner(world.policy, ranker=world.ranker, config=config)
         self.step = 0
         self.scale = ScoreScale(mean=0.0, std=1.0)
@@ -71,7 +72,7 @@ class _Trainer:
         state = self.run.load_resume()
         self._begin() if state is None else self._restore(state)
         while self.step < self.config.steps:
-            halt = self.run.should_stop()
+            halt = self.run.agreed_halt()
             if halt == "interrupt":
                 self._publish(milestone=False)
                 return Outcome(state="interrupted", step=self.step)
@@ -92,27 +93,28 @@ class _Trainer:
         prompts = world.mixture.batch(step=self.step, count=config.batch_prompts)
         rollout = self._collect(prompts, seed=config.seed + self.step)
         sampled = time.monotonic()
-        scores = score_rollout(world.ranker, rollout)  # (B,)
-        first_epoch = plan_epoch(rollout, config=config, step=self.step, epoch=0)
+        scores = score_rollout(world.ranker, rollout, ranks=self.ranks)  # (B,)
+        first_epoch = plan_epoch(rollout, config=config, step=self.step, epoch=0, ranks=self.ranks)
         numbers = read_back(
             rollout,
-            [row for minibatch in first_epoch for row in minibatch],
+            [row for minibatch in first_epoch for row in minibatch.rows],
             policy=self.learner.policy,
             reference=world.reference.model,
             value=self.learner.value,
             temperature=config.temperature,
+            ranks=self.ranks,
         )
         targets, rewards = self._targets(rollout, scores=scores, numbers=numbers)
         scored = time.monotonic()
-        statistics = update(
-            self.learner,
-            rollout,
-            first_epoch=first_epoch,
+        statistics = Updates(
+            learner=self.learner,
+            rollout=rollout,
             targets=targets,
             config=config,
             step=self.step,
-        )
-        metrics = statistics.rows() | rollout_metrics(
+            ranks=self.ranks,
+        ).run(first_epoch)
+        metrics = statistics.rows(self.ranks) | rollout_metrics(
             rollout, scores=scores, rewards=rewards, numbers=numbers, returns=targets.returns
         )
         metrics |= {
@@ -137,6 +139,7 @@ class _Trainer:
             max_new_tokens=self.config.max_response_tokens,
             temperature=self.config.temperature,
             seed=seed,
+            ranks=self.ranks,
         )
 
     def _targets(
@@ -176,7 +179,7 @@ class _Trainer:
             metrics |= self._measure_held_out()
         if self.world.test_ranker is not None:
             metrics["objective/test_pm_score"] = float(
-                score_rollout(self.world.test_ranker, rollout).mean()
+                score_rollout(self.world.test_ranker, rollout, ranks=self.ranks).mean()
             )
         self.run.metrics(self.step, metrics)
         self.run.progress(self.step, self.config.steps, "training")
@@ -198,9 +201,13 @@ class _Trainer:
         """Sample the held-out prompts, the same seeds every time, and score them with both PMs."""
         self.run.progress(self.step, self.config.steps, "measuring held-out prompts")
         rollout = self._collect(self.world.held_out, seed=HELD_OUT_SEED)
-        scores = score_rollout(self.world.ranker, rollout)
+        scores = score_rollout(self.world.ranker, rollout, ranks=self.ranks)
         test_ranker = self.world.test_ranker
-        test_scores = score_rollout(test_ranker, rollout) if test_ranker is not None else None
+        test_scores = (
+            score_rollout(test_ranker, rollout, ranks=self.ranks)
+            if test_ranker is not None
+            else None
+        )
         per_prompt = self.config.samples_per_prompt
         self.held_out.add(
             step=self.step,
@@ -220,7 +227,11 @@ class _Trainer:
             count = max(1, config.normalization_samples // config.samples_per_prompt)
             prompts = self.world.mixture.batch(step=-1, count=count)
             self.scale = score_scale(
-                score_rollout(self.world.ranker, self._collect(prompts, seed=SCALE_SEED))
+                score_rollout(
+                    self.world.ranker,
+                    self._collect(prompts, seed=SCALE_SEED),
+                    ranks=self.ranks,
+                )
             )
             self.run.log(f"scores of the start's own samples: {self.scale}")
         self.run.metrics(0, self._measure_held_out())

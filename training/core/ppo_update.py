@@ -8,19 +8,29 @@ Legend: B responses, R tokens of the longest response, N response tokens of a ro
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from modelserving.lm.attention import hidden_states
 from modelserving.lm.policy import response_logprobs
 from training.config import PPOConfig
+from training.core.distributed import Ranks
 from training.core.outcome import NonFinite
 from training.core.ppo_learner import Learner
-from training.core.ppo_loss import policy_loss, value_loss
+from training.core.ppo_loss import PolicyLoss, ValueLoss, policy_loss, value_loss
 from training.core.rollout import Rollout, SampleRow, flat_tokens, packed_rows
 
-Minibatch = list[SampleRow]
+ALONE = Ranks()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minibatch:
+    """The responses of one optimizer step, and this rank's share of them in rows."""
+
+    samples: list[int]
+    rows: list[SampleRow]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,35 +43,43 @@ class Targets:
     returns: Tensor
 
 
+SUMS = ("tokens", "policy_loss", "value_loss", "clipped", "value_clipped", "approx_kl")
+
+
 @dataclass(kw_only=True)
 class UpdateStatistics:
     """Sums over all updates of one rollout, and the ratio before the first."""
 
-    tokens: int = 0
-    policy_loss: float = 0.0
-    value_loss: float = 0.0
-    clipped: float = 0.0
-    value_clipped: float = 0.0
-    approx_kl: float = 0.0
+    sums: Tensor = field(default_factory=lambda: torch.zeros(len(SUMS), dtype=torch.float64))
     gradient_norm: float = 0.0
     updates: int = 0
     first_ratio_error: float = 0.0  # largest |ratio − 1| before the first update: 0
 
-    def rows(self) -> dict[str, float]:
-        """Means for metrics.jsonl."""
-        tokens, updates = max(self.tokens, 1), max(self.updates, 1)
+    def add(self, *, tokens: int, policy: PolicyLoss, value: ValueLoss) -> None:
+        """Count one row."""
+        values = (policy.loss_sum, value.loss_sum, policy.clipped, value.clipped, policy.approx_kl)
+        self.sums += torch.tensor([tokens, *(float(each.detach()) for each in values)])
+        if self.updates == 0:
+            self.first_ratio_error = max(self.first_ratio_error, float(policy.ratio_max))
+
+    def rows(self, ranks: Ranks) -> dict[str, float]:
+        """Means over the tokens of all ranks for metrics.jsonl."""
+        found = dict(zip(SUMS, ranks.sum_tensor(self.sums).tolist(), strict=True))
+        tokens, updates = max(found["tokens"], 1.0), max(self.updates, 1)
         return {
-            "ppo/policy/loss": self.policy_loss / tokens,
-            "ppo/policy/clipfrac": self.clipped / tokens,
-            "ppo/policy/approx_kl": self.approx_kl / tokens,
-            "ppo/policy/first_ratio_error": self.first_ratio_error,
-            "ppo/value/loss": self.value_loss / tokens,
-            "ppo/value/clipfrac": self.value_clipped / tokens,
+            "ppo/policy/loss": found["policy_loss"] / tokens,
+            "ppo/policy/clipfrac": found["clipped"] / tokens,
+            "ppo/policy/approx_kl": found["approx_kl"] / tokens,
+            "ppo/policy/first_ratio_error": ranks.sum(self.first_ratio_error),
+            "ppo/value/loss": found["value_loss"] / tokens,
+            "ppo/value/clipfrac": found["value_clipped"] / tokens,
             "ppo/gradient_norm": self.gradient_norm / updates,
         }
 
 
-def plan_epoch(rollout: Rollout, *, config: PPOConfig, step: int, epoch: int) -> list[Minibatch]:
+def plan_epoch(
+    rollout: Rollout, *, config: PPOConfig, step: int, epoch: int, ranks: Ranks = ALONE
+) -> list[Minibatch]:
     """Shuffled minibatches of one inner epoch; all responses to a prompt stay together."""
     per_prompt = config.samples_per_prompt
     starts = list(range(0, rollout.size, per_prompt))
@@ -70,86 +88,71 @@ def plan_epoch(rollout: Rollout, *, config: PPOConfig, step: int, epoch: int) ->
     minibatches = []
     for index in range(count):
         samples = [start + j for start in starts[index::count] for j in range(per_prompt)]
-        minibatches.append(packed_rows(rollout, samples, micro_tokens=config.micro_tokens))
+        rows = packed_rows(rollout, samples, micro_tokens=config.micro_tokens, ranks=ranks)
+        minibatches.append(Minibatch(samples=samples, rows=rows))
     return minibatches
 
 
-def update(
-    learner: Learner,
-    rollout: Rollout,
-    *,
-    first_epoch: Sequence[Minibatch],
-    targets: Targets,
-    config: PPOConfig,
-    step: int,
-) -> UpdateStatistics:
-    """`inner_epochs` passes over the rollout; the first goes through the given minibatches."""
-    statistics = UpdateStatistics()
-    for epoch in range(config.inner_epochs):
-        fresh = epoch > 0
-        minibatches = (
-            plan_epoch(rollout, config=config, step=step, epoch=epoch) if fresh else first_epoch
+@dataclass(frozen=True, kw_only=True)
+class Updates:
+    """All optimizer steps on one rollout."""
+
+    learner: Learner
+    rollout: Rollout
+    targets: Targets
+    config: PPOConfig
+    step: int
+    ranks: Ranks = ALONE
+
+    def run(self, first_epoch: Sequence[Minibatch]) -> UpdateStatistics:
+        """`inner_epochs` passes over the rollout; the first goes through the given minibatches."""
+        statistics = UpdateStatistics()
+        for epoch in range(self.config.inner_epochs):
+            minibatches = first_epoch if epoch == 0 else self._plan(epoch)
+            for minibatch in minibatches:
+                tokens = int(self.rollout.lengths[minibatch.samples].sum())
+                loss = sum(self._accumulate(row, tokens, statistics) for row in minibatch.rows)
+                if not math.isfinite(self.ranks.sum(float(loss))):
+                    raise NonFinite("the PPO loss", step=self.step)
+                statistics.gradient_norm += self.learner.step(at_step=self.step, ranks=self.ranks)
+                statistics.updates += 1
+        return statistics
+
+    def _plan(self, epoch: int) -> list[Minibatch]:
+        return plan_epoch(
+            self.rollout, config=self.config, step=self.step, epoch=epoch, ranks=self.ranks
         )
-        for minibatch in minibatches:
-            tokens = sum(len(row.tokens.targets) for row in minibatch)
-            for row in minibatch:
-                _accumulate(
-                    learner, row, targets=targets, rollout=rollout, tokens=tokens,
-                    statistics=statistics, config=config, step=step,
-                )  # fmt: skip
-            statistics.gradient_norm += learner.step(at_step=step)
-            statistics.updates += 1
-    return statistics
 
+    def _accumulate(self, row: SampleRow, tokens: int, statistics: UpdateStatistics) -> float:
+        """Gradients of one row's share of the minibatch's mean token loss; returns that share."""
+        learner, config = self.learner, self.config
+        hidden = hidden_states(learner.policy, row.row)  # (T, hidden)
+        spoken = response_logprobs(
+            learner.policy,
+            hidden,
+            tokens=row.tokens,
+            temperature=config.temperature,
+            with_entropy=False,
+        )
+        values = learner.value.read(row, policy_hidden=hidden)  # (N,)
 
-def _accumulate(
-    learner: Learner,
-    row: SampleRow,
-    *,
-    targets: Targets,
-    rollout: Rollout,
-    tokens: int,
-    statistics: UpdateStatistics,
-    config: PPOConfig,
-    step: int,
-) -> None:
-    """Gradients of one row's share of the minibatch's mean token loss."""
-    hidden = hidden_states(learner.policy, row.row)  # (T, hidden)
-    spoken = response_logprobs(
-        learner.policy,
-        hidden,
-        tokens=row.tokens,
-        temperature=config.temperature,
-        with_entropy=False,
-    )
-    values = learner.value.read(row, policy_hidden=hidden)  # (N,)
-    device = values.device
+        def target(table: Tensor) -> Tensor:
+            flat = flat_tokens(table, row=row, is_response=self.rollout.is_response)
+            return flat.to(values.device)
 
-    def target(table: Tensor) -> Tensor:
-        return flat_tokens(table, row=row, is_response=rollout.is_response).to(device)
-
-    policy = policy_loss(
-        logprobs=spoken.logprobs,
-        old_logprobs=target(targets.old_logprobs),
-        advantages=target(targets.advantages),
-        clip=config.clip,
-    )
-    value = value_loss(
-        values=values,
-        old_values=target(targets.old_values),
-        returns=target(targets.returns),
-        clip=config.value_clip,
-    )
-    loss = (policy.loss_sum + config.value_weight * value.loss_sum) / tokens
-    if not math.isfinite(float(loss.detach())):
-        raise NonFinite("the PPO loss", step=step)
-    loss.backward()
-    if statistics.updates == 0:
-        worst = float(policy.ratio_max)
-        statistics.first_ratio_error = max(statistics.first_ratio_error, worst)
-    statistics.tokens += len(row.tokens.targets)
-    statistics.policy_loss += float(policy.loss_sum.detach())
-    statistics.value_loss += float(value.loss_sum.detach())
-    statistics.clipped += float(policy.clipped)
-    statistics.value_clipped += float(value.clipped)
-    statistics.approx_kl += float(policy.approx_kl)
+        policy = policy_loss(
+            logprobs=spoken.logprobs,
+            old_logprobs=target(self.targets.old_logprobs),
+            advantages=target(self.targets.advantages),
+            clip=config.clip,
+        )
+        value = value_loss(
+            values=values,
+            old_values=target(self.targets.old_values),
+            returns=target(self.targets.returns),
+            clip=config.value_clip,
+        )
+        loss = (policy.loss_sum + config.value_weight * value.loss_sum) / tokens
+        loss.backward()
+        statistics.add(tokens=len(row.tokens.targets), policy=policy, value=value)
+        return float(loss.detach())

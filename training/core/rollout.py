@@ -16,9 +16,11 @@ from modelserving.lm.loading import LoadedModel
 from modelserving.lm.policy import ResponseTokens, response_logprobs, response_tokens
 from modelserving.lm.preference_model import score_dialogues
 from modelserving.lm.rollouts import sample
-from training.core.batching import balanced_rows
+from training.core.batching import balanced_bins, balanced_rows
+from training.core.distributed import Ranks
 from training.core.prompts import Prompt
 
+ALONE = Ranks()
 SEED_STRIDE = 1_000_003
 
 
@@ -51,41 +53,54 @@ def collect(
     max_new_tokens: int,
     temperature: float,
     seed: int,
+    ranks: Ranks = ALONE,
 ) -> Rollout:
-    """Sample responses (top-p 1, top-k off); response j of prompt i is decided by the seed and its place."""
+    """Sample responses (top-p 1, top-k off); response j of prompt i is decided by the seed and its place.
+
+    Each rank samples for its share of the prompts; the rollout is whole on every rank.
+    """
     end = policy.tokenizer.token_id(policy.dialogue_format.end_of_turn)
+    mine = range(ranks.rank, len(prompts), ranks.world)
     seeds = [
         [seed * SEED_STRIDE + i * samples_per_prompt + j for j in range(samples_per_prompt)]
-        for i in range(len(prompts))
+        for i in mine
     ]
     sampled = sample(
         policy.model,
-        [prompt.token_ids for prompt in prompts],
+        [prompts[i].token_ids for i in mine],
         samples_per_prompt=samples_per_prompt,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         seeds=seeds,
         stop_ids={end},
     )
-    responses = tuple(tuple(each.token_ids) for group in sampled for each in group)
-    longest = max(map(len, responses))
+    tokens = torch.zeros(len(prompts), samples_per_prompt, max_new_tokens + 1, dtype=torch.long)
+    for i, group in zip(mine, sampled, strict=True):
+        for j, each in enumerate(group):
+            tokens[i, j, 0] = len(each.token_ids)
+            tokens[i, j, 1 : 1 + len(each.token_ids)] = torch.tensor(each.token_ids)
+    rows = ranks.sum_tensor(tokens).flatten(0, 1).tolist()
+    responses = tuple(tuple(row[1 : 1 + row[0]]) for row in rows)
     lengths = torch.tensor([len(response) for response in responses])
     return Rollout(
         prompts=tuple(prompt for prompt in prompts for _ in range(samples_per_prompt)),
         responses=responses,
         texts=tuple(policy.tokenizer.decode(list(response)).strip() for response in responses),
         ended=torch.tensor([response[-1] == end for response in responses]),
-        is_response=torch.arange(longest)[None, :] < lengths[:, None],
+        is_response=torch.arange(int(lengths.max()))[None, :] < lengths[:, None],
     )
 
 
-def score_rollout(ranker: LoadedModel, rollout: Rollout) -> Tensor:
+def score_rollout(ranker: LoadedModel, rollout: Rollout, *, ranks: Ranks = ALONE) -> Tensor:
     """The ranker's centred score of each finished dialogue, rendered and cut as it is in serving: (B,)."""
+    mine = list(range(ranks.rank, rollout.size, ranks.world))
     dialogues = [
-        [*prompt.messages, {"role": "assistant", "content": text}]
-        for prompt, text in zip(rollout.prompts, rollout.texts, strict=True)
+        [*rollout.prompts[i].messages, {"role": "assistant", "content": rollout.texts[i]}]
+        for i in mine
     ]
-    return score_dialogues(ranker, dialogues)
+    scores = torch.zeros(rollout.size)
+    scores[mine] = score_dialogues(ranker, dialogues)
+    return ranks.sum_tensor(scores)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +112,10 @@ class SampleRow:
     tokens: ResponseTokens
 
 
-def packed_rows(rollout: Rollout, samples: Sequence[int], *, micro_tokens: int) -> list[SampleRow]:
-    """Rows of at most about `micro_tokens`; responses to one prompt share it as one tree."""
+def packed_rows(
+    rollout: Rollout, samples: Sequence[int], *, micro_tokens: int, ranks: Ranks = ALONE
+) -> list[SampleRow]:
+    """This rank's rows of at most about `micro_tokens`; responses to one prompt share it as one tree."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index in samples:
         groups.setdefault(rollout.prompts[index].token_ids, []).append(index)
@@ -107,9 +124,11 @@ def packed_rows(rollout: Rollout, samples: Sequence[int], *, micro_tokens: int) 
         len(prompt) + sum(len(rollout.responses[index]) for index in members)
         for prompt, members in trees
     ]
+    mine = balanced_bins(lengths, count=ranks.world)[ranks.rank]
+    own_lengths = [lengths[index] for index in mine]
     return [
-        _sample_row(rollout, [trees[index] for index in row])
-        for row in balanced_rows(lengths, row_tokens=micro_tokens)
+        _sample_row(rollout, [trees[mine[index]] for index in row])
+        for row in balanced_rows(own_lengths, row_tokens=micro_tokens)
     ]
 
 
@@ -169,10 +188,12 @@ def read_back(
     reference: nn.Module,
     value: "ValueReader",
     temperature: float,
+    ranks: Ranks = ALONE,
 ) -> TokenNumbers:
     """Log-probabilities, values and entropies, through the very rows that the first update will use.
 
     The same rows give the same floating-point sums: the ratio is exactly 1 before the first update.
+    Each rank reads its own rows; the tables are whole on every rank.
     """
     logprobs, before, values, entropy = (TokenTable.empty(rollout.is_response) for _ in range(4))
     for each in rows:
@@ -188,12 +209,8 @@ def read_back(
         entropy.put(each.samples, own.entropy)
         before.put(each.samples, frozen.logprobs)
         values.put(each.samples, value.read(each, policy_hidden=hidden))
-    return TokenNumbers(
-        logprobs=logprobs.values,
-        reference=before.values,
-        values=values.values,
-        entropy=entropy.values,
-    )
+    whole = [ranks.sum_tensor(table.values) for table in (logprobs, before, values, entropy)]
+    return TokenNumbers(logprobs=whole[0], reference=whole[1], values=whole[2], entropy=whole[3])
 
 
 class ValueReader:
