@@ -5,7 +5,7 @@ the general reader. Does not know requests or sampling. Legend: T tokens, E hidd
 D head width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,15 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from modelserving.lm.reading import (
-    AttentionCall,
-    PromptStep,
-    Reader,
-    RowsStep,
-    TransformersReader,
-    room_step,
-)
-from modelserving.lm.slots import KeyValueShape, PromptKeyValues, Slots
+from modelserving.lm.reading import Reader, TransformersReader
+from modelserving.lm.slot_attention import AttentionCall, Piece, PiecesStep, RowsStep, room_step
+from modelserving.lm.slots import KeyValueShape, Slots
 
 FAMILIES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 LARGEST_HEAD = 1 << 26  # weights of the output layer above which it is not copied
@@ -81,12 +75,9 @@ class LlamaReader:
             head = model.lm_head.weight
             self._head = head.t() if head.numel() > LARGEST_HEAD else head.t().contiguous()
 
-    def read_prompt(
-        self, *, token_ids: Tensor, prompt: PromptKeyValues, all_logits: bool
-    ) -> Tensor:
-        """Read C more tokens of a prompt; logits (C, V), or of the last token only (1, V)."""
-        (C,) = token_ids.shape
-        step = PromptStep(prompt=prompt)
+    def read_pieces(self, pieces: Sequence[Piece], *, all_logits: bool) -> list[Tensor]:
+        """Read on in several prompts; of each the logits (C, V), or of its last token (1, V)."""
+        step = PiecesStep(pieces, device=self.shape.device)
 
         def attend(
             query: Tensor, key: Tensor, value: Tensor, layer: int, call: AttentionCall
@@ -94,10 +85,9 @@ class LlamaReader:
             heads_first = (each.transpose(0, 1)[None] for each in (query, key, value))
             return step.attend(*heads_first, layer=layer, call=call)[0].transpose(0, 1)
 
-        positions = torch.arange(prompt.filled, prompt.filled + C, device=token_ids.device)
-        hidden = self._hidden(token_ids, positions, attend=attend)  # (C, E)
-        prompt.filled += C
-        return self._logits(hidden if all_logits else hidden[-1:])
+        hidden = self._hidden(step.token_ids, step.positions, attend=attend)  # (T, E)
+        logits = self._logits(hidden if all_logits else hidden[step.last_tokens])
+        return step.finish(logits, all_logits=all_logits)
 
     def read_rows(
         self, *, token_ids: Tensor, lengths: Tensor, longest: int, slots: Slots

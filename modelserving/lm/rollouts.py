@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from transformers import PreTrainedModel
 
 from modelserving.lm.llama_reading import reader_of
-from modelserving.lm.sampler import Sampler, SampleRequest, TokenDrawn
+from modelserving.lm.sample_requests import SampleRequest, TokenDrawn
+from modelserving.lm.sampler import Sampler
 
 
 @dataclass(kw_only=True)

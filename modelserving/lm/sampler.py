@@ -15,53 +15,21 @@ from modelserving.core.sampling import uniform
 from modelserving.lm.choosing import Chosen, choose
 from modelserving.lm.prefix_cache import BLOCK, PrefixCache
 from modelserving.lm.reading import Reader
+from modelserving.lm.sample_requests import (
+    Event,
+    PromptRead,
+    SampleRequest,
+    TokenDrawn,
+    TopLogprobs,
+)
+from modelserving.lm.slot_attention import Piece
 from modelserving.lm.slots import PromptKeyValues, Slots
 
+PIECES_TOGETHER = 4  # prompts read on in one go
 ROW_STEP = 8  # batches have a multiple of so many rows; idle ones are computed and thrown away
-TopLogprobs = tuple[tuple[int, float], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SampleRequest:
-    """One prompt and the seeds of its samples."""
-
-    key: str
-    prompt: tuple[int, ...]
-    seeds: tuple[int, ...]
-    max_tokens: int
-    temperature: float = 1.0
-    top_p: float = 1.0
-    stop_ids: frozenset[int] = frozenset()
-    top_logprobs: int = 0
-    prompt_logprobs: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenDrawn:
-    """One more token of one sample; `finish` says that it is the last."""
-
-    key: str
-    sample: int
-    token_id: int
-    logprob: float
-    top: TopLogprobs = ()
-    finish: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptRead:
-    """The prompt is read: how much of it was known, and, where asked for, what its own tokens cost."""
-
-    key: str
-    cached_tokens: int
-    logprobs: tuple[float, ...] = ()  # of tokens 1..
-    tops: tuple[TopLogprobs, ...] = ()
-
-
-Event = TokenDrawn | PromptRead
-
-
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class _Prompt:
     request: SampleRequest
     store: PromptKeyValues
@@ -70,8 +38,13 @@ class _Prompt:
     waiting: deque[int] = field(default_factory=deque)  # samples not started yet
     pieces: list[Tensor] = field(default_factory=list)  # logits of the prompt's own tokens
 
+    def next_piece(self) -> Piece:
+        """What to read next: up to the end of the block."""
+        start = self.store.filled
+        return Piece(token_ids=self.request.prompt[start : start + BLOCK], prompt=self.store)
 
-@dataclass(kw_only=True)
+
+@dataclass(kw_only=True, eq=False)
 class _Row:
     request: SampleRequest
     sample: int
@@ -151,43 +124,67 @@ class Sampler:
         return events
 
     def _start(self) -> list[Event]:
+        """Read prompts up to the budget and start their samples, as long as there are free rows."""
         events: list[Event] = []
         budget = self._prompt_tokens_per_step
-        while self._queue and budget > 0 and len(self._rows) < self.max_rows:
-            prompt = self._queue[0]
-            if prompt.logits is None:
-                budget -= self._read_on(prompt, budget=budget)
-                if prompt.logits is None:
-                    break
-                events.append(self._prompt_read(prompt))
-            events += self._first_tokens(prompt)
-            if not prompt.waiting:
-                self._queue.popleft()
+        while self._queue and len(self._rows) < self.max_rows:
+            ready = next((each for each in self._queue if each.logits is not None), None)
+            if ready is not None:
+                events += self._first_tokens(ready)
+                if not ready.waiting:
+                    self._queue.remove(ready)
+                continue
+            if budget <= 0:
+                break
+            finished, read = self._read_on()
+            budget -= read
+            events += [self._prompt_read(prompt) for prompt in finished]
         return events
 
-    def _read_on(self, prompt: _Prompt, *, budget: int) -> int:
-        """Read pieces of a prompt until it is done or the budget is spent; return the tokens read."""
-        tokens, store = prompt.request.prompt, prompt.store
-        if prompt.cached_tokens < 0:
-            blocks = [] if prompt.request.prompt_logprobs else self.prefix_cache.longest(tokens)
-            for block in blocks:
-                store.take(block)
-            prompt.cached_tokens = store.filled
-        read = 0
-        while store.filled < len(tokens) and read < budget:
-            start = store.filled
-            end = min(start + BLOCK, len(tokens))
-            ids = torch.tensor(tokens[start:end], device=self.reader.shape.device)
-            keep_all = prompt.request.prompt_logprobs
-            logits = self.reader.read_prompt(token_ids=ids, prompt=store, all_logits=keep_all)
+    def _read_on(self) -> tuple[list[_Prompt], int]:
+        """Read one piece of several prompts together; those that are done, and the tokens read."""
+        chosen = self._chosen_prompts()
+        keep_all = chosen[0].request.prompt_logprobs
+        pieces = [prompt.next_piece() for prompt in chosen]
+        found = self.reader.read_pieces(pieces, all_logits=keep_all)
+        for prompt, piece, logits in zip(chosen, pieces, found, strict=True):
+            tokens, store = prompt.request.prompt, prompt.store
             if keep_all:
                 prompt.pieces.append(logits.float())
-            if end - start == BLOCK:
-                self.prefix_cache.keep(tokens=tokens, end=end, block=store.values[:, :, :, start:end])
-            if end == len(tokens):
+            if len(piece.token_ids) == BLOCK:
+                block = store.values[:, :, :, store.filled - BLOCK : store.filled]
+                self.prefix_cache.keep(tokens=tokens, end=store.filled, block=block)
+            if store.filled == len(tokens):
                 prompt.logits = logits[-1:]
-            read += end - start
-        return read
+        finished = [prompt for prompt in chosen if prompt.logits is not None]
+        return finished, sum(len(piece.token_ids) for piece in pieces)
+
+    def _chosen_prompts(self) -> list[_Prompt]:
+        """Prompts to read on together: the first, and others of its kind.
+
+        Of two with the same beginning the later one waits, to take it from the cache.
+        """
+        chosen: list[_Prompt] = []
+        beginnings: set[tuple[int, ...]] = set()
+        for prompt in self._queue:
+            beginning = prompt.request.prompt[:BLOCK]
+            same_kind = prompt.request.prompt_logprobs == self._queue[0].request.prompt_logprobs
+            if not same_kind or beginning in beginnings:
+                continue
+            beginnings.add(beginning)
+            if prompt.cached_tokens < 0:
+                self._take_known(prompt)
+            chosen.append(prompt)
+            if len(chosen) == PIECES_TOGETHER:
+                break
+        return chosen
+
+    def _take_known(self, prompt: _Prompt) -> None:
+        request = prompt.request
+        blocks = [] if request.prompt_logprobs else self.prefix_cache.longest(request.prompt)
+        for block in blocks:
+            prompt.store.take(block)
+        prompt.cached_tokens = prompt.store.filled
 
     def _prompt_read(self, prompt: _Prompt) -> PromptRead:
         request = prompt.request
@@ -223,7 +220,7 @@ class Sampler:
     def _enter(self, row: _Row, *, store: PromptKeyValues) -> None:
         self._rows.append(row)
         wanted = -(-len(self._rows) // ROW_STEP) * ROW_STEP
-        self.slots.make_room(rows=wanted, tokens=store.filled)
+        self.slots.make_room(rows=wanted, tokens=store.filled + row.request.max_tokens)
         self.slots.start(row=len(self._rows) - 1, prompt=store)
 
     def _leave(self, index: int) -> None:

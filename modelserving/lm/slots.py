@@ -27,6 +27,11 @@ class KeyValueShape:
         """Keys and values of all layers."""
         return 2 * self.layers * self.heads * self.width * self.dtype.itemsize
 
+    def empty(self, *leading: int, tokens: int) -> Tensor:
+        """Room of shape (*leading, G, tokens, D) that is written before it is read."""
+        size = (*leading, self.heads, tokens, self.width)
+        return torch.empty(size, dtype=self.dtype, device=self.device)
+
     def zeros(self, *leading: int, tokens: int) -> Tensor:
         """Room of shape (*leading, G, tokens, D) that is safe to attend to under a mask."""
         size = (*leading, self.heads, tokens, self.width)
@@ -38,7 +43,7 @@ class PromptKeyValues:
 
     def __init__(self, *, shape: KeyValueShape, tokens: int) -> None:
         """Room for a prompt of `tokens` tokens."""
-        self.values = shape.zeros(2, shape.layers, tokens=tokens)
+        self.values = shape.empty(2, shape.layers, tokens=tokens)
         self.filled = 0
 
     def append(self, *, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

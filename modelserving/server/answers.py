@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from modelserving.lm.sampler import PromptRead, TokenDrawn, TopLogprobs
+from modelserving.lm.sample_requests import PromptRead, TokenDrawn, TopLogprobs
 from modelserving.server.generation import Piece, Running, Sample
 from modelserving.server.protocol import GenerationRequest
 

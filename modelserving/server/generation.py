@@ -12,7 +12,7 @@ from modelserving.core.dialogue import DialogueError, encode_prompt
 from modelserving.core.ranking import mean_logprob, ranked
 from modelserving.core.sampling import sample_seed
 from modelserving.core.text_stream import TextStream
-from modelserving.lm.sampler import Event, PromptRead, SampleRequest, TokenDrawn
+from modelserving.lm.sample_requests import Event, PromptRead, SampleRequest, TokenDrawn
 from modelserving.server.checkpoints import ServedCheckpoint
 from modelserving.server.engine import Engine
 from modelserving.server.errors import BadRequest, GenerationFailed, ServingError

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from modelserving.lm.sampler import Event, SampleRequest
+from modelserving.lm.sample_requests import Event, SampleRequest
 from modelserving.server.errors import ServingError
 
 Delivery = list[Event] | ServingError

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 from modelserving.lm.preference_model import score_dialogues
-from modelserving.lm.sampler import Event, PromptRead, SampleRequest, TokenDrawn
+from modelserving.lm.sample_requests import Event, PromptRead, SampleRequest, TokenDrawn
 from modelserving.server.checkpoints import ServedCheckpoint
 from modelserving.server.errors import GenerationFailed, Overloaded, Refused, ServingError
 from modelserving.server.fair_queue import QueueFull

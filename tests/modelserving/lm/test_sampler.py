@@ -22,7 +22,8 @@ from modelserving.lm.llama_reading import is_llama_like, reader_of
 from modelserving.lm.prefix_cache import BLOCK
 from modelserving.lm.reading import TransformersReader
 from modelserving.lm.rollouts import sample
-from modelserving.lm.sampler import PromptRead, Sampler, SampleRequest, TokenDrawn
+from modelserving.lm.sample_requests import PromptRead, SampleRequest, TokenDrawn
+from modelserving.lm.sampler import Sampler
 
 VOCABULARY = 128
 SIZES = {
