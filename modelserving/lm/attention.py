@@ -126,11 +126,15 @@ def pack(groups: Sequence[Sequence[Sequence[int]]]) -> PackedRow:
     )
 
 
-def may_look(row: PackedRow, *, start: int, stop: int) -> Tensor:
+def may_look(row: PackedRow, *, start: int, stop: int, window: int | None = None) -> Tensor:
     """True where token q (first axis) may look at token k, for row[start:stop]: (N, N)."""
     index = torch.arange(start, stop, device=row.subtree_end.device)
     ends = row.subtree_end[start:stop]
-    return (index[None, :] <= index[:, None]) & (index[:, None] < ends[None, :])
+    seen = (index[None, :] <= index[:, None]) & (index[:, None] < ends[None, :])
+    if window is None:
+        return seen
+    position = row.positions[start:stop]
+    return seen & (position[:, None] - position[None, :] < window)
 
 
 def packed_attention(
@@ -143,40 +147,53 @@ def packed_attention(
     packed: "RowAttention",
     scaling: float | None = None,
     dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
     **_: object,
 ) -> tuple[Tensor, None]:
     """transformers' attention interface over a packed row: query (1, H, T, D) → (1, T, H, D)."""
     assert attention_mask is None, "a packed row carries its own mask"
-    assert dropout == 0.0, (
-        "dropout stays off: it would make the ratio differ from 1 before the first update"
-    )
+    assert dropout == 0.0, "dropout stays off: it would move the ratio before the first update"
+    assert softcap is None, "attention with capped scores cannot be packed yet"
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return packed.attend(query[0], key[0], value[0], scale).transpose(0, 1)[None], None
+    attended = packed.attend(query[0], key[0], value[0], scale=scale, window=sliding_window)
+    return attended.transpose(0, 1)[None], None
 
 
 class RowAttention:
-    """The attention of one row: its masks are made once and shared by all layers."""
+    """The attention of one row: its masks are made once and shared by all layers of one window."""
 
     def __init__(self, row: PackedRow, *, dtype: torch.dtype) -> None:
-        self.block_mask = _block_mask(row) if row.tokens.is_cuda else None
-        self.spans = [] if row.tokens.is_cuda else _spans(row, dtype=dtype)
+        self._row = row
+        self._dtype = dtype
+        self._longest = int(row.positions.max()) + 1
+        self._spans: dict[int | None, list[TreeSpan]] = {}
+        self._block_masks: dict[int | None, object] = {}
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, scale: float, window: int | None
+    ) -> Tensor:
         """query (H, T, D), key and value (H or fewer, T, D) → (H, T, D)."""
-        if self.block_mask is not None:
-            return _flex(query, key, value, scale=scale, block_mask=self.block_mask)
+        if window is not None and window >= self._longest:
+            window = None
+        if query.is_cuda:
+            if window not in self._block_masks:
+                self._block_masks[window] = _block_mask(self._row, window=window)
+            return _flex(query, key, value, scale=scale, block_mask=self._block_masks[window])
         groups = query.shape[0] // key.shape[0]
         if groups > 1:
             key, value = (each.repeat_interleave(groups, dim=0) for each in (key, value))
-        return tree_attention(query, key, value, spans=self.spans, scale=scale)
+        if window not in self._spans:
+            self._spans[window] = _spans(self._row, dtype=self._dtype, window=window)
+        return tree_attention(query, key, value, spans=self._spans[window], scale=scale)
 
 
-def _spans(row: PackedRow, *, dtype: torch.dtype) -> list[TreeSpan]:
+def _spans(row: PackedRow, *, dtype: torch.dtype, window: int | None) -> list[TreeSpan]:
     """Each tree with some of what follows it, which it cannot see, up to a common length."""
     spans = []
     for start, stop in pairwise(row.tree_starts):
         end = min(start + _up_to(stop - start, TREE_STEP), len(row.tokens))
-        forbidden = ~may_look(row, start=start, stop=end)
+        forbidden = ~may_look(row, start=start, stop=end, window=window)
         forbidden[:, stop - start :] = True
         forbidden[stop - start :] = False  # no row without a visible token: these are thrown away
         bias = torch.zeros(forbidden.shape, dtype=dtype).masked_fill(forbidden, float("-inf"))
@@ -204,14 +221,15 @@ def _padded(row: PackedRow) -> PackedRow:
     )
 
 
-def _block_mask(row: PackedRow) -> object:
-    """FlexAttention's block mask of the same rule (GPU only: compiled there, blocks without a visible pair skipped)."""
+def _block_mask(row: PackedRow, *, window: int | None) -> object:
+    """FlexAttention's block mask of the same rule (GPU only: blocks without a visible pair are skipped)."""
     from torch.nn.attention.flex_attention import create_block_mask  # noqa: PLC0415 -- GPU only
 
-    ends, length = row.subtree_end, len(row.tokens)
+    ends, positions, length = row.subtree_end, row.positions, len(row.tokens)
+    reach = length if window is None else window
 
     def visible(_batch: Tensor, _head: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        return (k <= q) & (q < ends[k])
+        return (k <= q) & (q < ends[k]) & (positions[q] - positions[k] < reach)
 
     return create_block_mask(visible, None, None, length, length, device=ends.device)
 
@@ -245,6 +263,17 @@ def hidden_states(model: nn.Module, row: PackedRow) -> Tensor:
         packed=attention,
     )
     return outputs.last_hidden_state[0, :length]
+
+
+def without_dropout(model: nn.Module) -> nn.Module:
+    """Switch every dropout off for good, so that training mode changes nothing but checkpointing."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name in ("attention_dropout", "dropout_prob"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    return model
 
 
 AttentionInterface.register(PACKED, packed_attention)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from modelserving.lm.attention import without_dropout
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
 from training.config import PPOConfig
 from training.core.prompts import (
@@ -47,9 +48,10 @@ def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) ->
     for frozen in (reference, ranker, test_ranker):
         if frozen is not None:
             frozen.model.requires_grad_(requires_grad=False).eval()
-    policy.model.eval()  # no dropout: it would move the ratio
+    without_dropout(policy.model)  # it would move the ratio
     if config.activation_checkpointing:
-        policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+        policy.model.train()
+        policy.model.activation_checkpointing_enable({"use_reentrant": False})
     encoding = {
         "encoder": policy.tokenizer,
         "layout": policy.dialogue_format,

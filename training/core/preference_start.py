@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from modelserving.core.artifacts import read_manifest
+from modelserving.lm.attention import without_dropout
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
 from modelserving.lm.preference_model import from_language_model, score_token_sequences
 from training.config import PreferenceModelConfig, PreferencePretrainingConfig
@@ -33,9 +34,9 @@ def initial_preference_model(
     else:
         loaded = load_language_model(directory, dtype=dtype, device=device)
         model = from_language_model(loaded.model, seed=config.seed)
-    model.train()
+    without_dropout(model).train()
     if config.activation_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     room = min(
         config.max_tokens, getattr(model.config, "max_position_embeddings", config.max_tokens)
     )

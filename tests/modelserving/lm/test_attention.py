@@ -10,7 +10,7 @@ from transformers import (
     PretrainedConfig,
 )
 
-from modelserving.lm.attention import hidden_states, may_look, pack
+from modelserving.lm.attention import hidden_states, may_look, pack, without_dropout
 
 SEQUENCES = [
     [[5, 6, 7, 8, 9, 10], [5, 6, 7, 11], [5, 6, 7, 8, 12, 13, 14]],
@@ -77,6 +77,50 @@ def test_packed_hidden_states_and_gradients_equal_one_forward_per_sequence():
     torch.testing.assert_close(packed, naive, rtol=1e-5, atol=1e-5)
     for ours, theirs in zip(packed_gradients, model.model.parameters(), strict=True):
         assert (ours - theirs.grad).norm() <= 1e-5 * theirs.grad.norm()
+
+
+def test_a_sliding_window_counts_along_the_branch():
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        "mistral",
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        vocab_size=64,
+        sliding_window=3,
+    )
+    model = AutoModelForCausalLM.from_config(config).eval()
+    row = pack(SEQUENCES)
+
+    with torch.no_grad():
+        hidden = hidden_states(model, row)
+        model.set_attn_implementation("eager")
+        plain = [
+            model.base_model(torch.tensor([each])).last_hidden_state[0]
+            for group in SEQUENCES
+            for each in group
+        ]
+
+    for path, expected in zip(row.paths, plain, strict=True):
+        torch.testing.assert_close(hidden[path], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_checkpointed_activations_give_the_same_gradients():
+    model = without_dropout(tiny_llama()).train()
+    row = pack(SEQUENCES)
+    direction = torch.randn(16)
+    gradients = []
+    for checkpointed in (False, True):
+        if checkpointed:
+            model.activation_checkpointing_enable({"use_reentrant": False})
+        model.zero_grad()
+        (hidden_states(model, row) @ direction).square().sum().backward()
+        gradients.append([p.grad.clone() for p in model.model.parameters()])
+
+    for plain, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(recomputed, plain)
 
 
 def _tiny_config(architecture: str) -> PretrainedConfig:
