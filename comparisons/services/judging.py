@@ -66,7 +66,7 @@ def record_choice(
     active_milliseconds: int | None = None,
 ) -> Comparison:
     """One comparison for the showing. The same key gives the same row, however often it is sent."""
-    if standing := _of_key(showing, choice_key):
+    if standing := of_key(showing.turn, choice_key):
         return standing
     if side not in Comparison.Side.values or not 1 <= strength <= 4:
         raise ChoiceRefused("Pick a point from 1 to 8.")
@@ -92,7 +92,7 @@ def record_choice(
         _check_texts(showing, text_sha256)
         return _store(draft, active_milliseconds=active_milliseconds or 0)
     except (IntegrityError, AlreadyJudged):
-        if standing := _of_key(showing, choice_key):
+        if standing := of_key(showing.turn, choice_key):
             return standing
         if _is_judged(showing):
             raise AlreadyJudged("This turn was chosen already.") from None
@@ -123,8 +123,9 @@ def _store(draft: Comparison, *, active_milliseconds: int) -> Comparison:
     return draft
 
 
-def _of_key(showing: Showing, choice_key: uuid.UUID) -> Comparison | None:
-    return Comparison.objects.filter(choice_key=choice_key, showing=showing).first()
+def of_key(turn: Turn, choice_key: uuid.UUID) -> Comparison | None:
+    """What this key stored for the turn before."""
+    return Comparison.objects.filter(choice_key=choice_key, turn=turn).first()
 
 
 def _is_judged(showing: Showing) -> bool:
@@ -172,5 +173,22 @@ def undo_choice(comparison: Comparison) -> Turn:
             raise UndoOver("This choice was taken back before.")
         Comparison.objects.filter(pk=comparison.pk).update(superseded_at=timezone.now())
         ChoiceUndo.objects.create(comparison=comparison, crowdworker=crowdworker)
+        if comparison.picked.author_id is not None:
+            _show_pair_again(comparison)
     turn.refresh_from_db()
     return turn
+
+
+def _show_pair_again(comparison: Comparison) -> None:
+    """After the undo of a response of one's own: the two that were shown before stand again."""
+    Showing.objects.filter(pk=comparison.showing_id).update(replaced_at=timezone.now())
+    before = (
+        Showing.objects.filter(
+            turn=comparison.turn_id,
+            purpose=Showing.Purpose.AUTHOR,
+            pk__lt=comparison.showing_id,
+        )
+        .order_by("-pk")
+        .values_list("pk", flat=True)[:1]
+    )
+    Showing.objects.filter(pk__in=list(before)).update(replaced_at=None)

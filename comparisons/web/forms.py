@@ -105,6 +105,14 @@ class ChoiceForm(forms.Form):
     active_milliseconds = forms.IntegerField(required=False, min_value=0, max_value=2**40)
 
 
+class WriteForm(forms.Form):
+    """A response of the person's own, edited from one side or written against it."""
+
+    side = forms.ChoiceField(choices=[("A", "A"), ("B", "B")])
+    text = forms.CharField(strip=False, required=False)
+    choice_key = forms.UUIDField()
+
+
 class EndForm(forms.Form):
     """How the conversation was."""
 

@@ -3,21 +3,28 @@
 Knows requests and forms; the services decide and the database's constraints settle races.
 """
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
 from comparisons.models import Comparison, Crowdworker, Turn
-from comparisons.queries.transcripts import standing_comparison, standing_showing, turn_of
-from comparisons.services import judging, turns
+from comparisons.queries.transcripts import (
+    sides_of,
+    standing_comparison,
+    standing_showing,
+    turn_of,
+)
+from comparisons.services import judging, turns, writing
 from comparisons.services.chat import ChatRefused
 from comparisons.services.flagging import flag_turn
 from comparisons.web.access import NOT_YOURS, crowdworker_required
 from comparisons.web.conversation_views import REFUSED, look_of, refused
-from comparisons.web.forms import ChoiceForm, FlagForm
+from comparisons.web.forms import ChoiceForm, FlagForm, WriteForm
 from comparisons.web.stage import answer, refusal
 from comparisons.web.strip import side_of, strength_of
 
@@ -70,6 +77,41 @@ def not_chosen(request: HttpRequest, turn: Turn, error: judging.ChoiceRefused) -
     code = CODES.get(type(error), "no_pick")
     status = 422 if code == "no_pick" else 409
     return refusal(request, turn.conversation, status=status, code=code, message=str(error))
+
+
+@require_http_methods(["GET", "POST"])
+@crowdworker_required
+def write(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
+    """Edit a response or write one: a page of its own, back to the conversation afterwards."""
+    turn = own_turn(crowdworker, public_id)
+    showing = standing_showing(turn)
+    asked = request.POST if request.method == "POST" else request.GET
+    is_edit = asked.get("kind") != "own"
+    if not writing.may_write(showing, is_edit=is_edit) or turn.state != Turn.State.READY:
+        raise Http404(NOT_YOURS)
+    form = WriteForm(request.POST or None)
+    message = ""
+    if request.method == "POST" and form.is_valid():
+        sent = form.cleaned_data
+        try:
+            writing.prefer_own(showing, is_edit=is_edit, **sent)
+        except judging.ChoiceRefused as error:
+            message = str(error)
+        else:
+            return redirect("conversation", turn.conversation.public_id)
+    side = "B" if asked.get("side") == "B" else "A"
+    shown = showing.side_a if side == "A" else showing.side_b
+    context = {
+        "turn": turn,
+        "side": side,
+        "sides": sides_of(showing),
+        "is_edit": is_edit,
+        "text": request.POST.get("text", shown.text if is_edit else ""),
+        "choice_key": request.POST.get("choice_key") or uuid.uuid4(),
+        "message": message,
+    }
+    status = 422 if request.method == "POST" else 200
+    return render(request, "comparisons/write.html", context, status=status)
 
 
 @require_POST

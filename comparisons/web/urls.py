@@ -40,6 +40,7 @@ urlpatterns = [
     path("turns/<uuid:public_id>/stop", turn_views.stop, name="stop"),
     path("turns/<uuid:public_id>/regenerate", turn_views.regenerate, name="regenerate"),
     path("turns/<uuid:public_id>/retry", turn_views.retry, name="retry"),
+    path("turns/<uuid:public_id>/write/", turn_views.write, name="write"),
     path("turns/<uuid:public_id>/flag", turn_views.flag, name="flag"),
     path("opinions/", opinion_views.next_item, name="opinions"),
     path("opinions/<uuid:public_id>/choice", opinion_views.choice, name="opinion_choice"),

@@ -20,7 +20,7 @@ POST_ONLY = {
 }  # fmt: skip
 OF_CONVERSATION = {"conversation", "say", "intent", "comment", "end_conversation"}
 OF_TURN = {
-    "turn_events", "choice", "undo", "skip", "unskip", "stop", "regenerate", "retry", "flag",
+    "turn_events", "choice", "undo", "skip", "unskip", "stop", "regenerate", "retry", "flag", "write",
 }  # fmt: skip
 OF_CAMPAIGN = {"campaign_home", "instructions", "start_work", "consent", "opt_in", "leave_red_team"}
 PLAIN = {

@@ -1,0 +1,134 @@
+"""A person's own response: edited from one that was shown, or written anew, where the campaign allows it.
+
+Knows showings and responses; it is stored as better than the one it stands beside (Bai et al. 2022, D.2).
+"""
+
+import uuid
+from hashlib import sha256
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from comparisons.core.cleaning import cleaned
+from comparisons.models import Comparison, Response, Showing, Turn
+from comparisons.models.campaign import Question
+from comparisons.services import judging
+from comparisons.services.chat import count_active, lock_conversation
+from comparisons.services.judging import AlreadyJudged, ChoiceRefused, NotReady
+
+MOST_CHARACTERS = 20_000
+
+
+class WritingRefused(ChoiceRefused):
+    """The campaign does not take responses written by people, or the text is not usable."""
+
+
+def prefer_own(
+    showing: Showing,
+    *,
+    side: str,
+    text: str,
+    is_edit: bool,
+    choice_key: uuid.UUID,
+    active_milliseconds: int = 0,
+) -> Comparison:
+    """Store the person's text as picked over the response of `side`; the dialogue goes on from it."""
+    if standing := judging.of_key(showing.turn, choice_key):
+        return standing
+    beside = showing.side_a if side == "A" else showing.side_b
+    written = _checked(showing, beside, text=text, is_edit=is_edit)
+    try:
+        with transaction.atomic():
+            return _store(
+                showing,
+                beside=beside,
+                side=side,
+                written=written,
+                is_edit=is_edit,
+                choice_key=choice_key,
+                active_milliseconds=active_milliseconds,
+            )
+    except IntegrityError:
+        if standing := judging.of_key(showing.turn, choice_key):
+            return standing
+        raise AlreadyJudged("This turn was chosen already.") from None
+
+
+def may_write(showing: Showing, *, is_edit: bool) -> bool:
+    """Whether the campaign takes such a text; never where the worse response is asked for."""
+    campaign = showing.turn.conversation.campaign
+    if campaign is None or campaign.question == Question.MORE_HARMFUL:
+        return False
+    return campaign.allows_edit if is_edit else campaign.allows_write
+
+
+def _checked(showing: Showing, beside: Response, *, text: str, is_edit: bool) -> str:
+    if not may_write(showing, is_edit=is_edit) or showing.purpose != Showing.Purpose.AUTHOR:
+        raise WritingRefused("This campaign does not take responses written by people.")
+    sides = (showing.side_a, showing.side_b)
+    if any(response.state != Response.State.READY for response in sides):
+        raise NotReady("You can write when both responses are complete.")
+    written = cleaned(text)
+    if not written or len(written) > MOST_CHARACTERS:
+        raise WritingRefused(f"Write between 1 and {MOST_CHARACTERS} characters.")
+    if written == cleaned(beside.text):
+        raise WritingRefused("The text is the same as before. Change it, or choose it as it is.")
+    return written
+
+
+def _store(
+    showing: Showing,
+    *,
+    beside: Response,
+    side: str,
+    written: str,
+    is_edit: bool,
+    choice_key: uuid.UUID,
+    active_milliseconds: int,
+) -> Comparison:
+    turn = showing.turn
+    conversation = lock_conversation(turn.conversation)
+    campaign = conversation.campaign
+    assert campaign is not None
+    own = Response.objects.create(
+        turn=turn,
+        author=showing.crowdworker,
+        edited_from=beside if is_edit else None,
+        state=Response.State.READY,
+        text=written,
+        text_sha256=sha256(written.encode()).hexdigest(),
+        finish_reason=Response.FinishReason.WRITTEN,
+        completed_at=timezone.now(),
+    )
+    replaced = Showing.objects.filter(pk=showing.pk, replaced_at__isnull=True)
+    if replaced.update(replaced_at=timezone.now()) != 1:
+        raise AlreadyJudged("This turn went on elsewhere.")
+    beside_it = Showing.objects.create(
+        turn=turn,
+        crowdworker=showing.crowdworker,
+        side_a=own if side == "A" else beside,
+        side_b=beside if side == "A" else own,
+        instruction_version=showing.instruction_version,
+        layout=showing.layout,
+        theme=showing.theme,
+        is_covered=showing.is_covered,
+    )
+    comparison = Comparison.objects.create(
+        showing=beside_it,
+        turn=turn,
+        crowdworker=showing.crowdworker,
+        picked=own,
+        other=beside,
+        side=side,
+        question=campaign.question,
+        objective=conversation.objective,
+        tranche=campaign.tranche,
+        origin=conversation.origin,
+        choice_key=choice_key,
+        active_milliseconds=active_milliseconds,
+    )
+    waiting = Turn.objects.filter(pk=turn.pk, state=Turn.State.READY, continued_by__isnull=True)
+    if waiting.update(state=Turn.State.CHOSEN, continued_by=comparison) != 1:
+        raise AlreadyJudged("This turn was chosen or skipped already.")
+    count_active(conversation, active_milliseconds)
+    return comparison
