@@ -57,3 +57,12 @@ def warm_servers() -> None:
     from modelserving.warming import warm_servers as warm  # noqa: PLC0415 -- leaf task
 
     warm()
+
+
+@shared_task(name="comparisons.end_leases")
+def end_leases() -> None:
+    """Give back work and second opinions whose lease ran out."""
+    from comparisons.services import onboarding, opinions  # noqa: PLC0415 -- leaf task
+
+    onboarding.give_back_overdue()
+    opinions.release_overdue()

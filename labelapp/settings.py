@@ -265,6 +265,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 30.0,
         "options": {"expires": 30},
     },
+    "end-leases": {
+        "task": "comparisons.end_leases",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "reconcile-runs": {
         "task": "training.reconcile_runs",
         "schedule": 15.0,
