@@ -18,7 +18,7 @@ from modelserving.core.traffic import PlacesError
 from modelserving.deployments import DeploymentRefused, create_deployment
 from modelserving.models import Deployment, Slot, SlotDeployment
 from modelserving.registry import CheckpointNotRegistered
-from training import iterations
+from training import iterations, trials
 from training.evidence import evidence_for
 from training.iterations import LoopSettings
 from training.models import Iteration, TrainingRun, Trial
@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 State = Iteration.State
 OPEN = (State.WAITING, State.RUNNING, State.TRIAL)
 KEYS = uuid.UUID("5c1d1f0e-7f0e-4b43-9d5a-6d8a3c8b1c55")  # namespace of the loop's request keys
+Refusals = (
+    RunRefused, CheckpointNotRegistered, DeploymentRefused, PlacesError, promotion.GateNotMet,
+)  # fmt: skip
 RETRIED = ("release", "preference_model", "policies")
 
 
@@ -66,7 +69,7 @@ def advance(iteration: Iteration) -> Iteration:
         return iteration
     try:
         _next(iteration)
-    except (RunRefused, CheckpointNotRegistered, DeploymentRefused, PlacesError) as refused:
+    except Refusals as refused:
         note(iteration, step="loop", what="waits", why=str(refused))
     except promotion.PromotionRace:
         logger.info(
@@ -208,10 +211,9 @@ def _put_on_trial(iteration: Iteration, *, run: TrainingRun, percent: int) -> No
     if deployment is None:
         deployment = create_deployment(name=name, checkpoint=run.checkpoint)
     if not SlotDeployment.objects.filter(slot=slot, deployment=deployment).exists():
-        promotion.put_on_trial(
-            slot, deployment, traffic=percent, expected_generation=slot.generation,
-            reason=f"iteration {iteration.number}",
-        )  # fmt: skip
+        trials.put_on_trial(
+            slot, deployment, traffic=percent, actor=None, reason=f"iteration {iteration.number}"
+        )
     Trial.objects.get_or_create(deployment=deployment, defaults={"run": run, "slot": slot})
     Iteration.objects.filter(pk=iteration.pk, state=State.RUNNING).update(state=State.TRIAL)
 
@@ -220,11 +222,10 @@ def _promote(iteration: Iteration, *, by_itself: bool) -> None:
     """Promote on evidence where that is wanted, and close once something was promoted."""
     if by_itself and iterations.promoted(iteration) is None:
         for trial in iterations.trials(iteration):
-            evidence = evidence_for(trial.slot, trial.deployment)
-            if evidence.is_met:
-                promotion.promote(
-                    trial.slot, trial.deployment, evidence=evidence,
-                    expected_generation=trial.slot.generation, reason=f"iteration {iteration.number}",
+            if evidence_for(trial.slot, trial.deployment).is_met:
+                trials.promote(
+                    trial.slot, trial.deployment, expected_generation=trial.slot.generation,
+                    actor=None, reason=f"iteration {iteration.number}", is_forced=False,
                 )  # fmt: skip
                 break
     won = iterations.promoted(iteration)

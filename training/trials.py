@@ -13,7 +13,7 @@ from training.evidence import evidence_for
 
 
 def put_on_trial(
-    slot: Slot, deployment: Deployment, *, traffic: int, actor: Account, reason: str
+    slot: Slot, deployment: Deployment, *, traffic: int, actor: Account | None, reason: str
 ) -> PromotionEvent:
     """Give a deployment that answers a share of the slot's traffic; nothing is restarted."""
     _require_answer(deployment)
@@ -34,7 +34,7 @@ def promote(
     deployment: Deployment,
     *,
     expected_generation: int,
-    actor: Account,
+    actor: Account | None,
     reason: str,
     is_forced: bool,
 ) -> PromotionEvent:
@@ -49,7 +49,7 @@ def promote(
 
 
 def roll_back(
-    slot: Slot, *, expected_generation: int, actor: Account, reason: str
+    slot: Slot, *, expected_generation: int, actor: Account | None, reason: str
 ) -> PromotionEvent:
     """Back to what served before the newest promotion that stands."""
     event = promotion.roll_back(
@@ -68,7 +68,7 @@ def _require_answer(deployment: Deployment) -> Condition:
     return reply
 
 
-def _note(event: PromotionEvent, *, actor: Account) -> None:
+def _note(event: PromotionEvent, *, actor: Account | None) -> None:
     audit.record(
         actor=actor, action=f"slot.{event.kind}", object_type="slot", object_id=event.slot_id,
         detail={"deployment": event.deployment.name, "generation": event.generation, "reason": event.reason},

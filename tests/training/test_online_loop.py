@@ -16,6 +16,8 @@ from modelserving import promotion
 from modelserving.core.evidence import NO_EVIDENCE
 from modelserving.models import Deployment
 from tests.comparisons.making import make_account, make_deployment
+from tests.fake_engine import FakeEngine
+from tests.modelserving.serving import serving
 from tests.training.making import end_run, make_comparisons, write_starter
 from training import iterations, online_loop
 from training.iterations import LoopSettings
@@ -30,7 +32,14 @@ def starter(settings, tmp_path):
 
 
 @pytest.fixture
-def slot():
+def engine(settings):
+    """A model server that answers."""
+    with serving(settings, FakeEngine()):
+        yield
+
+
+@pytest.fixture
+def slot(engine):
     return promotion.ensure_slot("main", deployment=make_deployment("first"))
 
 
@@ -128,6 +137,16 @@ def test_it_does_not_promote_without_evidence(slot):
 
     assert iteration.state == "trial"
     assert iterations.promoted(iteration) is None
+
+
+def test_a_policy_that_no_server_answers_for_waits_and_says_so(slot, settings):
+    settings.MODELSERVER_URLS = ["http://127.0.0.1:9"]
+
+    iteration = on_trial(slot)
+
+    assert states(iteration)["trial"] == "waits"
+    assert "does not answer" in iteration.notes[-1]["why"]
+    assert not Trial.objects.exists()
 
 
 def test_a_failed_step_waits_for_a_person_and_is_tried_again_once(slot):

@@ -1,0 +1,327 @@
+"""The lab's pages: who sees them, what they say of runs, refusals that keep what was typed, promotion on evidence.
+
+Knows pages by address; no model is trained here.
+"""
+
+import json
+import uuid
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from comparisons.models import AuditEntry
+from modelserving import promotion
+from modelserving.models import Deployment, PromotionEvent
+from tests.comparisons.making import (
+    make_account,
+    make_checkpoint,
+    make_comparison,
+    make_conversation,
+    make_deployment,
+)
+from tests.fake_engine import FakeEngine
+from tests.modelserving.serving import serving
+from tests.training.making import end_run, make_release, write_starter
+from training import leases, run_files
+from training.models import Iteration, TrainingRun
+
+pytestmark = pytest.mark.django_db
+HOSTILE = "<img src=x onerror=alert(1)>"
+PAGES = [
+    "lab_runs", "new_run", "lab_iterations", "lab_checkpoints", "lab_slots", "leaderboard", "lab_servers",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def starter(settings, tmp_path):
+    settings.STARTER_CHECKPOINT = write_starter(tmp_path / "starter")
+    settings.MODELSERVER_URLS = ["http://127.0.0.1:9"]
+
+
+def signed_in(role: str = "researcher") -> Client:
+    client = Client()
+    client.force_login(make_account(role))
+    return client
+
+
+def make_run(**values) -> TrainingRun:
+    values = {
+        "kind": "preference_model",
+        "config": {"kind": "preference_model", "seed": 3},
+    } | values
+    return TrainingRun.objects.create(initial=make_checkpoint(), **values)
+
+
+def write(run: TrainingRun, **files: str) -> None:
+    directory = run_files.directory_of(run)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (directory / name.replace("__", ".")).write_text(text)
+
+
+def text_of(response) -> str:
+    return " ".join(response.content.decode().split())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_staff_see_the_lab_and_nobody_else(name):
+    address = reverse(name)
+
+    assert signed_in().get(address).status_code == 200
+    assert signed_in("administrator").get(address).status_code == 200
+    assert signed_in("crowdworker").get(address).status_code == 404
+    assert Client().get(address)["Location"].startswith(reverse("sign_in"))
+
+
+def test_runs_show_state_reason_and_one_figure_with_its_interval():
+    done = make_run(name="it2")
+    accuracy = {"value": 0.641, "low": 0.603, "high": 0.678, "n": 618}
+    end_run(done, kind="preference_model", test_accuracy=accuracy)
+    make_run(name="it1", state="failed", reason="disk full, needs 1.2 GB, 0.3 free")
+    make_run(kind="ppo", name="other")
+
+    page = text_of(signed_in().get(reverse("lab_runs") + "?kind=preference_model"))
+
+    assert "test accuracy 64.1 % (60.3 % to 67.8 %), n=618" in page
+    assert "failed: disk full, needs 1.2 GB, 0.3 free" in page
+    assert ">3 other<" not in page
+
+
+def test_a_run_page_shows_lineage_settings_and_hostile_text_as_text():
+    run = make_run(name=HOSTILE)
+    sample = {
+        "step": 1,
+        "prompt": [{"role": "user", "content": HOSTILE}],
+        "response": HOSTILE,
+        "score": 0.5,
+    }
+    write(run, samples__jsonl=json.dumps(sample) + "\n", log__txt=f"{HOSTILE}\n")
+
+    response = signed_in().get(reverse("run", args=[run.public_id]))
+    page = text_of(response)
+
+    assert HOSTILE not in page
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;") >= 4
+    assert str(run.initial) in page
+    assert "style=" not in page
+    assert "<script>" not in page
+
+
+def test_rows_are_handed_out_from_a_byte_offset_on():
+    run = make_run()
+    write(run, metrics__jsonl='{"step": 1, "pm/loss": 0.7}\n{"step": 2, "pm/l')
+    client, address = signed_in(), reverse("run_rows", args=[run.public_id])
+
+    first = client.get(address).json()
+    write(run, metrics__jsonl='{"step": 1, "pm/loss": 0.7}\n{"step": 2, "pm/loss": 0.6}\n')
+    second = client.get(f"{address}?offset={first['offset']}").json()
+
+    assert first["rows"] == [{"step": 1, "pm/loss": 0.7}]
+    assert second["rows"] == [{"step": 2, "pm/loss": 0.6}]
+    assert (first["is_over"], client.get(f"{address}?offset=-1").status_code) == (False, 200)
+
+
+def test_figures_are_svg_drawn_from_the_run_or_not_there():
+    run = make_run()
+    write(run, metrics__jsonl='{"step": 1, "pm/loss": 0.7}\n')
+    client = signed_in()
+
+    figure = client.get(reverse("run_figure", args=[run.public_id, "learning"]))
+
+    assert figure["Content-Type"] == "image/svg+xml"
+    assert b"<svg" in figure.content
+    assert client.get(reverse("run_figure", args=[run.public_id, "calibration"])).status_code == 404
+    assert client.get(reverse("run_figure", args=[run.public_id, "no-such"])).status_code == 404
+
+
+def test_a_run_is_started_once_however_often_the_form_is_sent():
+    make_release("r1")
+    client, key = signed_in(), str(uuid.uuid4())
+    release = TrainingRun._meta.get_field("release").related_model.objects.get()
+    form = {
+        "kind": "preference_model", "request_key": key, "preset": "demo", "release": release.pk,
+        "name": "it3", "set:learning_rate": "1e-5",
+    }  # fmt: skip
+
+    answers = [client.post(reverse("new_run"), form) for _ in range(2)]
+
+    run = TrainingRun.objects.get()
+    assert {each["Location"] for each in answers} == {reverse("run", args=[run.public_id])}
+    assert (run.config["learning_rate"], run.name) == (1e-5, "it3")
+
+
+def test_a_refused_run_says_why_and_keeps_what_was_typed():
+    form = {
+        "kind": "preference_model", "request_key": uuid.uuid4(), "preset": "demo", "name": "it3",
+        "set:learning_rate": "fast",
+    }  # fmt: skip
+
+    response = signed_in().post(reverse("new_run"), form)
+    page = text_of(response)
+
+    assert response.status_code == 400
+    assert "learning_rate" in page.split('role="alert"')[1][:300]
+    assert 'value="fast"' in page
+    assert 'value="it3"' in page
+
+
+def test_a_new_run_can_take_the_settings_of_an_old_one():
+    old = make_run(
+        name="it2", preset="demo", config={"kind": "preference_model", "learning_rate": 7e-4}
+    )
+
+    page = text_of(
+        signed_in().get(reverse("new_run") + f"?kind=preference_model&from={old.public_id}")
+    )
+
+    assert 'value="0.0007"' in page
+    assert 'value="it2"' in page
+    assert signed_in().get(reverse("new_run") + "?from=nonsense").status_code == 200
+
+
+def test_stop_asks_a_running_run_and_only_by_post():
+    run = make_run()
+    leases.claim(run.pk, owner="worker")
+    client, address = signed_in(), reverse("stop_run", args=[run.public_id])
+
+    assert client.get(address).status_code == 405
+    client.post(address)
+    run.refresh_from_db()
+
+    assert run.is_stop_requested
+
+
+@pytest.fixture
+def engine(settings):
+    """A model server that answers."""
+    with serving(settings, FakeEngine()):
+        yield
+
+
+@pytest.fixture
+def slot():
+    return promotion.ensure_slot("main", deployment=make_deployment("steady"))
+
+
+def test_from_checkpoint_to_trial_without_a_restart(slot, engine):
+    policy, pm = make_checkpoint(name="it3"), make_checkpoint(kind="preference_model")
+    client = signed_in()
+    form = {
+        "name": "ppo-it3", "temperature": "1", "top_p": "1", "max_new_tokens": "64", "ranker": pm.pk,
+        "best_of": "16",
+    }  # fmt: skip
+
+    client.post(reverse("make_deployment", args=[policy.hash]), form)
+    made = Deployment.objects.get(name="ppo-it3")
+    client.post(reverse("put_on_trial", args=[made.pk]), {"slot": slot.pk, "traffic": "30"})
+
+    assert (made.checkpoint, made.ranker, made.best_of) == (policy, pm, 16)
+    places = {place.deployment_id: (place.role, place.traffic) for place in slot.places.all()}
+    assert places[made.pk] == ("trial", 30)
+    actions = set(AuditEntry.objects.values_list("action", flat=True))
+    assert {"deployment.create", "slot.trial"} <= actions
+
+
+def test_a_deployment_that_cannot_work_is_refused_in_words(slot):
+    policy = make_checkpoint()
+    form = {"name": "x", "temperature": "1", "top_p": "1", "max_new_tokens": "64", "best_of": "4"}
+
+    response = signed_in().post(reverse("make_deployment", args=[policy.hash]), form)
+
+    assert response.status_code == 400
+    assert 'role="alert"' in text_of(response)
+    assert not Deployment.objects.filter(name="x").exists()
+
+
+def choose(winner: Deployment, loser: Deployment, *, times: int) -> None:
+    for number in range(times):
+        conversation = make_conversation(first=f"{winner} {number}")
+        make_comparison(
+            conversation, picked_by=winner, other_by=loser, picked=f"a{number}", other=f"b{number}"
+        )
+
+
+def test_promotion_needs_evidence_or_an_administrators_reason(slot, engine):
+    steady, new = Deployment.objects.get(name="steady"), make_deployment("new")
+    promotion.put_on_trial(slot, new, traffic=50, expected_generation=slot.generation)
+    address = reverse("promote", args=[slot.pk, new.pk])
+    admin = signed_in("administrator")
+    seen = {"generation": slot.generation}
+
+    assert signed_in().get(address).status_code == 404  # researchers do not promote
+    page = text_of(admin.get(address))
+    assert "too few" in page
+    assert admin.post(address, seen).status_code == 409
+    assert admin.post(address, seen | {"is_forced": "true", "reason": " "}).status_code == 409
+    assert (
+        admin.post(address, {"generation": 0, "is_forced": "true", "reason": "x"}).status_code
+        == 409
+    )
+    assert not PromotionEvent.objects.filter(deployment=new, kind="promote").exists()
+
+    answer = admin.post(address, seen | {"is_forced": "true", "reason": "the old one is broken"})
+
+    assert answer["Location"] == reverse("slot", args=[slot.pk])
+    event = PromotionEvent.objects.get(deployment=new, kind="promote")
+    assert (event.reason, event.evidence["is_forced"], event.previous) == (
+        "the old one is broken", True, steady,
+    )  # fmt: skip
+    slot.refresh_from_db()
+    admin.post(reverse("roll_back", args=[slot.pk]), {"generation": slot.generation})
+    assert slot.places.get(role="serving").deployment == steady
+
+
+def test_clear_evidence_promotes_without_force(slot, engine):
+    steady, new = Deployment.objects.get(name="steady"), make_deployment("new")
+    promotion.put_on_trial(slot, new, traffic=50, expected_generation=slot.generation)
+    choose(new, steady, times=90)
+    choose(steady, new, times=20)
+    admin = signed_in("administrator")
+    address = reverse("promote", args=[slot.pk, new.pk])
+
+    assert "✓ met" in text_of(admin.get(address))
+    admin.post(address, {"generation": slot.generation})
+
+    event = PromotionEvent.objects.get(deployment=new, kind="promote")
+    assert event.evidence["is_forced"] is False
+    assert event.evidence["figures"]["helpful"]["n"] == 110
+
+
+def test_the_leaderboard_gives_n_and_intervals_and_keeps_objectives_apart(slot):
+    steady, new = Deployment.objects.get(name="steady"), make_deployment("new")
+    choose(new, steady, times=3)
+    choose(steady, new, times=2)
+
+    page = text_of(signed_in().get(reverse("leaderboard")))
+    harmless = text_of(signed_in().get(reverse("leaderboard") + "?objective=harmless"))
+
+    assert "Fitted on 5 choices from 5 conversations" in page
+    assert "Fewer than 100 choices: not ranked" in page
+    assert "No choice between two deployments yet" in harmless
+
+
+def test_iterations_are_begun_by_administrators_and_seen_by_researchers(slot):
+    form = {
+        "slot": slot.pk, "fewest_new": "500", "pm_preset": "demo", "policy_preset": "demo",
+        "policies": "2", "trial_percent": "10",
+    }  # fmt: skip
+
+    assert signed_in().post(reverse("begin_iteration"), form).status_code == 404
+    admin = signed_in("administrator")
+    answer = admin.post(reverse("begin_iteration"), form)
+    again = admin.post(reverse("begin_iteration"), form)
+
+    assert answer["Location"] == reverse("iteration", args=[1])
+    assert "Iteration 1 is not over" in text_of(again)
+    assert Iteration.objects.get().settings["policy_seeds"] == [0, 1]
+    page = text_of(signed_in().get(reverse("iteration", args=[1])))
+    assert "0 new comparisons, 500 needed. Starts by itself then." in page
+    assert "Start now" not in page
+    assert "Start now" in text_of(admin.get(reverse("iteration", args=[1])))
+
+
+def test_a_model_server_that_is_away_is_said(slot):
+    page = text_of(signed_in().get(reverse("lab_servers")))
+
+    assert "http://127.0.0.1:9: no answer" in page
