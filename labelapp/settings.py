@@ -305,7 +305,15 @@ REST_FRAMEWORK = {
     "PAGE_SIZE": 50,
     "NUM_PROXIES": env_int("NUM_PROXIES", 0),
 }
-SPECTACULAR_SETTINGS = {"TITLE": "labelapp API", "VERSION": "1", "SERVE_INCLUDE_SCHEMA": False}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "labelapp API",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {
+        "CheckpointKind": "modelserving.models.Checkpoint.Kind",
+        "RunKind": "training.models.TrainingRun.Kind",
+    },
+}
 
 # --- logs ----------------------------------------------------------------------------------
 LOGGING = {

@@ -63,7 +63,9 @@ def request_export(
         is_again = failed.update(state=ReleaseExport.State.QUEUED, failure="") == 1
         if is_new or is_again:
             ring = lambda: make_export_task.delay(export_id=export.pk)  # noqa: E731
-            transaction.on_commit(ring, robust=True)  # a broker that is away must not fail the request
+            transaction.on_commit(
+                ring, robust=True
+            )  # a broker that is away must not fail the request
     export.refresh_from_db()
     return export
 

@@ -41,7 +41,7 @@ class RunningProduct:
                 [sys.executable, "-m", "labelapp.supervisor", self.command, "--port", str(self.port)],
                 cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL,
                 stdout=terminal, stderr=subprocess.STDOUT, start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 -- before any thread
             )  # fmt: skip
         before = self.terminal().count("READY")
         deadline = time.monotonic() + READY_WITHIN

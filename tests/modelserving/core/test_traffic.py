@@ -1,6 +1,5 @@
 """Whatever changes, a slot's shares sum to 100 and somebody serves."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -253,6 +253,13 @@ def test_two_ranks_give_the_losses_of_one(initial: Path, release: Path, tmp_path
 
 def run_ranks(path: Path) -> None:
     """The run under torchrun with two processes."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "--standalone",
+    ]
     command = [*torchrun, "-m", "training.core", str(path)]
     subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=120)
