@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from modelserving.lm.attention import without_dropout
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.preference_model import from_language_model
 from training.config import PPOConfig
 from training.core.distributed import Ranks
 from training.core.learning_rates import halved, rate_share
+from training.core.lora import add_adapters, merged
 from training.core.master_weights import MasterWeights, Optimizers
 from training.core.outcome import NonFinite
 from training.core.rollout import ValueReader
@@ -24,10 +26,12 @@ class Learner:
     """Policy and critic with one AdamW each; the critic's gradients never reach a separate policy."""
 
     def __init__(self, policy: LoadedModel, *, ranker: LoadedModel, config: PPOConfig) -> None:
-        self.policy = policy.model
+        self.value = _critic(policy, ranker=ranker, config=config)
+        self.policy = without_dropout(
+            add_adapters(policy.model, config=config.lora, seed=config.seed)
+        )
         self._config = config
         self.updates = 0
-        self.value = _critic(policy, ranker=ranker, config=config)
         critic_parts = nn.ModuleDict({"head": self.value.head})
         if self.value.network is not None:
             critic_parts["network"] = self.value.network.base_model
@@ -82,7 +86,7 @@ class Learner:
     @property
     def policy_weights(self) -> dict[str, Tensor]:
         """Float32 weights of the policy, by published name."""
-        return self._members["policy"][0].parameters
+        return merged(self._members["policy"][0].parameters, config=self._config.lora)
 
     def parameter_count(self) -> int:
         """All trained parameters."""

@@ -15,6 +15,7 @@ from modelserving.lm.loading import LoadedModel, load_language_model, load_prefe
 from modelserving.lm.preference_model import from_language_model, score_token_sequences
 from training.config import PreferenceModelConfig, PreferencePretrainingConfig
 from training.core.batching import EncodedComparison
+from training.core.lora import add_adapters
 from training.core.run_directory import RunDirectory
 from training.core.seeding import precision_of
 
@@ -35,6 +36,7 @@ def initial_preference_model(
         loaded = load_language_model(directory, dtype=dtype, device=device)
         model = from_language_model(loaded.model, seed=config.seed)
     without_dropout(model).train()
+    add_adapters(model, config=config.lora, seed=config.seed, also_train=("score",))
     if config.activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     room = min(

@@ -19,6 +19,7 @@ from training.core.batching import group_conversations, plan_steps
 from training.core.checkpointing import ResumeState
 from training.core.evaluation.preference import judge, report
 from training.core.learning_rates import rate_share
+from training.core.lora import merged
 from training.core.master_weights import MasterWeights, Optimizers
 from training.core.outcome import NonFinite, Outcome
 from training.core.preference_sets import ComparisonSets, read_comparisons
@@ -190,7 +191,8 @@ class PreferenceTrainer:
         layout = replace(self.initial.dialogue_format, score_center=center)
 
         def write(directory: Path) -> None:
-            write_weights(self.master.parameters, directory=directory)
+            weights = merged(self.master.parameters, config=self.config.lora)
+            write_weights(weights, directory=directory)
             write_model_files(
                 directory=directory,
                 config=self.model.config,

@@ -1,0 +1,83 @@
+"""Adapters: nothing changes before training, and what is published is plain and the same."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from modelserving.lm.loading import load_language_model, load_preference_model
+from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
+from tests.training.core.test_ppo_training import CONFIG as PPO
+from tests.training.core.test_preference_training import CONFIG as PM
+from tests.training.core.test_preference_training import metrics, status
+from tests.training.core.tiny import make_run
+from tests.training.core.tiny_release import make_release, row
+from training.config import ConfigError, LoraConfig
+from training.core.__main__ import run
+from training.core.lora import add_adapters, merged
+
+LORA = {"rank": 4, "alpha": 8.0}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("inputs")
+    make_tiny_language_model(folder / "initial")
+    make_tiny_preference_model(folder / "ranker")
+    train, test = [row(index) for index in range(8)], [row(index) for index in range(100, 104)]
+    release = make_release(folder / "release", train=train, test=test)
+    return {"initial": folder / "initial", "ranker": folder / "ranker", "release": release}
+
+
+def test_merged_weights_give_the_logits_of_the_adapted_model(inputs: dict[str, Path]):
+    config = LoraConfig(rank=2, alpha=6.0)
+    model = add_adapters(load_language_model(inputs["initial"]).model, config=config, seed=0)
+    torch.manual_seed(1)
+    for name, parameter in model.named_parameters():
+        if ".lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    ids = torch.tensor([[5, 6, 7, 8]])
+
+    plain = load_language_model(inputs["initial"]).model
+    before = plain(ids).logits
+    plain.load_state_dict(merged(dict(model.named_parameters()), config=config), strict=False)
+
+    model.set_attn_implementation("eager")
+    torch.testing.assert_close(plain(ids).logits, model(ids).logits, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(plain(ids).logits, before)
+
+
+def test_a_module_that_is_not_there_is_refused(inputs: dict[str, Path]):
+    config = LoraConfig(rank=2, target_modules=("no_such",))
+
+    with pytest.raises(ConfigError, match="target_modules"):
+        add_adapters(load_language_model(inputs["initial"]).model, config=config, seed=0)
+
+
+def test_a_preference_model_learns_through_adapters(inputs: dict[str, Path], tmp_path: Path):
+    config = PM | {"lora": LORA, "epochs": 30, "batch_comparisons": 8, "learning_rate": 1e-2}
+    models = {"initial": inputs["initial"], "release": inputs["release"]}
+    path = make_run(tmp_path / "run", config=config, inputs=models)
+
+    assert run(path) == 0
+
+    losses = [each["pm/loss"] for each in metrics(path)]
+    assert losses[-1] < 0.1 < losses[0]
+    published = load_preference_model(path / status(path)["checkpoint"]).model.state_dict()
+    start = load_language_model(inputs["initial"]).model.base_model.state_dict()
+    same = "model.layers.0.mlp.up_proj.weight"
+    torch.testing.assert_close(published[same], start[same[6:]], rtol=1e-2, atol=1e-2)
+    assert not any("lora" in name for name in published)
+
+
+def test_a_policy_learns_through_adapters(inputs: dict[str, Path], tmp_path: Path):
+    config = PPO | {"lora": LORA, "steps": 2, "learning_rate": 1e-2}
+    path = make_run(tmp_path / "run", config=config, inputs=inputs)
+
+    assert run(path) == 0
+
+    rows = metrics(path)[1:]
+    assert all(each["ppo/policy/first_ratio_error"] == 0.0 for each in rows)
+    assert rows[0]["objective/kl_k3"] == 0.0 < rows[1]["objective/kl_k3"]
+    AutoModelForCausalLM.from_pretrained(path / status(path)["checkpoint"])

@@ -1,0 +1,61 @@
+"""Low-rank adapters (Hu et al. 2021, through peft) that are merged into plain weights when published.
+
+It does not know what is trained: a checkpoint never shows whether adapters made it.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from peft import LoraConfig as PeftConfig
+from peft import inject_adapter_in_model
+from torch import Tensor, nn
+
+from training.config import ConfigError, LoraConfig
+
+BASE = ".base_layer"
+DOWN, UP = ".lora_A.default", ".lora_B.default"
+
+
+def add_adapters(
+    model: nn.Module, *, config: LoraConfig, seed: int, also_train: tuple[str, ...] = ()
+) -> nn.Module:
+    """Freeze the model but for adapters on the target modules, and for the modules of `also_train`."""
+    if config.rank == 0:
+        return model
+    torch.manual_seed(seed)
+    settings = PeftConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=list(config.target_modules),
+    )
+    try:
+        inject_adapter_in_model(settings, model)
+    except ValueError as unfit:
+        raise ConfigError(
+            f"lora.target_modules {config.target_modules} fit no module of this model: {unfit}"
+        ) from None
+    for name, parameter in model.named_parameters():
+        is_adapter = ".lora_" in name
+        is_head = name.split(".", 1)[0] in also_train
+        parameter.requires_grad_(requires_grad=is_adapter or is_head)
+    return model
+
+
+def merged(parameters: Mapping[str, Tensor], *, config: LoraConfig) -> dict[str, Tensor]:
+    """Weights under their published names: W + α/r · B A where an adapter was trained."""
+    if config.rank == 0:
+        return dict(parameters)
+    scale = config.alpha / config.rank
+    found: dict[str, Tensor] = {}
+    for name, weight in parameters.items():
+        if ".lora_" in name:
+            continue
+        module = name.removesuffix(".weight")
+        if not module.endswith(BASE):
+            found[name.replace(f"{BASE}.", ".")] = weight
+            continue
+        plain = module.removesuffix(BASE)
+        down, up = (parameters[f"{plain}{part}.weight"] for part in (DOWN, UP))
+        found[f"{plain}.weight"] = weight.detach() + scale * (up @ down).detach()
+    return found
