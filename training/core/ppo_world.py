@@ -17,9 +17,12 @@ from training.core.prompts import (
     file_prompts,
     held_out_prompts,
     release_prompts,
+    written_prompts,
 )
 from training.core.run_directory import RunDirectory
 from training.core.seeding import precision_of
+
+WRITTEN_AT_MOST = 512  # prompts the model writes once, at the start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +69,25 @@ def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) ->
         count=config.held_out_prompts,
         training=training,
     )
+    written: list[Prompt] = []
+    if config.few_shot_prompts > 0:
+        count = min(WRITTEN_AT_MOST, config.steps * config.batch_prompts)
+        written = written_prompts(
+            reference, training, count=count, room=config.max_prompt_tokens, seed=config.seed
+        )
     return World(
         policy=policy,
         reference=reference,
         ranker=ranker,
         test_ranker=test_ranker,
-        mixture=PromptMixture(training, weights=config.objective_weights, seed=config.seed),
+        mixture=PromptMixture(
+            training,
+            weights=config.objective_weights,
+            seed=config.seed,
+            written=written,
+            written_share=config.few_shot_prompts,
+        ),
         held_out=held_out,
-        counts={"training": len(training), "held_out": len(held_out)},
+        counts={"training": len(training), "written": len(written), "held_out": len(held_out)},
         initial_directory=initial,
     )

@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from modelserving.core.dialogue import DialogueFormat, TextEncoder, check_dialogue, encode_prompt
+from modelserving.lm.loading import LoadedModel
+from modelserving.lm.rollouts import sample
 from training.config import ConfigError
 from training.core.data import Split, read_release
 from training.core.preference_sets import stable_order
+
+EXAMPLES_SHOWN = 10
+EXAMPLE_TOKENS = 48  # of each example
+WRITTEN_TOKENS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +106,65 @@ def held_out_prompts(
     return fresh[:count]
 
 
+def written_prompts(
+    model: LoadedModel, examples: Sequence[Prompt], *, count: int, room: int, seed: int
+) -> list[Prompt]:
+    """First messages that the model itself writes after ten good ones (Bai et al. 2022, §4.1); "tokens" format.
+
+    Empty texts and copies of an example are left out, so fewer than `count` may come.
+    """
+    layout, tokenizer = model.dialogue_format, model.tokenizer
+    if layout.format != "tokens":
+        raise ConfigError("few_shot_prompts needs a checkpoint of the tokens format: set it to 0")
+    human, reply = (tokenizer.token_id(token) for token in (layout.human, layout.assistant))
+    end = tokenizer.token_id(layout.end_of_turn)
+    openings = sorted({each.first_message for each in examples if len(each.messages) == 1})
+    if len(openings) < EXAMPLES_SHOWN:
+        raise ConfigError(
+            f"few_shot_prompts needs {EXAMPLES_SHOWN} prompts of one message, the release has "
+            f"{len(openings)}: set it to 0 or cut a larger release"
+        )
+    rng = random.Random(f"few-shot:{seed}")
+    shown = [rng.sample(openings, EXAMPLES_SHOWN) for _ in range(count)]
+    contexts = [
+        [token for text in texts for token in (human, *tokenizer.encode(text)[:EXAMPLE_TOKENS])]
+        + [human]
+        for texts in shown
+    ]
+    sampled = sample(
+        model.model,
+        contexts,
+        samples_per_prompt=1,
+        max_new_tokens=WRITTEN_TOKENS,
+        temperature=1.0,
+        seeds=[[seed * 1_000_003 + index] for index in range(count)],
+        stop_ids={human, reply, end},
+    )
+    texts = [tokenizer.decode(each[0].token_ids).strip() for each in sampled]
+    fresh = [text for text in dict.fromkeys(texts) if text and text not in openings]
+    encoding: dict[str, Any] = {"encoder": tokenizer, "layout": layout, "room": room}
+    return [
+        _encoded([{"role": "user", "content": text}], objective="helpful", **encoding)
+        for text in fresh
+    ]
+
+
 class PromptMixture:
     """Draws batches of prompts; a batch depends on the seed and the step alone."""
 
     def __init__(
-        self, prompts: Sequence[Prompt], *, weights: Mapping[str, float], seed: int
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        weights: Mapping[str, float],
+        seed: int,
+        written: Sequence[Prompt] = (),
+        written_share: float = 0.0,
     ) -> None:
+        """`written_share` of each batch comes from `written`, where there are any."""
         self._seed = seed
+        self._written = list(written)
+        self._written_share = written_share if written else 0.0
         by_objective: dict[str, list[Prompt]] = {}
         for prompt in prompts:
             by_objective.setdefault(prompt.objective, []).append(prompt)
@@ -123,13 +181,18 @@ class PromptMixture:
     def batch(self, *, step: int, count: int) -> list[Prompt]:
         """`count` prompts, objectives by weight; none twice while its pool lasts."""
         rng = random.Random(f"prompts:{self._seed}:{step}")
-        wanted = rng.choices(list(self._pools), weights=self._weights, k=count)
-        batch: list[Prompt] = []
+        from_written = round(count * self._written_share)
+        wanted = rng.choices(list(self._pools), weights=self._weights, k=count - from_written)
+        batch = _drawn(self._written, count=from_written, rng=rng)
         for name, pool in self._pools.items():
-            needed = wanted.count(name)
-            while needed > 0:
-                drawn = rng.sample(pool, min(needed, len(pool)))
-                batch += drawn
-                needed -= len(drawn)
+            batch += _drawn(pool, count=wanted.count(name), rng=rng)
         rng.shuffle(batch)
         return batch
+
+
+def _drawn(pool: Sequence[Prompt], *, count: int, rng: random.Random) -> list[Prompt]:
+    """`count` prompts, none twice while the pool lasts."""
+    drawn: list[Prompt] = []
+    while len(drawn) < count:
+        drawn += rng.sample(pool, min(count - len(drawn), len(pool)))
+    return drawn

@@ -9,7 +9,7 @@ from modelserving.lm.loading import LoadedModel, load_language_model, load_prefe
 from modelserving.lm.preference_model import score_dialogues
 from modelserving.lm.rollouts import sample
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
-from training.core.prompts import Prompt, PromptMixture
+from training.core.prompts import Prompt, PromptMixture, written_prompts
 from training.core.rollout import (
     Rollout,
     ValueReader,
@@ -177,3 +177,20 @@ def test_prompt_mixture_follows_weights_seed_and_step(policy: LoadedModel):
     assert share == pytest.approx(0.75, abs=0.05)
     assert mixture.batch(step=7, count=8) == batches[7]
     assert all(len(set(batch)) == 8 for batch in ([p.token_ids for p in b] for b in batches))
+
+
+def test_the_model_writes_prompts_of_its_own(policy: LoadedModel):
+    examples = [
+        prompt(policy, f"Tell me about a {word}")
+        for word in ["dog", "cat", "cow", "hen", "fox", "owl", "bee", "ant", "elk", "emu"]
+    ]
+
+    written = written_prompts(policy, examples, count=6, room=64, seed=0)
+    again = written_prompts(policy, examples, count=6, room=64, seed=0)
+
+    assert written == again
+    assert 0 < len(written) <= 6
+    assert all(each.token_ids[-1] == policy.tokenizer.token_id("<|assistant|>") for each in written)
+    mixture = PromptMixture(examples, weights={}, seed=0, written=written, written_share=0.5)
+    batch = mixture.batch(step=0, count=8)
+    assert sum(each in written for each in batch) == 4
