@@ -7,10 +7,18 @@ import hashlib
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
-from comparisons.models import Campaign, Comparison, Crowdworker, Showing, Turn
+from comparisons.models import (
+    Campaign,
+    Comparison,
+    Crowdworker,
+    InstructionVersion,
+    Showing,
+    Turn,
+)
+from comparisons.models.campaign import Objective
 from comparisons.services.drawing import current_instructions, is_coin_heads, is_covered
 
 LEASE = timedelta(minutes=15)
@@ -82,12 +90,22 @@ def _waiting_for(crowdworker: Crowdworker) -> QuerySet[Showing]:
         crowdworker__isnull=True,
         replaced_at__isnull=True,
         turn__conversation__is_withdrawn=False,
-        turn__conversation__campaign__state=Campaign.State.LIVE,
-        turn__conversation__campaign__pool__in=("", crowdworker.pool),
+        turn__conversation__campaign__in=_agreed_campaigns(crowdworker),
     ).exclude(turn__conversation__crowdworker=crowdworker)
-    if not crowdworker.is_red_team_opted_in:
-        waiting = waiting.exclude(turn__conversation__objective="harmless")
     return waiting.filter(~Exists(seen)).order_by("pk")
+
+
+def _agreed_campaigns(crowdworker: Crowdworker) -> list[int]:
+    """Live campaigns for the person's pool whose current wording they accepted."""
+    latest = InstructionVersion.objects.filter(campaign=OuterRef("pk")).order_by("-version")
+    agreed = crowdworker.consents.values("instruction_version")
+    campaigns = Campaign.objects.filter(
+        state=Campaign.State.LIVE, pool__in=("", crowdworker.pool)
+    ).annotate(latest=Subquery(latest.values("pk")[:1]))
+    if not crowdworker.is_red_team_opted_in:
+        campaigns = campaigns.exclude(objective=Objective.HARMLESS)
+    wanted = campaigns.filter(Q(latest__isnull=True) | Q(latest__in=agreed))
+    return list(wanted.values_list("pk", flat=True))
 
 
 def _claimed(pk: int, crowdworker: Crowdworker, *, layout: str, theme: str) -> Showing | None:

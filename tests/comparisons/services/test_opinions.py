@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from comparisons.models import Comparison, Showing
-from comparisons.services import judging, opinions
+from comparisons.services import judging, onboarding, opinions
 from tests.comparisons.talking import (
     agreed_person,
     answered,
@@ -108,3 +108,15 @@ def test_sides_are_drawn_anew(monkeypatch):
         hash_of("yours"),
         hash_of("mine"),
     )
+
+
+def test_only_campaigns_whose_wording_the_person_accepted():
+    campaign = live_campaign(second_opinion_percent=100)
+    judged_turn(campaign)
+    person = agreed_person(campaign)
+    newer = campaign.instruction_versions.create(version=2, summary="", body="", consent="")
+
+    assert opinions.take(person) is None
+    onboarding.give_consent(person, newer)
+
+    assert opinions.take(person) is not None
