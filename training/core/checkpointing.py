@@ -24,6 +24,7 @@ from modelserving.core.artifacts import (
 )
 
 RESUME = "resume"
+REPLACED = ".replaced"  # what stood at a step while its successor takes its place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +52,14 @@ def write_checkpoint(
     config: Mapping[str, Any],
     code: str,
 ) -> Path:
-    """Write `step-N.partial`, its manifests last, and rename it into place."""
+    """Write `step-N.partial`, its manifests last, and rename it into place.
+
+    What stands at that step already stays until the new one is whole: a crash loses neither.
+    """
     final = checkpoints / step_name(step)
     partial = checkpoints / f"{final.name}.partial"
-    for leftover in (partial, final):  # of an attempt that died, or a checkpoint found damaged
-        if leftover.exists():
-            shutil.rmtree(leftover)
+    if partial.exists():  # of an attempt that died
+        shutil.rmtree(partial)
     partial.mkdir(parents=True)
     write_weights(partial)
     stamp: dict[str, Any] = {"config": config, "code": code, "created": utc_now()}
@@ -64,8 +67,23 @@ def write_checkpoint(
         _write_resume(partial / RESUME, resume)
         write_manifest(partial / RESUME, kind="resume", parents=[], **stamp)
     write_manifest(partial, kind=kind, parents=parents, **stamp)
+    replaced = checkpoints / f"{final.name}{REPLACED}"
+    if final.exists():
+        shutil.rmtree(replaced, ignore_errors=True)
+        final.rename(replaced)
     publish(partial, final)
+    shutil.rmtree(replaced, ignore_errors=True)
     return final
+
+
+def put_back_replaced(checkpoints: Path) -> None:
+    """Restore a checkpoint whose successor was never put in its place; drop it otherwise."""
+    for replaced in checkpoints.glob(f"step-*{REPLACED}"):
+        final = checkpoints / replaced.name.removesuffix(REPLACED)
+        if final.exists():
+            shutil.rmtree(replaced)
+        else:
+            replaced.rename(final)
 
 
 def _write_resume(directory: Path, resume: ResumeState) -> None:
@@ -92,7 +110,7 @@ def all_checkpoints(checkpoints: Path) -> list[Path]:
     return sorted(
         path
         for path in checkpoints.iterdir()
-        if path.is_dir() and path.name.startswith("step-") and not path.name.endswith(".partial")
+        if path.is_dir() and path.name.startswith("step-") and not path.suffix
     )
 
 
@@ -100,6 +118,7 @@ def newest_resume(
     checkpoints: Path, *, report: Callable[[str], None]
 ) -> tuple[Path, ResumeState] | None:
     """The newest checkpoint that verifies; damaged ones are reported and passed over."""
+    put_back_replaced(checkpoints)
     for path in reversed(all_checkpoints(checkpoints)):
         if not (path / RESUME).is_dir():
             continue
