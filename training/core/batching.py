@@ -55,11 +55,11 @@ def encode_comparison(
     )
 
 
-def in_half(conversation: str, half: Half) -> bool:
-    """Disjoint halves by a fixed hash of the conversation, for a train PM and a test PM."""
+def in_half(first_message: str, half: Half) -> bool:
+    """Disjoint halves by the first human message, as releases split: a dialogue stands in one."""
     if half == "all":
         return True
-    digest = hashlib.sha256(f"preference-model-half:{conversation}".encode()).digest()
+    digest = hashlib.sha256(f"preference-model-half:{first_message.strip()}".encode()).digest()
     return (digest[0] % 2 == 0) == (half == "first")
 
 

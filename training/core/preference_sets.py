@@ -68,7 +68,7 @@ def read_comparisons(
         require_two_sided(every_row)
         rows = list(_used(every_row, config=config, left_out=left_out))
         if split == "train":
-            rows = _limited([row for row in rows if in_half(row.conversation, half)], config)
+            rows = _limited([row for row in rows if in_half(row.first_human_message, half)], config)
         encoded[split] = [encode_comparison(row, encoder=encoder, layout=layout) for row in rows]
         if not encoded[split]:
             raise ConfigError(
