@@ -82,7 +82,7 @@ class Engine:
 
     def score(self, job: ScoreJob, *, checkpoint: ServedCheckpoint) -> None:
         """Queue dialogues for scoring."""
-        self._commands.put(lambda: checkpoint.score_jobs.append(job))
+        self._commands.put(lambda: self._submit_scores(job, checkpoint))
 
     def call(self, function: Callable[[], T]) -> "Future[T]":
         """Run a function on the engine thread."""
@@ -147,6 +147,12 @@ class Engine:
             self._post([(job, model_not_loaded(checkpoint.name))])
             return
         self._turns.submit(job, checkpoint)
+
+    def _submit_scores(self, job: ScoreJob, checkpoint: ServedCheckpoint) -> None:
+        if self.checkpoints.get(checkpoint.name) is not checkpoint or checkpoint.draining:
+            job.answer.set_exception(model_not_loaded(checkpoint.name))
+            return
+        checkpoint.score_jobs.append(job)
 
     def _post(self, deliveries: list[tuple[SampleJob, Delivery]]) -> None:
         if deliveries and self._loop is not None:
