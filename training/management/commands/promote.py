@@ -12,6 +12,7 @@ from modelserving.core.evidence import Condition, Evidence
 from modelserving.core.traffic import PlacesError
 from modelserving.finding import NotFound, deployment_named, slot_named
 from modelserving.generation import answers
+from training import trials
 from training.evidence import evidence_for
 
 
@@ -38,8 +39,8 @@ class Command(BaseCommand):
                 raise CommandError(f"{deployment.name} does not answer: {reply.says}")
             evidence = evidence_for(slot, deployment).plus(reply)
             self._print(evidence)
-            promotion.promote(
-                slot, deployment, evidence=evidence, expected_generation=slot.generation,
+            trials.promote(
+                slot, deployment, expected_generation=slot.generation, actor=None,
                 reason=options["reason"], is_forced=options["force"],
             )  # fmt: skip
         except (NotFound, PlacesError, promotion.GateNotMet, promotion.PromotionRace) as refused:

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from modelserving import promotion
 from modelserving.finding import NotFound, slot_named
+from training import trials
 
 
 class Command(BaseCommand):
@@ -25,8 +26,8 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
             slot = slot_named(options["slot"])
-            event = promotion.roll_back(
-                slot, expected_generation=slot.generation, reason=options["reason"]
+            event = trials.roll_back(
+                slot, expected_generation=slot.generation, actor=None, reason=options["reason"]
             )
         except (NotFound, promotion.NothingToRollBack, promotion.PromotionRace) as refused:
             raise CommandError(str(refused)) from None

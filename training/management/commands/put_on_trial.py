@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from modelserving import promotion
 from modelserving.core.traffic import PlacesError
 from modelserving.finding import NotFound, deployment_named, slot_named
-from modelserving.generation import answers
+from training import trials
 
 
 class Command(BaseCommand):
@@ -29,14 +29,10 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
             slot, deployment = slot_named(options["slot"]), deployment_named(options["deployment"])
-            reply = answers(deployment)
-            if reply.standing != "met":
-                raise CommandError(f"{deployment.name} does not answer: {reply.says}")
-            promotion.put_on_trial(
-                slot, deployment, traffic=options["traffic"],
-                expected_generation=slot.generation, reason=options["reason"],
-            )  # fmt: skip
-        except (NotFound, PlacesError, promotion.PromotionRace) as refused:
+            trials.put_on_trial(
+                slot, deployment, traffic=options["traffic"], actor=None, reason=options["reason"]
+            )
+        except (NotFound, PlacesError, promotion.GateNotMet, promotion.PromotionRace) as refused:
             raise CommandError(str(refused)) from None
         self.stdout.write(f"{deployment.name} is on trial in {slot.name}")
         for line in promotion.described_places(slot):
