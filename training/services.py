@@ -23,6 +23,8 @@ from training.tasks import execute_run
 
 logger = logging.getLogger(__name__)
 
+RING_EXPIRES = 15.0  # seconds: the reconciler rings again by then, so bells do not pile up
+
 NEEDS_RELEASE = {"language_model", "preference_model", "ppo", "best_of_k", "evaluation"}
 NEEDS_RANKER = {"ppo", "best_of_k"}
 
@@ -85,10 +87,10 @@ def request_stop(run: TrainingRun, *, actor: Account | None) -> None:
         )
 
 
-def ring(run_id: int) -> None:
+def ring(run_id: int, *, expires: float | None = None) -> None:
     """Tell the training workers; when the broker is away the reconciler does it later."""
     try:
-        execute_run.delay(run_id=run_id)
+        execute_run.apply_async(kwargs={"run_id": run_id}, expires=expires)
     except (BrokerAway, OSError) as away:
         logger.warning("run %s waits: the queue does not answer (%s)", run_id, away)
 
@@ -97,7 +99,7 @@ def ring_for_waiting_runs() -> None:
     """Fail the worn-out, ring for the rest; doing it twice changes nothing."""
     leases.fail_worn_out()
     for run_id in leases.waiting():
-        ring(run_id)
+        ring(run_id, expires=RING_EXPIRES)
 
 
 def find_checkpoint(reference: str, *, kind: str | None = None) -> Checkpoint:
