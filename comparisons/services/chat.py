@@ -12,6 +12,7 @@ from hashlib import sha256
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from comparisons import tasks
 from comparisons.core.cleaning import cleaned
@@ -50,13 +51,13 @@ class TurnInFlight(ChatRefused):
 def start_conversation(assignment: Assignment) -> Conversation:
     """The open conversation of the assignment, or its next one."""
     if assignment.state != Assignment.State.WORK:
-        raise WentOn("This work is not open. Go to its start page.")
+        raise WentOn(_("This work is not open. Go to its start page."))
     standing = assignment.conversations.filter(state=Conversation.State.OPEN).first()
     if standing:
         return standing
     position = assignment.conversations.count() + 1
     if position > assignment.conversations_required:
-        raise WentOn("All conversations of this assignment are finished.")
+        raise WentOn(_("All conversations of this assignment are finished."))
     campaign = assignment.campaign
     try:
         with transaction.atomic():
@@ -76,10 +77,10 @@ def set_intent(conversation: Conversation, text: str) -> None:
     """Red team: what the person will try, before the first turn."""
     intent = cleaned(text)[:1000]
     if not intent:
-        raise EmptyMessage("Write one or two sentences about what you will try.")
+        raise EmptyMessage(_("Write one or two sentences about what you will try."))
     untouched = Conversation.objects.filter(pk=conversation.pk, state="open", turns__isnull=True)
     if untouched.update(intent=intent) != 1:
-        raise WentOn("This conversation has begun already.")
+        raise WentOn(_("This conversation has begun already."))
 
 
 def say(
@@ -111,7 +112,7 @@ def say(
     except IntegrityError:
         if standing := _turn_of_key(conversation, message_key):
             return standing
-        raise WentOn("This conversation went on in another tab.") from None
+        raise WentOn(_("This conversation went on in another tab.")) from None
 
 
 def _store(
@@ -130,9 +131,9 @@ def _store(
     last = locked.turns.order_by("-index").first()
     index = last.index + 1 if last else 0
     if last and last.state in OPEN_TURN:
-        raise WentOn("Choose a response first, or skip this turn.")
+        raise WentOn(_("Choose a response first, or skip this turn."))
     if after is not None and after != index:
-        raise WentOn("This conversation went on in another tab.")
+        raise WentOn(_("This conversation went on in another tab."))
     check_may_say(locked, crowdworker)
     draw = draw_pair(locked.campaign)
     turn = Turn.objects.create(
@@ -158,25 +159,25 @@ def _store(
 def check_may_say(conversation: Conversation, crowdworker: Crowdworker) -> None:
     """Refuse new responses where the conversation, the person's consent or a limit forbids them."""
     if conversation.state != Conversation.State.OPEN:
-        raise WentOn("This conversation has ended.")
+        raise WentOn(_("This conversation has ended."))
     campaign = conversation.campaign
     assert campaign is not None
     onboarding.check_may_work(crowdworker, campaign)
     if campaign.is_red_team:
         if not conversation.intent:
-            raise ChatRefused("Write first what you will try.")
+            raise ChatRefused(_("Write first what you will try."))
         wellbeing.check_daily_cap(crowdworker, campaign)
     busy = Turn.objects.filter(
         conversation__crowdworker=crowdworker, state=Turn.State.GENERATING
     ).exclude(conversation=conversation)
     if busy.exists():
-        raise TurnInFlight("Two responses are still being written in another conversation.")
+        raise TurnInFlight(_("Two responses are still being written in another conversation."))
 
 
 def _checked_message(conversation: Conversation, text: str) -> str:
     message = cleaned(text)
     if not message:
-        raise EmptyMessage("Write a message first.")
+        raise EmptyMessage(_("Write a message first."))
     limit = conversation.campaign.max_message_characters if conversation.campaign else 4000
     if len(message) > limit:
         raise MessageTooLong(
@@ -231,13 +232,13 @@ def end_conversation(
     """Finish the conversation; the last one of an assignment submits it."""
     answers = {name: int(value) for name, value in (questionnaire or {}).items()}
     if not set(answers) <= set(QUESTIONS) or not all(1 <= each <= 5 for each in answers.values()):
-        raise ChatRefused("Answer each end question with a point from 1 to 5.")
+        raise ChatRefused(_("Answer each end question with a point from 1 to 5."))
     if rating is not None and not 1 <= rating <= 4:
-        raise ChatRefused("Rate the conversation from bad to good.")
+        raise ChatRefused(_("Rate the conversation from bad to good."))
     with transaction.atomic():
         locked = lock_conversation(conversation)
         if locked.turns.filter(state__in=OPEN_TURN).exists():
-            raise WentOn("Choose a response first, or skip this turn.")
+            raise WentOn(_("Choose a response first, or skip this turn."))
         if locked.state == Conversation.State.OPEN:
             Conversation.objects.filter(pk=locked.pk).update(
                 state=Conversation.State.FINISHED,

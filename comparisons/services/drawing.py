@@ -7,6 +7,8 @@ import random
 import secrets
 from dataclasses import dataclass
 
+from django.utils.translation import gettext as _
+
 from comparisons.core.pairing import NothingToPair, Pair, choose_pair
 from comparisons.models import Campaign, Crowdworker, InstructionVersion, Response, Showing, Turn
 from modelserving.models import Deployment, Slot
@@ -42,7 +44,7 @@ def draw_pair(campaign: Campaign) -> Draw:
     try:
         pair = choose_pair(places, rule=campaign.pairing_rule, rng=_rng)
     except NothingToPair as error:
-        raise NothingServes("The models are not answering. Try again in a minute.") from error
+        raise NothingServes(_("The models are not answering. Try again in a minute.")) from error
     ids = {pair.side_a, pair.side_b}
     is_held_back = any(each.is_held_back for each in Deployment.objects.filter(pk__in=ids))
     return Draw(pair=pair, slot_generation=slot.generation, is_held_back=is_held_back)

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from comparisons.models import (
     Account,
@@ -95,7 +96,7 @@ def sign_up(code: str, *, username: str, password: str) -> Crowdworker:
             pk=invitation.pk, uses_left__gt=0
         ).update(uses_left=F("uses_left") - 1)
         if invitation is None or not taken:
-            raise InvitationInvalid("This invitation was used or is too old. Ask for a new one.")
+            raise InvitationInvalid(_("This invitation was used or is too old. Ask for a new one."))
         account = create_account(
             username=username, role=Account.Role.CROWDWORKER, password=password
         )
@@ -152,13 +153,13 @@ def has_consented(crowdworker: Crowdworker, version: InstructionVersion | None) 
 def check_may_work(crowdworker: Crowdworker, campaign: Campaign) -> None:
     """Refuse work that is paused, elsewhere, or not agreed to yet."""
     if crowdworker.standing != Crowdworker.Standing.ACTIVE:
-        raise NoWork("Your work here is paused. What you finished stays yours.")
+        raise NoWork(_("Your work here is paused. What you finished stays yours."))
     if campaign.state != Campaign.State.LIVE:
-        raise NoWork("This campaign takes no new messages just now.")
+        raise NoWork(_("This campaign takes no new messages just now."))
     if not may_see(crowdworker, campaign):
-        raise NoWork("This campaign is for another group.")
+        raise NoWork(_("This campaign is for another group."))
     if not has_consented(crowdworker, current_instructions(campaign)):
-        raise ConsentNeeded("The instructions are new. Read and accept them first.")
+        raise ConsentNeeded(_("The instructions are new. Read and accept them first."))
 
 
 def open_assignment(crowdworker: Crowdworker, campaign: Campaign) -> Assignment:
@@ -167,7 +168,7 @@ def open_assignment(crowdworker: Crowdworker, campaign: Campaign) -> Assignment:
     if standing:
         return standing
     if campaign.state != Campaign.State.LIVE or not may_see(crowdworker, campaign):
-        raise NoWork("No work here right now.")
+        raise NoWork(_("No work here right now."))
     is_ready = has_consented(crowdworker, current_instructions(campaign))
     try:
         with transaction.atomic():

@@ -6,6 +6,7 @@ Knows one person's own exposure; staff see it only in aggregate, elsewhere.
 from datetime import timedelta
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from comparisons.models import Campaign, Crowdworker, Showing
 from comparisons.models.campaign import Objective
@@ -37,11 +38,15 @@ def shown_today(crowdworker: Crowdworker) -> int:
 def check_daily_cap(crowdworker: Crowdworker, campaign: Campaign) -> None:
     """Refuse two more responses when they would pass the campaign's daily cap."""
     if not crowdworker.is_red_team_opted_in:
-        raise NotOptedIn("Red-team work is a choice of your own. Opt in on its start page first.")
+        raise NotOptedIn(
+            _("Red-team work is a choice of your own. Opt in on its start page first.")
+        )
     if shown_today(crowdworker) + 2 > campaign.red_team_daily_cap:
         raise DailyLimit(
-            "That is today's limit for red-team work. It is there to protect you; "
-            "your pay is not affected."
+            _(
+                "That is today's limit for red-team work. It is there to protect you; "
+                "your pay is not affected."
+            )
         )
 
 

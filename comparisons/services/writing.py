@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from comparisons.core.cleaning import cleaned
 from comparisons.models import Comparison, Response, Showing, Turn
@@ -51,7 +52,7 @@ def prefer_own(
     except IntegrityError:
         if standing := judging.of_key(showing.turn, choice_key):
             return standing
-        raise AlreadyJudged("This turn was chosen already.") from None
+        raise AlreadyJudged(_("This turn was chosen already.")) from None
 
 
 def may_write(showing: Showing, *, is_edit: bool) -> bool:
@@ -64,15 +65,16 @@ def may_write(showing: Showing, *, is_edit: bool) -> bool:
 
 def _checked(showing: Showing, beside: Response, *, text: str, is_edit: bool) -> str:
     if not may_write(showing, is_edit=is_edit) or showing.purpose != Showing.Purpose.AUTHOR:
-        raise WritingRefused("This campaign does not take responses written by people.")
+        raise WritingRefused(_("This campaign does not take responses written by people."))
     sides = (showing.side_a, showing.side_b)
     if any(response.state != Response.State.READY for response in sides):
-        raise NotReady("You can write when both responses are complete.")
+        raise NotReady(_("You can write when both responses are complete."))
     written = cleaned(text)
     if not written or len(written) > MOST_CHARACTERS:
-        raise WritingRefused(f"Write between 1 and {MOST_CHARACTERS} characters.")
+        words = _("Write between 1 and {most} characters.")
+        raise WritingRefused(words.format(most=MOST_CHARACTERS))
     if written == cleaned(beside.text):
-        raise WritingRefused("The text is the same as before. Change it, or choose it as it is.")
+        raise WritingRefused(_("The text is the same as before. Change it, or choose it as it is."))
     return written
 
 
@@ -102,7 +104,7 @@ def _store(
     )
     replaced = Showing.objects.filter(pk=showing.pk, replaced_at__isnull=True)
     if replaced.update(replaced_at=timezone.now()) != 1:
-        raise AlreadyJudged("This turn went on elsewhere.")
+        raise AlreadyJudged(_("This turn went on elsewhere."))
     beside_it = Showing.objects.create(
         turn=turn,
         crowdworker=showing.crowdworker,
@@ -129,6 +131,6 @@ def _store(
     )
     waiting = Turn.objects.filter(pk=turn.pk, state=Turn.State.READY, continued_by__isnull=True)
     if waiting.update(state=Turn.State.CHOSEN, continued_by=comparison) != 1:
-        raise AlreadyJudged("This turn was chosen or skipped already.")
+        raise AlreadyJudged(_("This turn was chosen or skipped already."))
     count_active(conversation, active_milliseconds)
     return comparison
