@@ -148,7 +148,7 @@ def _conclude(run: TrainingRun, *, code: int, path: Path) -> None:
             reason="An earlier attempt's trainer is still there; it goes on when that ends.",
             counts=False,
         )
-    elif code == 0 and state == "interrupted":
+    elif (code == 0 and state == "interrupted") or (code != 0 and shutting_down.is_set()):
         leases.give_back(
             run, reason="Interrupted; it goes on from its last checkpoint.", counts=False
         )
