@@ -9,8 +9,10 @@ from pathlib import Path
 
 import redis
 from django.conf import settings
+from django.db.models import Q
 from django.utils.timezone import now
 
+from comparisons.models import Campaign
 from comparisons.services import audit
 from labelapp.celery import app
 from labelapp.doctor.findings import Check, Finding, warning
@@ -25,7 +27,8 @@ ALL = 100
 
 def slots_serve() -> Iterator[Finding]:
     """I12: every slot serves somebody, its shares sum to 100, its history leads to where it is."""
-    for slot in Slot.objects.all():
+    live = Campaign.objects.filter(state=Campaign.State.LIVE)
+    for slot in Slot.objects.exclude(Q(generation=0) & ~Q(campaigns__in=live)):
         places = list(slot.places.all())
         if not any(place.role == SlotDeployment.Role.SERVING for place in places):
             yield Finding(
