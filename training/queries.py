@@ -15,7 +15,7 @@ from modelserving.models import Checkpoint
 from training import run_files
 from training.config import presets, to_dict
 from training.models import TrainingRun
-from training.report import plots
+from training.report import plots, recorded
 
 HEADLINES = {  # kind -> (key in results, words)
     "preference_model": ("test_accuracy", "test accuracy"),
@@ -87,6 +87,9 @@ def time_left(run: TrainingRun) -> str:
 def headline(run: TrainingRun) -> str:
     """The one figure of the kind, with interval and n."""
     key, words = HEADLINES.get(run.kind, ("", ""))
+    if not key:  # the first measured number stands for the run
+        key = next((name for name, value in run.results.items() if isinstance(value, dict)), "")
+        words = key.replace("_", " ")
     return f"{words} {figure(run.results[key], key=key)}" if key in run.results else ""
 
 
@@ -113,7 +116,7 @@ def results(run: TrainingRun) -> list[tuple[str, str]]:
 
 def evaluation(run: TrainingRun) -> dict[str, Any]:
     """evaluation.json of the run; empty where there is none."""
-    return run_files.read_object(run_files.directory_of(run) / "evaluation.json")
+    return recorded.evaluation(run_files.directory_of(run))
 
 
 def samples(run: TrainingRun, *, most: int = 12) -> list[dict[str, Any]]:

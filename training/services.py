@@ -27,6 +27,7 @@ RING_EXPIRES = 15.0  # seconds: the reconciler rings again by then, so bells do 
 
 NEEDS_RELEASE = {"language_model", "preference_model", "ppo", "best_of_k", "evaluation"}
 NEEDS_RANKER = {"ppo", "best_of_k"}
+BY_HAND = {"context_distillation": "a prepared corpus", "preference_pretraining": "scored answers"}
 
 
 class RunRefused(Exception):
@@ -123,6 +124,11 @@ def find_checkpoint(reference: str, *, kind: str | None = None) -> Checkpoint:
 
 def _checked(request: RunRequest) -> TrainingRun:
     config = _config(request)
+    if request.kind in BY_HAND:
+        raise RunRefused(
+            f"A {request.kind.replace('_', ' ')} run reads {BY_HAND[request.kind]}, which is no release: "
+            "write a run directory and start `python -m training.core RUN_DIR`."
+        )
     _check_release(request)
     initial = request.initial or registry.ensure_starter()
     if initial.kind == Checkpoint.Kind.PREFERENCE_MODEL and request.kind != "evaluation":

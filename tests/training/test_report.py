@@ -25,7 +25,9 @@ EVALUATION = {
     "by_objective": {"helpful": SHARE},
     "by_tranche": {"base": SHARE},
     "histogram": {"low": -1.0, "high": 1.0, "chosen": [1, 2], "rejected": [2, 1]},
-    "by_k": {"1": SHARE, "4": SHARE},
+    "best_of_k": [
+        {"k": k, "score": SHARE, "sqrt_log_k": math.sqrt(math.log(k)), "kl": 0.0} for k in (1, 4)
+    ],
 }
 
 
@@ -74,6 +76,13 @@ def test_a_preference_model_offers_what_it_measured(tmp_path):
     drawn = {name: plots.draw(name, directory=tmp_path) for name in names}
     assert all(svg and svg.count("<svg") == 1 for svg in drawn.values())
     assert drawn == {name: plots.draw(name, directory=tmp_path) for name in names}
+
+
+def test_an_evaluation_runs_report_is_read_like_a_preference_models(tmp_path):
+    (tmp_path / "evaluation.json").write_text(json.dumps({"comparison_accuracy": EVALUATION}))
+
+    assert recorded.evaluation(tmp_path)["by_turn"] == EVALUATION["by_turn"]
+    assert plots.draw("by-turn", directory=tmp_path) is not None
 
 
 def test_a_policy_offers_score_and_kl(tmp_path):

@@ -71,13 +71,16 @@ def scores(directory: Path) -> "Figure | None":
 
 
 def by_k(directory: Path) -> "Figure | None":
-    """Mean score of the best of k."""
-    found: dict[str, dict[str, Any]] = recorded.evaluation(directory).get("by_k") or {}
-    if not found:
+    """Mean score of the best of k against √log k, to which it is nearly linear (paper §4.3)."""
+    points = recorded.evaluation(directory).get("best_of_k")
+    if not points:
         return None
-    figure, area = axes(x_label="k (samples per prompt)", y_label="mean PM score of the best")
-    intervals(area, x=[float(k) for k in found], shares=list(found.values()), name="best of k")
-    area.set_xscale("log", base=2)
+    figure, area = axes(
+        x_label="√log k (k samples per prompt)", y_label="mean PM score of the best"
+    )
+    x = [float(each["sqrt_log_k"]) for each in points]
+    intervals(area, x=x, shares=[each["score"] for each in points], name="best of k")
+    area.set_xticks(x, [f"k={each['k']}" for each in points])
     return figure
 
 

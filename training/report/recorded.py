@@ -21,7 +21,12 @@ def evaluation(directory: Path) -> dict[str, Any]:
         stored = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    return stored if isinstance(stored, dict) else {}
+    if not isinstance(stored, dict):
+        return {}
+    return {
+        **stored,
+        **stored.get("comparison_accuracy", {}),
+    }  # a suite's report, as a PM run has it
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -62,7 +62,9 @@ class NewRunForm(forms.Form):
         )
         fields["initial_checkpoint"].queryset = queries.speaking_models()
         fields["ranker"].queryset = fields["test_pm"].queryset = queries.preference_models()
-        if kind not in {"ppo", "best_of_k"}:
+        if kind == "evaluation":  # of a policy, or of a preference model
+            fields["initial_checkpoint"].queryset = Checkpoint.objects.all()
+        if kind not in {"ppo", "best_of_k", "evaluation"}:
             del self.fields["ranker"]
         if kind != "ppo":
             del self.fields["test_pm"]
