@@ -9,11 +9,11 @@ from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from comparisons.core.cleaning import cleaned
 from comparisons.models import ChoiceUndo, Comparison, Conversation, Response, Showing, Turn
-from comparisons.models.campaign import Origin
-from comparisons.services import opinions
+from comparisons.services import onboarding, opinions
 from comparisons.services.chat import count_active, lock_conversation
 
 REASON_TAGS = (
@@ -49,6 +49,10 @@ class LeaseOver(ChoiceRefused):
     """The second opinion went to someone else."""
 
 
+class ConversationOver(ChoiceRefused):
+    """The conversation takes no more choices."""
+
+
 class UndoOver(ChoiceRefused):
     """The choice can no longer be taken back."""
 
@@ -69,7 +73,7 @@ def record_choice(
     if standing := of_key(showing.turn, choice_key):
         return standing
     if side not in Comparison.Side.values or not 1 <= strength <= 4:
-        raise ChoiceRefused("Pick a point from 1 to 8.")
+        raise ChoiceRefused(_("Pick a point from 1 to 8."))
     picked, other = (
         (showing.side_a, showing.side_b) if side == "A" else (showing.side_b, showing.side_a)
     )
@@ -88,14 +92,15 @@ def record_choice(
         active_milliseconds=active_milliseconds,
     )
     try:
-        _check_showing(showing)
-        _check_texts(showing, text_sha256)
+        check_showing(showing)
+        check_texts(showing, text_sha256)
         return _store(draft, active_milliseconds=active_milliseconds or 0)
     except (IntegrityError, AlreadyJudged):
         if standing := of_key(showing.turn, choice_key):
             return standing
         if _is_judged(showing):
-            raise AlreadyJudged("This turn was chosen already.") from None
+            raise AlreadyJudged(_("This turn was chosen already.")) from None
+        check_key(choice_key)
         raise
 
 
@@ -105,18 +110,22 @@ def _store(draft: Comparison, *, active_milliseconds: int) -> Comparison:
     assert campaign is not None, "only campaigns show responses to people"
     draft.question, draft.objective = campaign.question, conversation.objective
     draft.tranche = campaign.tranche
-    draft.origin = conversation.origin
     is_author = draft.showing.purpose == Showing.Purpose.AUTHOR
-    if not is_author and conversation.origin == Origin.IMPORTED:
-        draft.origin = Origin.CROWD
+    draft.origin = conversation.origin
+    if not is_author and draft.crowdworker is not None:
+        draft.origin = onboarding.origin_of(draft.crowdworker)
     with transaction.atomic():
+        if is_author:
+            check_open(lock_conversation(conversation))
+        else:
+            check_showing(Showing.objects.select_for_update().get(pk=draft.showing_id))
         draft.save(force_insert=True)
         if is_author:
             waiting = Turn.objects.filter(
                 pk=turn.pk, state=Turn.State.READY, continued_by__isnull=True
             )
             if waiting.update(state=Turn.State.CHOSEN, continued_by=draft) != 1:
-                raise AlreadyJudged("This turn was chosen or skipped already.")
+                raise AlreadyJudged(_("This turn was chosen or skipped already."))
             count_active(conversation, active_milliseconds)
             turn.continued_by = draft
             opinions.offer(turn, percent=campaign.second_opinion_percent)
@@ -128,29 +137,45 @@ def of_key(turn: Turn, choice_key: uuid.UUID) -> Comparison | None:
     return Comparison.objects.filter(choice_key=choice_key, turn=turn).first()
 
 
+def check_key(choice_key: uuid.UUID) -> None:
+    """Refuse a key that stored a choice for another turn."""
+    if Comparison.objects.filter(choice_key=choice_key).exists():
+        raise ChoiceRefused(_("Send your choice again from this page."))
+
+
+def check_open(conversation: Conversation) -> None:
+    """Refuse a choice of the writer where the conversation is finished or was given back."""
+    if conversation.state != Conversation.State.OPEN:
+        raise ConversationOver(_("This conversation has ended."))
+
+
 def _is_judged(showing: Showing) -> bool:
     return Comparison.objects.filter(
         turn=showing.turn_id, crowdworker=showing.crowdworker_id, superseded_at__isnull=True
     ).exists()
 
 
-def _check_showing(showing: Showing) -> None:
+def check_showing(showing: Showing) -> None:
+    """Refuse what was judged, replaced or given to somebody else, and what is not complete."""
     if _is_judged(showing):
-        raise AlreadyJudged("This turn was chosen already.")
+        raise AlreadyJudged(_("This turn was chosen already."))
     is_over = showing.lease_until is not None and showing.lease_until < timezone.now()
     if showing.purpose == Showing.Purpose.SECOND_OPINION and (is_over or showing.replaced_at):
-        raise LeaseOver("This one went to someone else. Your pick was not needed; the time counts.")
+        raise LeaseOver(
+            _("This one went to someone else. Your pick was not needed; the time counts.")
+        )
     if showing.replaced_at is not None:
-        raise TextChanged("Two new responses were asked for. Here is how it stands now.")
+        raise TextChanged(_("Two new responses were asked for. Here is how it stands now."))
     sides = (showing.side_a, showing.side_b)
     if any(response.state != Response.State.READY for response in sides):
-        raise NotReady("You can choose when both responses are complete.")
+        raise NotReady(_("You can choose when both responses are complete."))
 
 
-def _check_texts(showing: Showing, text_sha256: Mapping[str, str]) -> None:
+def check_texts(showing: Showing, text_sha256: Mapping[str, str]) -> None:
+    """Refuse a choice between other texts than those stored."""
     stored = {"A": showing.side_a.text_sha256, "B": showing.side_b.text_sha256}
     if {side: text_sha256.get(side) for side in stored} != stored:
-        raise TextChanged("The responses changed since they were shown. Read them again.")
+        raise TextChanged(_("The responses changed since they were shown. Read them again."))
 
 
 def undo_choice(comparison: Comparison) -> Turn:
@@ -159,18 +184,18 @@ def undo_choice(comparison: Comparison) -> Turn:
     crowdworker = comparison.crowdworker
     campaign = turn.conversation.campaign
     if crowdworker is None or campaign is None:
-        raise UndoOver("This choice cannot be taken back.")
+        raise UndoOver(_("This choice cannot be taken back."))
     if comparison.created_at < timezone.now() - timedelta(seconds=campaign.undo_seconds):
-        raise UndoOver("The time to take this choice back is over.")
+        raise UndoOver(_("The time to take this choice back is over."))
     with transaction.atomic():
         conversation = lock_conversation(turn.conversation)
         if conversation.state != Conversation.State.OPEN:
-            raise UndoOver("The conversation has ended.")
+            raise UndoOver(_("The conversation has ended."))
         if conversation.turns.filter(index__gt=turn.index).exists():
-            raise UndoOver("The conversation went on from this choice.")
+            raise UndoOver(_("The conversation went on from this choice."))
         chosen = Turn.objects.filter(pk=turn.pk, continued_by=comparison, state=Turn.State.CHOSEN)
         if chosen.update(state=Turn.State.READY, continued_by=None) != 1:
-            raise UndoOver("This choice was taken back before.")
+            raise UndoOver(_("This choice was taken back before."))
         Comparison.objects.filter(pk=comparison.pk).update(superseded_at=timezone.now())
         ChoiceUndo.objects.create(comparison=comparison, crowdworker=crowdworker)
         if comparison.picked.author_id is not None:

@@ -6,8 +6,9 @@ Knows turns and their standing showing; every change is a conditional update who
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from comparisons.models import Response, Showing, Turn
+from comparisons.models import Conversation, Response, Showing, Turn
 from comparisons.services.chat import (
     OPEN_TURN,
     ChatRefused,
@@ -37,7 +38,7 @@ def skip_turn(turn: Turn, *, reason: str = "") -> None:
     if updated != 1:
         turn.refresh_from_db(fields=["state"])
         if turn.state != Turn.State.SKIPPED:
-            raise WentOn("This turn was chosen already.")
+            raise WentOn(_("This turn was chosen already."))
         if reason:
             Turn.objects.filter(pk=turn.pk).update(skip_reason=reason[:40])
 
@@ -45,9 +46,11 @@ def skip_turn(turn: Turn, *, reason: str = "") -> None:
 def unskip_turn(turn: Turn) -> None:
     """Take a skip back while nothing was said after it."""
     with transaction.atomic():
-        lock_conversation(turn.conversation)
-        if turn.conversation.turns.filter(index__gt=turn.index).exists():
-            raise WentOn("The conversation went on after this turn.")
+        conversation = lock_conversation(turn.conversation)
+        if conversation.state != Conversation.State.OPEN:
+            raise WentOn(_("This conversation has ended."))
+        if conversation.turns.filter(index__gt=turn.index).exists():
+            raise WentOn(_("The conversation went on after this turn."))
         states = set(_standing_showing_states(turn))
         if Response.State.PENDING in states:
             state = Turn.State.GENERATING
@@ -57,7 +60,7 @@ def unskip_turn(turn: Turn) -> None:
         if not skipped.update(
             state=state, skip_reason="", is_stop_requested=False, lease_until=None
         ):
-            raise WentOn("This turn is not skipped any more.")
+            raise WentOn(_("This turn is not skipped any more."))
         if state == Turn.State.GENERATING:
             ring(turn)
 
@@ -82,7 +85,7 @@ def regenerate(turn: Turn, *, look: Look | None = None) -> Turn:
         assert campaign is not None
         assert crowdworker is not None
         if not campaign.allows_regenerate:
-            raise ChatRefused("New responses cannot be asked for in this campaign.")
+            raise ChatRefused(_("New responses cannot be asked for in this campaign."))
         check_may_say(conversation, crowdworker)
         draw = draw_pair(campaign)
         _reopen(turn, draw)
@@ -113,7 +116,7 @@ def _reopen(turn: Turn, draw: Draw) -> None:
         pair_probability=draw.pair.probability,
     )
     if updated != 1:
-        raise WentOn("New responses can be asked for once both are complete, up to five times.")
+        raise WentOn(_("New responses can be asked for once both are complete, up to five times."))
 
 
 def retry_side(turn: Turn, side: str) -> None:
@@ -125,7 +128,7 @@ def retry_side(turn: Turn, side: str) -> None:
             pk=response.pk, state=Response.State.FAILED, tries__lt=MOST_TRIES
         )
         if failed.update(state=Response.State.PENDING, failure="", tries=F("tries") + 1) != 1:
-            raise WentOn("It still cannot be written. Skip this turn: it counts as worked time.")
+            raise WentOn(_("It still cannot be written. Skip this turn: it counts as worked time."))
         waiting = Turn.objects.filter(pk=turn.pk, state=Turn.State.FAILED)
         waiting.update(state=Turn.State.GENERATING, lease_until=None, is_stop_requested=False)
         ring(turn)

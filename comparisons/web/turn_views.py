@@ -33,6 +33,7 @@ CODES = {
     judging.TextChanged: "text_changed",
     judging.NotReady: "not_ready",
     judging.LeaseOver: "lease_over",
+    judging.ConversationOver: "went_on",
     judging.UndoOver: "undo_over",
 }
 

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from comparisons.models import ChoiceUndo, Comparison, Response, Turn
+from comparisons.models import ChoiceUndo, Comparison, Conversation, Response, Turn
 from comparisons.services import judging, turns
 from comparisons.services.turns import author_showing
 from tests.comparisons.talking import answered, begun, chosen, hash_of, live_campaign, said
@@ -54,6 +54,31 @@ def test_a_second_choice_is_refused_and_changes_nothing():
         chosen(turn, side="B")
 
     assert list(Comparison.objects.all()) == [first]
+
+
+def test_a_key_of_another_turn_is_refused_and_stores_nothing():
+    key = uuid.uuid4()
+    chosen(ready_turn(), key=key)
+    turn = ready_turn(names=("x", "y"))
+
+    with pytest.raises(judging.ChoiceRefused, match="again from this page"):
+        chosen(turn, key=key)
+
+    assert not turn.comparisons.exists()
+
+
+@pytest.mark.parametrize("state", ["finished", "abandoned"])
+def test_an_ended_conversation_takes_no_choice_and_gives_a_sent_one_back(state):
+    turn, key = ready_turn(), uuid.uuid4()
+    Conversation.objects.update(state=state)
+    with pytest.raises(judging.ConversationOver):
+        chosen(turn, key=key)
+    Conversation.objects.update(state="open")
+
+    first = chosen(turn, key=key)
+    Conversation.objects.update(state=state)
+
+    assert chosen(turn, key=key) == first
 
 
 @pytest.mark.parametrize("side", ["A", "B"])

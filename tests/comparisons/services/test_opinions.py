@@ -68,6 +68,19 @@ def test_a_second_opinion_does_not_carry_the_dialogue_on():
     assert Comparison.objects.count() == 2
 
 
+@pytest.mark.parametrize(
+    ("author", "judge_", "origin"),
+    [("direct", "simulated", "simulated"), ("simulated", "direct", "crowd")],
+)
+def test_an_opinion_has_the_origin_of_the_person_who_gave_it(author, judge_, origin):
+    campaign = live_campaign(second_opinion_percent=100)
+    judged_turn(campaign, agreed_person(campaign, platform=author))
+
+    comparison = judge(opinions.take(agreed_person(campaign, platform=judge_)))
+
+    assert comparison.origin == origin
+
+
 def test_an_overdue_item_goes_to_somebody_else_and_the_late_choice_is_not_needed():
     campaign = live_campaign(second_opinion_percent=100)
     judged_turn(campaign)

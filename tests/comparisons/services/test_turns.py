@@ -2,7 +2,7 @@
 
 import pytest
 
-from comparisons.models import Response, Turn
+from comparisons.models import Conversation, Response, Turn
 from comparisons.services import chat, turns
 from tests.comparisons.talking import answered, begun, chosen, live_campaign, said
 
@@ -44,6 +44,17 @@ def test_skip_cannot_be_undone_after_the_next_message():
 
     with pytest.raises(chat.WentOn):
         turns.unskip_turn(turn)
+
+
+def test_skip_cannot_be_undone_in_an_ended_conversation():
+    turn = answered(said(begun(live_campaign())))
+    turns.skip_turn(turn)
+    Conversation.objects.update(state="abandoned")
+
+    with pytest.raises(chat.WentOn):
+        turns.unskip_turn(turn)
+
+    assert state(turn) == "skipped"
 
 
 def test_a_chosen_turn_cannot_be_skipped():
