@@ -10,7 +10,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -100,6 +100,17 @@ class TurnStream:
             logger.warning("the turn stream is not written, Redis is away: %s", away)
 
 
+def forget(turn_public_ids: Sequence[uuid.UUID]) -> None:
+    """Delete what the streams of these turns still hold; while Redis is away they expire there."""
+    if not turn_public_ids:
+        return
+    keys = [stream_key(each) for each in turn_public_ids]
+    try:
+        _writer(os.getpid(), settings.REDIS_URL).delete(*keys)
+    except RedisError as away:
+        logger.warning("turn streams are left to expire, Redis is away: %s", away)
+
+
 @cache
 def _writer(pid: int, url: str) -> redis.Redis:  # noqa: ARG001 -- connections do not survive a fork
     return redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=1)
@@ -132,13 +143,16 @@ async def turn_events(
         for event in standing.events:
             yield event
         return
+    least_attempt = standing.least_attempt
     async with _reader() as reader:
         while time.monotonic() - begun < LONGEST_STREAM_SECONDS:
             entries = await _read(reader, turn_public_id, last=last)
             for entry_id, event, attempt in entries:
                 last = entry_id
-                if attempt < standing.least_attempt:
-                    continue  # written before the present responses were asked for
+                if attempt < least_attempt:
+                    continue  # by a writer whose turn went to a later attempt
+                if event.kind == "reset" and not event.side:
+                    least_attempt = attempt
                 yield event
                 if event.is_last:
                     return

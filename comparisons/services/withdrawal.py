@@ -16,13 +16,14 @@ from comparisons.models import (
     Response,
     Turn,
 )
-from comparisons.services import audit
+from comparisons.services import audit, streaming
 
 
 def withdraw(crowdworker: Crowdworker) -> None:
     """Blank what the person wrote and what was written to them; leave future releases without it."""
     now = timezone.now()
     with transaction.atomic():
+        Crowdworker.objects.select_for_update().get(pk=crowdworker.pk)  # as `say` does: one waits
         _blank_texts(crowdworker)
         mine = Q(crowdworker=crowdworker) | Q(turn__conversation__crowdworker=crowdworker)
         concerned = Comparison.objects.filter(mine)
@@ -36,12 +37,20 @@ def withdraw(crowdworker: Crowdworker) -> None:
         Crowdworker.objects.filter(pk=crowdworker.pk).update(
             standing=Crowdworker.Standing.WITHDRAWN, withdrawn_at=now, external_id_hash=""
         )
+        _forget_streams(crowdworker)
         audit.record(
             actor=crowdworker.account,
             action="crowdworker.withdraw",
             object_type="crowdworker",
             object_id=crowdworker.public_id,
         )
+
+
+def _forget_streams(crowdworker: Crowdworker) -> None:
+    """Once the rows are blank, what is still under way in memory goes too."""
+    turns = Turn.objects.filter(conversation__crowdworker=crowdworker)
+    public_ids = list(turns.values_list("public_id", flat=True))
+    transaction.on_commit(lambda: streaming.forget(public_ids), robust=True)
 
 
 def _blank_texts(crowdworker: Crowdworker) -> None:

@@ -13,7 +13,7 @@ from comparisons.models import Response, Turn
 from comparisons.services import generating, streaming, turn_leases
 from comparisons.services.streaming import TurnStream, server_sent_events, turn_events
 from modelserving.core.completion import Completion
-from tests.comparisons.turns import make_turn, shown, sides
+from tests.comparisons.turns import expire_lease, make_turn, shown, sides
 from tests.fake_engine import FakeEngine
 from tests.modelserving.serving import serving
 
@@ -118,6 +118,26 @@ def test_a_new_attempt_starts_the_text_anew(redis_url):
 
     assert texts(events)["A"] == "whole"
     assert "crash" not in "".join(event.text for event in events)
+
+
+def test_words_of_a_paused_earlier_attempt_never_mix_in(redis_url):
+    turn = make_turn()
+    paused = claimed(turn)
+
+    def take_over():
+        time.sleep(0.5)  # the reader knows of the first attempt alone
+        expire_lease(turn)
+        second = claimed(turn)
+        paused.publish("delta", side="A", text="late")
+        second.publish("delta", side="A", text="whole")
+        second.publish("ready")
+
+    taking_over = threading.Thread(target=take_over)
+    taking_over.start()
+    events = read(turn)
+    taking_over.join()
+
+    assert texts(events)["A"] == "whole"
 
 
 def test_the_end_of_an_earlier_attempt_does_not_end_the_next_one(redis_url):

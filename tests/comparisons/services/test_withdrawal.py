@@ -5,8 +5,9 @@ import pytest
 from comparisons.models import Comparison, Conversation, DatasetRelease, Response, Turn
 from comparisons.models.release import ReleaseComparison
 from comparisons.queries.own_data import own_data
-from comparisons.services import withdrawal
+from comparisons.services import streaming, withdrawal
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
+from tests.comparisons.turns import streamed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
 
@@ -37,6 +38,40 @@ def test_withdrawing_blanks_texts_in_place_and_marks_releases():
     assert (kept.set_aside_at, kept.turn.message) == (None, "Somebody else's")
     assert release.stale_at is not None
     assert (person.standing, person.external_id_hash) == ("withdrawn", "")
+
+
+def test_the_streams_of_the_persons_turns_are_deleted(
+    settings, redis_url, django_capture_on_commit_callbacks
+):
+    turn = said(begun(live_campaign()), SECRET)
+    streaming.TurnStream(turn.public_id, attempt=1).begin()
+
+    with django_capture_on_commit_callbacks(execute=True):
+        withdrawal.withdraw(turn.conversation.crowdworker)
+
+    assert streamed(turn, redis_url) == []
+
+
+def test_withdrawing_does_not_need_the_broker(settings, django_capture_on_commit_callbacks):
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    turn = said(begun(live_campaign()), SECRET)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        withdrawal.withdraw(turn.conversation.crowdworker)
+
+    turn.refresh_from_db()
+    assert turn.message == ""
+
+
+def test_the_persons_row_is_locked_before_anything_is_blanked(django_assert_max_num_queries):
+    person = begun(live_campaign()).crowdworker
+
+    with django_assert_max_num_queries(100) as asked:
+        withdrawal.withdraw(person)
+
+    first = next(each["sql"] for each in asked if each["sql"].startswith(("SELECT", "UPDATE")))
+    assert first.startswith("SELECT")
+    assert 'FROM "comparisons_crowdworker"' in first
 
 
 def test_own_data_has_the_persons_texts_and_names_no_model():
