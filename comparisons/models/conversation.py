@@ -198,3 +198,6 @@ class Showing(models.Model):
                 name="one_standing_showing_per_turn_and_crowdworker",
             ),
         ]
+        indexes = [  # the queue of second opinions, found among many imported showings
+            models.Index(fields=["purpose", "crowdworker", "replaced_at"], name="showing_queue")
+        ]

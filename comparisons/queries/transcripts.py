@@ -11,6 +11,12 @@ from django.utils import timezone
 
 from comparisons.models import Comparison, Conversation, Crowdworker, Response, Showing, Turn
 
+HEAVY = tuple(  # what no page of the crowd shows
+    f"side_{side}__{column}"
+    for side in "ab"
+    for column in ("candidates", "token_ids", "sampling", "failure")
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SideView:
@@ -82,7 +88,7 @@ def standing_showing(turn: Turn) -> Showing:
     """What the writer of the message sees now, with both responses."""
     showings = Showing.objects.select_related(
         "side_a", "side_b", "turn__conversation__campaign", "crowdworker"
-    )
+    ).defer(*HEAVY)
     return showings.get(turn=turn, purpose=Showing.Purpose.AUTHOR, replaced_at__isnull=True)
 
 
@@ -93,7 +99,9 @@ def turn_views(conversation: Conversation) -> list[TurnView]:
         showing.turn_id: showing
         for showing in Showing.objects.filter(
             turn__in=turns, purpose=Showing.Purpose.AUTHOR, replaced_at__isnull=True
-        ).select_related("side_a", "side_b")
+        )
+        .select_related("side_a", "side_b")
+        .defer(*HEAVY)
     }
     undo_seconds = conversation.campaign.undo_seconds if conversation.campaign else 0
     since = timezone.now() - timedelta(seconds=undo_seconds)

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from comparisons.models import (
@@ -19,6 +20,8 @@ from comparisons.models import (
     Turn,
 )
 from comparisons.models.campaign import Objective
+from comparisons.queries.transcripts import HEAVY
+from comparisons.services import wellbeing
 from comparisons.services.drawing import current_instructions, is_coin_heads, is_covered
 
 LEASE = timedelta(minutes=15)
@@ -56,7 +59,7 @@ def take(crowdworker: Crowdworker, *, layout: str = "", theme: str = "") -> Show
     """The person's standing item, or the next one nobody holds. None when nothing waits."""
     standing = _of_person(crowdworker).first()
     if standing:
-        return _renewed(standing)
+        return standing if _renewed(standing) else None
     waiting = list(_waiting_for(crowdworker).values_list("pk", flat=True)[:LOOKED_AT])
     start = crowdworker.pk % len(waiting) if waiting else 0
     for pk in waiting[start:] + waiting[:start]:
@@ -72,6 +75,7 @@ def _of_person(crowdworker: Crowdworker) -> QuerySet[Showing]:
         replaced_at__isnull=True,
         lease_until__gt=timezone.now(),
         turn__conversation__is_withdrawn=False,
+        turn__conversation__campaign__in=_open_campaigns(crowdworker),
     )
     return loaded(mine).filter(~Exists(_JUDGED))
 
@@ -80,7 +84,7 @@ def loaded(showings: QuerySet[Showing]) -> QuerySet[Showing]:
     """With everything the page and the judging need."""
     return showings.select_related(
         "turn__conversation__campaign", "side_a", "side_b", "crowdworker"
-    )
+    ).defer(*HEAVY)
 
 
 def _waiting_for(crowdworker: Crowdworker) -> QuerySet[Showing]:
@@ -90,13 +94,20 @@ def _waiting_for(crowdworker: Crowdworker) -> QuerySet[Showing]:
         crowdworker__isnull=True,
         replaced_at__isnull=True,
         turn__conversation__is_withdrawn=False,
-        turn__conversation__campaign__in=_agreed_campaigns(crowdworker),
+        turn__conversation__campaign__in=_open_campaigns(
+            crowdworker, shown_today=wellbeing.shown_today(crowdworker)
+        ),
     ).exclude(turn__conversation__crowdworker=crowdworker)
     return waiting.filter(~Exists(seen)).order_by("pk")
 
 
-def _agreed_campaigns(crowdworker: Crowdworker) -> list[int]:
-    """Live campaigns for the person's pool whose current wording they accepted."""
+def _open_campaigns(crowdworker: Crowdworker, *, shown_today: int | None = None) -> list[int]:
+    """Live campaigns for the person's pool whose current wording they accepted.
+
+    With `shown_today`, the red-team responses read today, only those whose daily cap takes two more.
+    """
+    if crowdworker.standing != Crowdworker.Standing.ACTIVE:
+        return []
     latest = InstructionVersion.objects.filter(campaign=OuterRef("pk")).order_by("-version")
     agreed = crowdworker.consents.values("instruction_version")
     campaigns = Campaign.objects.filter(
@@ -104,6 +115,10 @@ def _agreed_campaigns(crowdworker: Crowdworker) -> list[int]:
     ).annotate(latest=Subquery(latest.values("pk")[:1]))
     if not crowdworker.is_red_team_opted_in:
         campaigns = campaigns.exclude(objective=Objective.HARMLESS)
+    if shown_today is not None:
+        campaigns = campaigns.exclude(
+            objective=Objective.HARMLESS, red_team_daily_cap__lt=shown_today + 2
+        )
     wanted = campaigns.filter(Q(latest__isnull=True) | Q(latest__in=agreed))
     return list(wanted.values_list("pk", flat=True))
 
@@ -114,6 +129,9 @@ def _claimed(pk: int, crowdworker: Crowdworker, *, layout: str, theme: str) -> S
     free = Showing.objects.filter(pk=pk, crowdworker__isnull=True, replaced_at__isnull=True)
     try:
         with transaction.atomic():
+            person = Crowdworker.objects.select_for_update().get(pk=crowdworker.pk)
+            if not _waiting_for(person).filter(pk=pk).exists():
+                return None
             taken = free.update(
                 crowdworker=crowdworker,
                 lease_until=timezone.now() + LEASE,
@@ -127,9 +145,10 @@ def _claimed(pk: int, crowdworker: Crowdworker, *, layout: str, theme: str) -> S
     return loaded(Showing.objects.filter(pk=pk)).get() if taken == 1 else None
 
 
-def _renewed(showing: Showing) -> Showing:
-    Showing.objects.filter(pk=showing.pk).update(lease_until=timezone.now() + LEASE)
-    return showing
+def _renewed(showing: Showing) -> bool:
+    """Prolong the lease; False where it ran out just now and went back into the queue."""
+    held = Showing.objects.filter(pk=showing.pk, replaced_at__isnull=True)
+    return held.update(lease_until=timezone.now() + LEASE) == 1
 
 
 def waiting_count(crowdworker: Crowdworker) -> int:
@@ -142,14 +161,14 @@ def release_overdue() -> int:
     overdue = Showing.objects.filter(
         ~Exists(_JUDGED),
         purpose=Showing.Purpose.SECOND_OPINION,
-        lease_until__lt=timezone.now(),
+        lease_until__lt=Now(),
         replaced_at__isnull=True,
     )
     released = 0
     for showing in overdue.select_related("turn"):
         with transaction.atomic():
-            ended = Showing.objects.filter(pk=showing.pk, replaced_at__isnull=True)
-            if ended.update(replaced_at=timezone.now()) == 1:
+            Showing.objects.select_for_update().get(pk=showing.pk)  # a choice may be on its way
+            if overdue.filter(pk=showing.pk).update(replaced_at=timezone.now()) == 1:
                 _queued(showing.turn, showing.side_a_id, showing.side_b_id)
                 released += 1
     return released
