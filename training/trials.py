@@ -3,6 +3,8 @@
 Knows evidence, slots and the audit; how a reply is made and how a slot is swapped is below.
 """
 
+from collections.abc import Mapping
+
 from comparisons.models import Account
 from comparisons.services import audit
 from modelserving import promotion
@@ -54,6 +56,44 @@ def roll_back(
     """Back to what served before the newest promotion that stands."""
     event = promotion.roll_back(
         slot, expected_generation=expected_generation, actor=actor, reason=reason
+    )
+    _note(event, actor=actor)
+    return event
+
+
+def retire(
+    slot: Slot,
+    deployment: Deployment,
+    *,
+    expected_generation: int,
+    actor: Account | None,
+    reason: str,
+) -> PromotionEvent:
+    """Take a deployment out of the draw; turns already begun finish on it."""
+    event = promotion.retire(
+        slot, deployment, expected_generation=expected_generation, actor=actor, reason=reason
+    )
+    _note(event, actor=actor)
+    return event
+
+
+def set_traffic(
+    slot: Slot,
+    shares: Mapping[int, int],
+    *,
+    expected_generation: int,
+    actor: Account | None,
+    reason: str,
+) -> PromotionEvent:
+    """Share the traffic out anew: percent by deployment, 100 in all."""
+    about = Deployment.objects.get(pk=max(shares, key=lambda key: shares[key]))
+    event = promotion.set_traffic(
+        slot,
+        about,
+        shares=shares,
+        expected_generation=expected_generation,
+        actor=actor,
+        reason=reason,
     )
     _note(event, actor=actor)
     return event

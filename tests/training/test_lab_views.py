@@ -272,6 +272,29 @@ def test_promotion_needs_evidence_or_an_administrators_reason(slot, engine):
     assert slot.places.get(role="serving").deployment == steady
 
 
+def test_shares_change_and_deployments_retire_by_compare_and_swap(slot):
+    steady, new = Deployment.objects.get(name="steady"), make_deployment("new")
+    promotion.put_on_trial(slot, new, traffic=50, expected_generation=slot.generation)
+    admin, address = signed_in("administrator"), reverse("set_traffic", args=[slot.pk])
+    shares = {f"traffic-{steady.pk}": 80, f"traffic-{new.pk}": 20, "generation": slot.generation}
+
+    def places():
+        return {place.deployment.name: (place.role, place.traffic) for place in slot.places.all()}
+
+    assert signed_in().post(address, shares).status_code == 404
+    admin.post(address, shares | {f"traffic-{new.pk}": 30})  # 110 in all
+    admin.post(address, shares | {"generation": 0})  # of a page that is out of date
+    assert places() == {"steady": ("serving", 50), "new": ("trial", 50)}
+    admin.post(address, shares)
+    assert places() == {"steady": ("serving", 80), "new": ("trial", 20)}
+    slot.refresh_from_db()
+    admin.post(reverse("retire", args=[slot.pk, new.pk]), {"generation": slot.generation})
+    assert places() == {"steady": ("serving", 100), "new": ("retired", 0)}
+    slot.refresh_from_db()
+    admin.post(reverse("retire", args=[slot.pk, steady.pk]), {"generation": slot.generation})
+    assert places()["steady"] == ("serving", 100)  # somebody must serve
+
+
 def test_clear_evidence_promotes_without_force(slot, engine):
     steady, new = Deployment.objects.get(name="steady"), make_deployment("new")
     promotion.put_on_trial(slot, new, traffic=50, expected_generation=slot.generation)

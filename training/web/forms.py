@@ -10,7 +10,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from comparisons.models import DatasetRelease
-from modelserving.models import Checkpoint, Slot
+from modelserving.models import Checkpoint, Slot, SlotDeployment
 from training import queries
 from training.config import presets
 from training.iterations import LoopSettings
@@ -136,6 +136,24 @@ class PromotionForm(forms.Form):
     generation = forms.IntegerField(widget=forms.HiddenInput, min_value=0)
     reason = forms.CharField(label=_("Reason"), required=False, max_length=400)
     is_forced = forms.BooleanField(required=False)
+
+
+class TrafficForm(forms.Form):
+    """Percent of the sides drawn for each deployment of a slot that is not retired."""
+
+    generation = forms.IntegerField(min_value=0)
+    reason = forms.CharField(required=False, max_length=400)
+
+    def __init__(self, *args: Any, slot: Slot, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        active = slot.places.exclude(role=SlotDeployment.Role.RETIRED)
+        self.deployments = list(active.values_list("deployment_id", flat=True))
+        for key in self.deployments:
+            self.fields[f"traffic-{key}"] = forms.IntegerField(min_value=0, max_value=100)
+
+    def shares(self) -> dict[int, int]:
+        """Percent by deployment."""
+        return {key: self.cleaned_data[f"traffic-{key}"] for key in self.deployments}
 
 
 class IterationForm(forms.Form):

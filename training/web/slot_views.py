@@ -20,7 +20,7 @@ from modelserving.models import Deployment, Slot
 from training import trials
 from training.evidence import evidence_for, serving_in
 from training.report.standings import dots
-from training.web.forms import PromotionForm, TrialForm
+from training.web.forms import PromotionForm, TrafficForm, TrialForm
 from training.web.shell import lab
 
 Refusals = (promotion.PromotionRace, promotion.GateNotMet, promotion.NothingToRollBack, PlacesError)
@@ -119,6 +119,47 @@ def roll_back(request: HttpRequest, pk: int) -> HttpResponse:
             return redirect("slot", pk)
     context = lab(request, slot=found, last=promotion.last_promotion(found), refusal=refusal)
     return render(request, "training/roll_back.html", context, status=409 if refusal else 200)
+
+
+@require_POST
+@administrator_required
+def set_traffic(request: HttpRequest, pk: int) -> HttpResponse:
+    """New shares for every deployment that takes part; 100 percent in all."""
+    found = get_object_or_404(Slot, pk=pk)
+    form = TrafficForm(request.POST, slot=found)
+    if not form.is_valid():
+        messages.error(request, _("Give each deployment a whole number from 0 to 100."))
+        return redirect("slot", pk)
+    try:
+        trials.set_traffic(
+            found, form.shares(), expected_generation=form.cleaned_data["generation"],
+            actor=account_of(request), reason=form.cleaned_data["reason"],
+        )  # fmt: skip
+    except Refusals as refused:
+        messages.error(request, str(refused))
+    else:
+        messages.success(request, _("The new shares hold from the next turn on."))
+    return redirect("slot", pk)
+
+
+@require_POST
+@administrator_required
+def retire(request: HttpRequest, pk: int, deployment_pk: int) -> HttpResponse:
+    """Take a deployment out of the draw."""
+    found = get_object_or_404(Slot, pk=pk)
+    leaving = get_object_or_404(Deployment, pk=deployment_pk, places__slot=found)
+    form = PromotionForm(request.POST)
+    try:
+        generation = form.cleaned_data["generation"] if form.is_valid() else -1
+        trials.retire(
+            found, leaving, expected_generation=generation, actor=account_of(request),
+            reason=request.POST.get("reason", "")[:400],
+        )  # fmt: skip
+    except Refusals as refused:
+        messages.error(request, str(refused))
+    else:
+        messages.success(request, _("%(name)s takes no new turns.") % {"name": leaving.name})
+    return redirect("slot", pk)
 
 
 @require_GET
