@@ -12,6 +12,7 @@ from hashlib import sha256
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -192,12 +193,11 @@ def open_assignment(crowdworker: Crowdworker, campaign: Campaign) -> Assignment:
 
 def open_assignment_of(crowdworker: Crowdworker, campaign: Campaign) -> Assignment | None:
     """The open assignment, unless its lease ran out just now."""
-    standing = crowdworker.assignments.filter(
-        campaign=campaign, state__in=Assignment.OPEN_STATES
-    ).first()
+    open_ones = crowdworker.assignments.filter(campaign=campaign, state__in=Assignment.OPEN_STATES)
+    standing = open_ones.first()
     if standing and standing.lease_until and standing.lease_until < timezone.now():
-        give_back(standing)
-        return None
+        give_back(standing, only_overdue=True)
+        return open_ones.first()  # another tab may have kept the lease going
     return standing
 
 
@@ -223,23 +223,28 @@ def submit_assignment(assignment: Assignment) -> bool:
     return working.update(state=Assignment.State.SUBMITTED, submitted_at=timezone.now()) == 1
 
 
-def give_back(assignment: Assignment) -> None:
-    """End an assignment early: finished conversations are handed in, an open one is given back."""
+def give_back(assignment: Assignment, *, only_overdue: bool = False) -> bool:
+    """End an assignment early: finished conversations are handed in, an open one is given back.
+
+    False, and nothing changed, where it was over already, or, when asked, its lease goes on.
+    """
     with transaction.atomic():
+        # The order of everything that happens in a conversation: the person's row comes first.
+        Crowdworker.objects.select_for_update().get(pk=assignment.crowdworker_id)
+        mine = Assignment.objects.filter(pk=assignment.pk)
+        still_open = mine.filter(state__in=Assignment.OPEN_STATES)
+        if only_overdue:
+            still_open = still_open.filter(lease_until__lt=Now())
+        if still_open.update(state=Assignment.State.RETURNED) != 1:
+            return False
         open_ones = assignment.conversations.filter(state=Conversation.State.OPEN)
         open_ones.update(state=Conversation.State.ABANDONED)
-        has_finished = assignment.conversations.filter(state=Conversation.State.FINISHED).exists()
-        if has_finished and submit_assignment(assignment):
-            return
-        still_open = Assignment.objects.filter(pk=assignment.pk, state__in=Assignment.OPEN_STATES)
-        still_open.update(state=Assignment.State.RETURNED)
+        if assignment.conversations.filter(state=Conversation.State.FINISHED).exists():
+            mine.update(state=Assignment.State.SUBMITTED, submitted_at=timezone.now())
+        return True
 
 
 def give_back_overdue() -> int:
     """Give back every assignment whose lease ran out; the number of them."""
-    overdue = Assignment.objects.filter(
-        state__in=Assignment.OPEN_STATES, lease_until__lt=timezone.now()
-    )
-    for assignment in overdue:
-        give_back(assignment)
-    return len(overdue)
+    overdue = Assignment.objects.filter(state__in=Assignment.OPEN_STATES, lease_until__lt=Now())
+    return sum(give_back(each, only_overdue=True) for each in overdue)

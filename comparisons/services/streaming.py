@@ -151,8 +151,7 @@ async def turn_events(
                 last = entry_id
                 if attempt < least_attempt:
                     continue  # by a writer whose turn went to a later attempt
-                if event.kind == "reset" and not event.side:
-                    least_attempt = attempt
+                least_attempt = attempt
                 yield event
                 if event.is_last:
                     return

@@ -5,6 +5,7 @@ Knows one person's own exposure; staff see it only in aggregate, elsewhere.
 
 from datetime import timedelta
 
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -27,9 +28,12 @@ class NotOptedIn(Exception):
 def shown_today(crowdworker: Crowdworker) -> int:
     """Red-team responses shown to the person within the last 24 hours."""
     since = timezone.now() - timedelta(hours=24)
+    own = Q(purpose=Showing.Purpose.AUTHOR, created_at__gte=since)
+    # A second opinion is queued before anybody sees it; its lease begins when it is shown.
+    opinion = Q(purpose=Showing.Purpose.SECOND_OPINION, lease_until__gte=since)
     showings = Showing.objects.filter(
+        own | opinion,
         crowdworker=crowdworker,
-        created_at__gte=since,
         turn__conversation__objective=Objective.HARMLESS,
     )
     return 2 * showings.count()

@@ -97,6 +97,29 @@ def test_an_overdue_assignment_hands_in_what_is_finished_and_gives_back_the_rest
     assert idler.assignments.get().state == "returned"
 
 
+def test_a_lease_that_another_tab_kept_going_is_not_given_back():
+    campaign = live_campaign()
+    conversation = begun(campaign)
+    seen_overdue = conversation.assignment
+    Assignment.objects.update(lease_until=timezone.now() + timedelta(minutes=5))
+
+    assert onboarding.give_back(seen_overdue, only_overdue=True) is False
+
+    conversation.refresh_from_db()
+    seen_overdue.refresh_from_db()
+    assert (conversation.state, seen_overdue.state) == ("open", "work")
+
+
+def test_an_assignment_handed_in_meanwhile_keeps_its_conversations():
+    conversation = begun(live_campaign())
+    Assignment.objects.update(state="submitted")
+
+    assert onboarding.give_back(conversation.assignment) is False
+
+    conversation.refresh_from_db()
+    assert conversation.state == "open"
+
+
 def test_simulated_people_mark_their_conversations():
     campaign = live_campaign()
     person = agreed_person(campaign, platform=Crowdworker.Platform.SIMULATED)

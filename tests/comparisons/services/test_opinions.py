@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from comparisons.models import Comparison, Showing
-from comparisons.services import judging, onboarding, opinions
+from comparisons.services import judging, onboarding, opinions, wellbeing
 from tests.comparisons.talking import (
     agreed_person,
     answered,
@@ -133,3 +133,61 @@ def test_only_campaigns_whose_wording_the_person_accepted():
     onboarding.give_consent(person, newer)
 
     assert opinions.take(person) is not None
+
+
+def test_only_people_in_good_standing():
+    campaign = live_campaign(second_opinion_percent=100)
+    judged_turn(campaign)
+    person = agreed_person(campaign, standing="suspended")
+
+    assert opinions.take(person) is None
+    assert opinions.waiting_count(person) == 0
+
+
+def test_an_item_held_from_before_new_instructions_waits_for_consent():
+    campaign = live_campaign(second_opinion_percent=100)
+    judged_turn(campaign)
+    person = agreed_person(campaign)
+    held = opinions.take(person)
+    newer = campaign.instruction_versions.create(version=2, summary="", body="", consent="")
+
+    assert opinions.take(person) is None
+    onboarding.give_consent(person, newer)
+    assert opinions.take(person) == held
+
+
+def test_red_team_items_count_from_when_they_were_taken_and_stop_at_the_daily_cap():
+    campaign = live_campaign(objective="harmless", second_opinion_percent=100, red_team_daily_cap=2)
+    judged_turn(campaign)
+    judged_turn(campaign)
+    person = agreed_person(campaign)
+    Showing.objects.update(created_at=timezone.now() - timedelta(days=2))  # queued for long
+
+    first = opinions.take(person)
+    assert first is not None
+    assert wellbeing.shown_today(person) == 2
+    judge(first)
+
+    assert opinions.take(person) is None
+    Showing.objects.filter(pk=first.pk).update(lease_until=timezone.now() - timedelta(days=1))
+    assert opinions.take(person) is not None
+
+
+def test_an_item_that_was_judged_or_renewed_meanwhile_is_not_released(monkeypatch):
+    campaign = live_campaign(second_opinion_percent=100)
+    judged_turn(campaign)
+    showing = opinions.take(agreed_person(campaign))
+    Showing.objects.filter(pk=showing.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    queryset = type(Showing.objects.all())
+    locked = queryset.select_for_update
+
+    def renewed_first(self, *args, **kwargs):
+        Showing.objects.filter(pk=showing.pk).update(lease_until=timezone.now() + opinions.LEASE)
+        return locked(self, *args, **kwargs)
+
+    monkeypatch.setattr(queryset, "select_for_update", renewed_first)
+
+    assert opinions.release_overdue() == 0
+
+    showing.refresh_from_db()
+    assert showing.replaced_at is None
