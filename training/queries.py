@@ -5,6 +5,7 @@ Reads only: rows, and the files a run's process wrote.
 
 import json
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ HEADLINES = {  # kind -> (key in results, words)
     "language_model": ("held_out_loss", "held-out loss"),
     "context_distillation": ("held_out_kl", "held-out KL"),
 }
+MOST_COMPARED = 6  # lines that one picture can hold
 STALLED_AFTER = 20  # seconds without a sign of life
 
 
@@ -162,6 +164,45 @@ def settings_of(public_id: str, *, kind: str) -> tuple[dict[str, Any], dict[str,
         "ranker": run.ranker_id, "test_pm": run.test_pm_id, "name": run.name,
     }  # fmt: skip
     return initial, typed
+
+
+def picked(public_ids: list[str]) -> list[TrainingRun]:
+    """The runs named, oldest first, at most as many as one picture can show."""
+    keys = []
+    for each in public_ids[:MOST_COMPARED]:
+        try:
+            keys.append(uuid.UUID(each))
+        except ValueError:
+            continue
+    return list(runs().filter(public_id__in=keys).order_by("pk"))
+
+
+def side_by_side(found: list[TrainingRun]) -> list[tuple[str, list[str]]]:
+    """Rows of a table: state, inputs and every result of each run, then the settings that differ."""
+    rows = [
+        ("kind", [str(run.get_kind_display()) for run in found]),
+        ("state", [state_words(run) for run in found]),
+        ("release", [run.release.name if run.release else "–" for run in found]),
+        ("against", [str(run.ranker) if run.ranker else "–" for run in found]),
+    ]
+    for key in dict.fromkeys(name for run in found for name in run.results):
+        cells = [figure(run.results[key], key=key) if key in run.results else "–" for run in found]
+        rows.append((key.replace("_", " "), cells))
+    for key in dict.fromkeys(name for run in found for name in run.config):
+        values = [json.dumps(run.config.get(key)) for run in found]
+        if len(set(values)) > 1:
+            rows.append((key, values))
+    return rows
+
+
+def common_metrics(found: list[TrainingRun]) -> list[str]:
+    """Metrics that more than one run wrote, in the order of the first."""
+    written = []
+    for run in found:
+        rows, _ = run_files.rows_after(run_files.directory_of(run) / "metrics.jsonl", limit=20)
+        written.append({name: None for row in rows for name in row if "/" in name})
+    counts = Counter(name for names in written for name in names)
+    return [name for name, count in counts.items() if count > 1]
 
 
 def waiting_without_worker() -> int:

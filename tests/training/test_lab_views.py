@@ -122,6 +122,22 @@ def test_rows_are_handed_out_from_a_byte_offset_on():
     assert (first["is_over"], client.get(f"{address}?offset=-1").status_code) == (False, 200)
 
 
+def test_picked_runs_stand_side_by_side_with_what_differs():
+    one = make_run(name="slow", config={"seed": 3, "learning_rate": 1e-5})
+    two = make_run(name="fast", config={"seed": 3, "learning_rate": 1e-3})
+    for run in (one, two):
+        write(run, metrics__jsonl='{"step": 1, "pm/loss": 0.7}\n')
+    write(two, metrics__jsonl='{"step": 1, "pm/loss": 0.7, "pm/only": 1}\n')
+    address = reverse("compare_runs") + f"?run={one.public_id}&run={two.public_id}&run=nonsense"
+
+    page = text_of(signed_in().get(address))
+
+    assert "<td>learning_rate</td><td>1e-05</td><td>0.001</td>" in page
+    assert "<td>seed</td>" not in page
+    assert 'data-compare="pm/loss"' in page
+    assert "pm/only" not in page
+
+
 def test_figures_are_svg_drawn_from_the_run_or_not_there():
     run = make_run()
     write(run, metrics__jsonl='{"step": 1, "pm/loss": 0.7}\n')

@@ -48,6 +48,20 @@ def runs(request: HttpRequest) -> HttpResponse:
     return render(request, "training/runs.html", context)
 
 
+@require_GET
+@researcher_required
+def compare_runs(request: HttpRequest) -> HttpResponse:
+    """Up to six runs beside each other: results, what their settings differ in, curves."""
+    found = queries.picked(request.GET.getlist("run"))
+    context = lab(
+        request,
+        runs=found,
+        table=queries.side_by_side(found),
+        metrics=queries.common_metrics(found),
+    )
+    return render(request, "training/compare.html", context)
+
+
 @require_http_methods(["GET", "POST"])
 @researcher_required
 def new_run(request: HttpRequest) -> HttpResponse:

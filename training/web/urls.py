@@ -8,6 +8,7 @@ urlpatterns = [
     path("", run_views.lab_home, name="lab"),
     path("runs/", run_views.runs, name="lab_runs"),
     path("runs/new/", run_views.new_run, name="new_run"),
+    path("runs/compare/", run_views.compare_runs, name="compare_runs"),
     path("runs/<uuid:public_id>/", run_views.run, name="run"),
     path("runs/<uuid:public_id>/rows", run_views.run_rows, name="run_rows"),
     path("runs/<uuid:public_id>/metrics.jsonl", run_views.run_metrics_file, name="run_metrics"),
