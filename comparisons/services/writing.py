@@ -4,6 +4,7 @@ Knows showings and responses; it is stored as better than the one it stands besi
 """
 
 import uuid
+from collections.abc import Mapping
 from hashlib import sha256
 
 from django.db import IntegrityError, transaction
@@ -30,6 +31,7 @@ def prefer_own(
     side: str,
     text: str,
     is_edit: bool,
+    text_sha256: Mapping[str, str],
     choice_key: uuid.UUID,
     active_milliseconds: int = 0,
 ) -> Comparison:
@@ -39,6 +41,8 @@ def prefer_own(
     beside = showing.side_a if side == "A" else showing.side_b
     written = _checked(showing, beside, text=text, is_edit=is_edit)
     try:
+        judging.check_showing(showing)
+        judging.check_texts(showing, text_sha256)
         with transaction.atomic():
             return _store(
                 showing,
@@ -49,9 +53,10 @@ def prefer_own(
                 choice_key=choice_key,
                 active_milliseconds=active_milliseconds,
             )
-    except IntegrityError:
+    except (IntegrityError, AlreadyJudged):
         if standing := judging.of_key(showing.turn, choice_key):
             return standing
+        judging.check_key(choice_key)
         raise AlreadyJudged(_("This turn was chosen already.")) from None
 
 
@@ -90,6 +95,7 @@ def _store(
 ) -> Comparison:
     turn = showing.turn
     conversation = lock_conversation(turn.conversation)
+    judging.check_open(conversation)
     campaign = conversation.campaign
     assert campaign is not None
     own = Response.objects.create(

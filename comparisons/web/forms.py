@@ -110,6 +110,8 @@ class WriteForm(forms.Form):
 
     side = forms.ChoiceField(choices=[("A", "A"), ("B", "B")])
     text = forms.CharField(strip=False, required=False)
+    sha256_a = forms.CharField(max_length=64, required=False)  # of the texts that were shown
+    sha256_b = forms.CharField(max_length=64, required=False)
     choice_key = forms.UUIDField()
 
 

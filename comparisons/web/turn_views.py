@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from comparisons.models import Comparison, Crowdworker, Turn
+from comparisons.models import Comparison, Crowdworker, Showing, Turn
 from comparisons.queries.transcripts import (
     sides_of,
     standing_comparison,
@@ -85,33 +85,56 @@ def not_chosen(request: HttpRequest, turn: Turn, error: judging.ChoiceRefused) -
 def write(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
     """Edit a response or write one: a page of its own, back to the conversation afterwards."""
     turn = own_turn(crowdworker, public_id)
+    if turn.state == Turn.State.CHOSEN:  # a second click, or chosen in another tab
+        return redirect("conversation", turn.conversation.public_id)
     showing = standing_showing(turn)
     asked = request.POST if request.method == "POST" else request.GET
     is_edit = asked.get("kind") != "own"
-    if not writing.may_write(showing, is_edit=is_edit) or turn.state != Turn.State.READY:
+    is_late = request.method == "GET" and turn.state != Turn.State.READY
+    if is_late or not writing.may_write(showing, is_edit=is_edit):
         raise Http404(NOT_YOURS)
     form = WriteForm(request.POST or None)
-    message = ""
-    if request.method == "POST" and form.is_valid():
-        sent = form.cleaned_data
-        try:
-            writing.prefer_own(showing, is_edit=is_edit, **sent)
-        except judging.ChoiceRefused as error:
-            message = str(error)
-        else:
-            return redirect("conversation", turn.conversation.public_id)
+    if request.method != "POST" or not form.is_valid():
+        return _write_page(request, showing, is_edit=is_edit)
+    sent = form.cleaned_data
+    try:
+        writing.prefer_own(
+            showing,
+            side=sent["side"],
+            text=sent["text"],
+            is_edit=is_edit,
+            text_sha256={"A": sent["sha256_a"], "B": sent["sha256_b"]},
+            choice_key=sent["choice_key"],
+        )
+    except judging.ChoiceRefused as error:
+        return _write_page(request, showing, is_edit=is_edit, error=error)
+    return redirect("conversation", turn.conversation.public_id)
+
+
+def _write_page(
+    request: HttpRequest,
+    showing: Showing,
+    *,
+    is_edit: bool,
+    error: judging.ChoiceRefused | None = None,
+) -> HttpResponse:
+    """The page as it stands now; what was typed is kept."""
+    asked = request.POST if request.method == "POST" else request.GET
     side = "B" if asked.get("side") == "B" else "A"
-    shown = showing.side_a if side == "A" else showing.side_b
+    sides = sides_of(showing)
+    shown = sides[1] if side == "B" else sides[0]
     context = {
-        "turn": turn,
+        "turn": showing.turn,
         "side": side,
-        "sides": sides_of(showing),
+        "sides": sides,
+        "shown": shown,
         "is_edit": is_edit,
         "text": request.POST.get("text", shown.text if is_edit else ""),
         "choice_key": request.POST.get("choice_key") or uuid.uuid4(),
-        "message": message,
+        "message": str(error) if error else "",
     }
-    status = 422 if request.method == "POST" else 200
+    refused_as = 409 if type(error) in CODES else 422
+    status = refused_as if request.method == "POST" else 200
     return render(request, "comparisons/write.html", context, status=status)
 
 

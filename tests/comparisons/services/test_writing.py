@@ -4,11 +4,11 @@ import uuid
 
 import pytest
 
-from comparisons.models import Comparison
+from comparisons.models import Comparison, Conversation
 from comparisons.queries.dialogues import messages_of
 from comparisons.services import judging, writing
 from comparisons.services.turns import author_showing
-from tests.comparisons.talking import answered, begun, chosen, live_campaign, said
+from tests.comparisons.talking import answered, begun, chosen, hash_of, live_campaign, said
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
 
@@ -17,10 +17,12 @@ def ready_turn(**values):
     return answered(said(begun(live_campaign(**values))))
 
 
-def own(turn, *, side="B", text="Better.", is_edit=True, key=None):
+def own(turn, *, side="B", text="Better.", is_edit=True, key=None, shown=None):
+    showing = author_showing(turn)
     return writing.prefer_own(
-        author_showing(turn), side=side, text=text, is_edit=is_edit, choice_key=key or uuid.uuid4()
-    )
+        showing, side=side, text=text, is_edit=is_edit, choice_key=key or uuid.uuid4(),
+        text_sha256=shown or {"A": showing.side_a.text_sha256, "B": showing.side_b.text_sha256},
+    )  # fmt: skip
 
 
 def test_an_edit_is_stored_as_better_than_its_original_and_goes_on():
@@ -82,3 +84,31 @@ def test_a_chosen_turn_takes_no_text():
         own(turn)
 
     assert Comparison.objects.count() == 1
+
+
+def test_a_text_written_beside_other_responses_is_refused():
+    turn = ready_turn(allows_edit=True)
+
+    with pytest.raises(judging.TextChanged):
+        own(turn, shown={"A": hash_of("First."), "B": hash_of("before it was written anew")})
+
+    assert not Comparison.objects.exists()
+
+
+def test_an_ended_conversation_takes_no_text():
+    turn = ready_turn(allows_edit=True)
+    Conversation.objects.update(state="abandoned")
+
+    with pytest.raises(judging.ConversationOver):
+        own(turn)
+
+    turn.refresh_from_db()
+    assert (turn.state, author_showing(turn).side_b.text) == ("ready", "Second.")
+
+
+def test_a_key_of_another_turn_is_refused():
+    key = uuid.uuid4()
+    own(ready_turn(allows_edit=True), key=key)
+
+    with pytest.raises(judging.ChoiceRefused, match="again from this page"):
+        own(ready_turn(allows_edit=True, names=("x", "y")), key=key)

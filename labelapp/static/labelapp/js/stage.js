@@ -21,7 +21,7 @@ function replaceDock(next) {
   const place = next.querySelector("[data-place]")?.textContent;
   const shown = document.getElementById("turn-place");
   if (shown && place) shown.textContent = place;
-  const isSame = present.dataset.dock === next.dataset.dock && present.dataset.turn === next.dataset.turn;
+  const isSame = ["dock", "turn", "version"].every((name) => present.dataset[name] === next.dataset[name]);
   if (isSame) return false;
   present.replaceWith(document.adoptNode(next));
   return true;

@@ -1,0 +1,73 @@
+"""What a person does with a turn over HTTP: only with what was on the screen, and once."""
+
+import re
+
+import pytest
+from django.urls import reverse
+
+from comparisons.models import Comparison
+from comparisons.services import turns
+from tests.comparisons.talking import answered, begun, live_campaign, said
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
+HIDDEN = re.compile(r'name="(sha256_a|sha256_b|choice_key|side)" value="([^"]*)"')
+VERSION = re.compile(r'id="dock"[^>]* data-version="([^"]*)"')
+
+
+def hidden(response) -> dict[str, str]:
+    return dict(HIDDEN.findall(response.content.decode()))
+
+
+@pytest.fixture
+def turn():
+    return answered(said(begun(live_campaign(allows_edit=True))))
+
+
+@pytest.fixture
+def browser(client, turn):
+    client.force_login(turn.conversation.crowdworker.account)
+    return client
+
+
+@pytest.fixture
+def place(turn) -> str:
+    return reverse("write", args=[turn.public_id])
+
+
+def test_a_second_click_on_a_saved_text_leads_to_the_conversation(browser, turn, place):
+    form = {**hidden(browser.get(place + "?side=B")), "text": "Better."}
+
+    answers = [browser.post(place, form), browser.post(place, form)]
+
+    assert [each.url for each in answers] == [
+        reverse("conversation", args=[turn.conversation.public_id])
+    ] * 2
+    assert Comparison.objects.get().picked.text == "Better."
+    assert browser.get(place).status_code == 302
+
+
+def test_an_edit_of_a_response_that_was_written_anew_shows_the_new_one(browser, turn, place):
+    form = {**hidden(browser.get(place + "?side=A")), "text": "My own words."}
+    answered(turns.regenerate(turn), a="Third.", b="Fourth.")
+
+    refused = browser.post(place, form)
+
+    assert refused.status_code == 409
+    assert "My own words." in refused.content.decode()
+    assert "Third." in refused.content.decode()
+    assert not Comparison.objects.exists()
+    again = browser.post(place, {**form, **hidden(refused)})
+    assert again.status_code == 302
+    assert Comparison.objects.get().other.text == "Third."
+
+
+def test_the_strip_changes_with_the_responses_it_stands_for(browser, turn):
+    page = reverse("conversation", args=[turn.conversation.public_id])
+    before = VERSION.search(browser.get(page).content.decode())[1]
+    answered(turns.regenerate(turn), a="Third.", b="Fourth.")
+
+    after = VERSION.search(browser.get(page).content.decode())[1]
+
+    assert before
+    assert after
+    assert before != after
