@@ -111,9 +111,11 @@ class Sampler:
             self._leave(self._rows.index(row))
 
     def clear(self) -> None:
-        """Forget every request, for instance after the device failed."""
+        """Forget every request and all keys and values, for instance when memory ran out."""
         self._queue.clear()
         self._rows.clear()
+        self.slots = Slots(shape=self.reader.shape)
+        self.prefix_cache.clear()
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
@@ -213,15 +215,13 @@ class Sampler:
         ]
         assert prompt.logits is not None
         chosen = self._choose(prompt.logits.expand(free, -1), rows)
+        wanted = -(-(len(self._rows) + free) // ROW_STEP) * ROW_STEP
+        room = prompt.store.filled + request.max_tokens
+        self.slots.make_room(rows=wanted, tokens=room)
         for row in rows:
-            self._enter(row, store=prompt.store)
+            self.slots.start(row=len(self._rows), prompt=prompt.store)
+            self._rows.append(row)
         return self._settle(chosen, rows)
-
-    def _enter(self, row: _Row, *, store: PromptKeyValues) -> None:
-        self._rows.append(row)
-        wanted = -(-len(self._rows) // ROW_STEP) * ROW_STEP
-        self.slots.make_room(rows=wanted, tokens=store.filled + row.request.max_tokens)
-        self.slots.start(row=len(self._rows) - 1, prompt=store)
 
     def _leave(self, index: int) -> None:
         last = len(self._rows) - 1

@@ -46,6 +46,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--rows", type=int, default=32, help="samples of a checkpoint that run at once"
     )
     parser.add_argument("--queue", type=int, default=256, help="requests of a checkpoint that wait")
+    parser.add_argument("--hang-limit", type=float, default=300.0, metavar="SECONDS",
+                        help="end the process when one step takes longer: a supervisor restarts it")  # fmt: skip
     parser.add_argument("--log-level", default="info")
     return parser.parse_args(argv)
 
@@ -74,6 +76,7 @@ def build(chosen: argparse.Namespace) -> Any:
     from modelserving.server.engine import Engine  # noqa: PLC0415 -- loads torch
     from modelserving.server.metrics import Metrics  # noqa: PLC0415 -- with the others
     from modelserving.server.routes import RequestLimits, Routes  # noqa: PLC0415 -- loads torch
+    from modelserving.server.watchdog import Watchdog  # noqa: PLC0415 -- with the others
 
     name = (
         chosen.device if chosen.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
@@ -98,6 +101,8 @@ def build(chosen: argparse.Namespace) -> Any:
         wall_clock=time.time,
         preload=chosen.preload,
     )
+    watchdog = Watchdog(engine, limit=chosen.hang_limit, clock=time.monotonic, end=os._exit)
+    watchdog.start()
     return App(routes=routes, engine=engine, secret=secret_of(chosen))
 
 

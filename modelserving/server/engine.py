@@ -117,8 +117,8 @@ class Engine:
                 command = self._commands.get(block=not self.working)
             except queue.Empty:
                 return True
+            self.last_turn = self.clock()  # before `working`: the watchdog reads both
             self.working = True  # what came may be work
-            self.last_turn = self.clock()
             if command is None:
                 return False
             command()
@@ -198,4 +198,5 @@ def _is_out_of_memory(raised: Exception) -> bool:
     """CUDA says it by type, the CPU allocator by text."""
     if isinstance(raised, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(raised, RuntimeError) and "not enough memory" in str(raised)
+    texts = ("not enough memory", "can't allocate memory")
+    return isinstance(raised, RuntimeError) and any(text in str(raised) for text in texts)

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,17 @@ class Served:
 
 
 def launch(
-    root: Path, *options: str, preload: bool = True, environment: Mapping[str, str] | None = None
+    root: Path,
+    *options: str,
+    preload: bool = True,
+    program: Sequence[str] = ("-m", "modelserving.server"),
+    environment: Mapping[str, str] | None = None,
+    **sizes: int,
 ) -> Served:
     """Start a server on a free port over tiny checkpoints in `root`; wait until it is ready."""
     policy, ranker = root / "policy", root / "ranker"
     hashes = [
-        make_tiny_language_model(policy, seed=1),
+        make_tiny_language_model(policy, seed=1, **sizes),
         make_tiny_preference_model(ranker, seed=2),
     ]
     with socket.socket() as probe:
@@ -66,7 +71,7 @@ def launch(
     log = root / f"server-{port}.log"
     loads = ["--preload", str(policy), "--preload", str(ranker)] if preload else []
     command = [
-        sys.executable, "-m", "modelserving.server", "--port", str(port), "--threads", "1",
+        sys.executable, *program, "--port", str(port), "--threads", "1",
         "--checkpoints-root", str(root), *loads, *options,
     ]  # fmt: skip
     with log.open("wb") as output:

@@ -1,0 +1,197 @@
+"""`./start bench serving`: our sampler, scorer and server beside transformers, in the same run.
+
+Prints a table and, as its last line, one JSON object of medians. Knows no Django and no database.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the server; read when torch starts
+
+import torch
+import transformers
+
+from modelserving.bench import limits, rivals, walk
+from modelserving.lm.llama_reading import reader_of
+from modelserving.lm.loading import load_language_model
+from modelserving.lm.preference_model import from_language_model, score_token_sequences
+from modelserving.lm.sample_requests import SampleRequest
+from modelserving.lm.sampler import Sampler
+
+STARTER = Path(__file__).parents[1] / "starter"
+USERS, STREAMS, SAMPLES = 8, 2, 16
+PROMPT_TOKENS, NEW_TOKENS = 256, 96
+Prompts = list[list[int]]
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="./start bench serving", description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, default=STARTER)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--quick", action="store_true", help="8 new tokens: only to see that it runs"
+    )
+    return parser.parse_args()
+
+
+def ours(sampler: Sampler, requests: list[SampleRequest]) -> float:
+    """Seconds for all of these requests, arriving at once."""
+    started = time.perf_counter()
+    for request in requests:
+        sampler.add(request)
+    while sampler.running or sampler.waiting:
+        sampler.step()
+    return time.perf_counter() - started
+
+
+def request_of(
+    prompt: list[int], *, key: str, seeds: tuple[int, ...], tokens: int
+) -> SampleRequest:
+    """Plain sampling of a fixed length."""
+    return SampleRequest(key=key, prompt=tuple(prompt), seeds=seeds, max_tokens=tokens)
+
+
+class Bench:
+    """All cases over one checkpoint."""
+
+    def __init__(self, chosen: argparse.Namespace) -> None:
+        """Load the checkpoint and draw the prompts."""
+        self.tokens = 8 if chosen.quick else NEW_TOKENS
+        self.loaded = load_language_model(chosen.checkpoint)
+        self.model = self.loaded.model
+        self.reader = reader_of(self.model)
+        self.ranker = from_language_model(self.model, seed=0).eval()
+        self._rng = random.Random(20261124)
+        self.results: dict[str, list[float]] = {}
+
+    def fresh_prompts(self, count: int) -> Prompts:
+        """Prompts that were never read before."""
+        size = self.model.config.vocab_size
+        return [[self._rng.randrange(8, size) for _ in range(PROMPT_TOKENS)] for _ in range(count)]
+
+    def note(self, name: str, seconds: float | None) -> None:
+        """Write one measurement down."""
+        self.results.setdefault(name, []).append(float("nan") if seconds is None else seconds)
+
+    def median(self, name: str) -> float:
+        """The median of a case, in seconds."""
+        return statistics.median(self.results[name])
+
+    def streams(self) -> None:
+        """Eight users with two streams each."""
+        prompts = self.fresh_prompts(USERS)
+        twice = [prompt for prompt in prompts for _ in range(STREAMS)]
+        requests = [
+            request_of(prompt, key=str(i), seeds=(i,), tokens=self.tokens)
+            for i, prompt in enumerate(twice)
+        ]
+        self.note("streams", ours(Sampler(self.reader, max_rows=16), requests))
+        self.note("generate", rivals.generate_each(self.model, twice, tokens=self.tokens))
+        self.note("static", rivals.generate_together(self.model, twice, tokens=self.tokens))
+        self.note("continuous", rivals.continuous_batching(self.model, twice, tokens=self.tokens))
+
+    def best_of(self) -> None:
+        """Sixteen samples of one prompt."""
+        (prompt,) = self.fresh_prompts(1)
+        request = request_of(prompt, key="a", seeds=tuple(range(SAMPLES)), tokens=self.tokens)
+        self.note("best_of", ours(Sampler(self.reader, max_rows=16), [request]))
+        seconds = rivals.generate_samples(self.model, prompt, samples=SAMPLES, tokens=self.tokens)
+        self.note("best_of_generate", seconds)
+
+    def scoring(self) -> None:
+        """Sixteen candidates of one prompt."""
+        (prompt,) = self.fresh_prompts(1)
+        replies = [self.fresh_prompts(1)[0][: self._rng.randint(24, 96)] for _ in range(SAMPLES)]
+        sequences = [[*prompt, *reply] for reply in replies]
+        started = time.perf_counter()
+        score_token_sequences(self.ranker, sequences, keys=[0] * SAMPLES)
+        self.note("scoring", time.perf_counter() - started)
+        self.note("scoring_padded", rivals.score_padded(self.ranker, sequences))
+
+    async def server(self, chosen: argparse.Namespace) -> list[float]:
+        """Seconds to first tokens through the real server, a few bursts."""
+        found: list[float] = []
+        async with walk.server(chosen.checkpoint, threads=chosen.threads) as client:
+            await walk.burst(client, self.fresh_prompts(USERS), tokens=4)
+            for _ in range(chosen.repeats):
+                firsts, whole = await walk.burst(
+                    client, self.fresh_prompts(USERS), tokens=self.tokens
+                )
+                found += firsts
+                self.note("server", whole)
+        return found
+
+
+def summary(bench: Bench, firsts: list[float], measured: limits.Limits) -> dict[str, Any]:
+    """The figures of the last line, and the shares of the limit beside them."""
+    at = bench.median
+    tokens = USERS * STREAMS * bench.tokens
+    least = limits.sampling_seconds(
+        bench.model, measured, prompt_tokens=USERS * PROMPT_TOKENS, rows=16, steps=bench.tokens
+    )
+    least_best = limits.sampling_seconds(
+        bench.model, measured, prompt_tokens=PROMPT_TOKENS, rows=16, steps=bench.tokens
+    )
+    return {
+        "streams_over_generate": at("generate") / at("streams"),
+        "streams_over_static_batch": at("static") / at("streams"),
+        "streams_over_transformers_batching": at("continuous") / at("streams"),
+        "best_of_16_over_generate": at("best_of_generate") / at("best_of"),
+        "scoring_over_padded": at("scoring_padded") / at("scoring"),
+        "ttft_p95_s": sorted(firsts)[int(len(firsts) * 0.95)],
+        "streams_tokens_per_s": tokens / at("streams"),
+        "server_tokens_per_s": tokens / at("server"),
+        "streams_share_of_limit": least / at("streams"),
+        "best_of_16_share_of_limit": least_best / at("best_of"),
+        "repeats": len(bench.results["streams"]),
+        "threads": torch.get_num_threads(),
+        "load_average": os.getloadavg()[0],
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def main() -> None:
+    """Measure in turn, so that a busy moment touches all."""
+    chosen = arguments()
+    transformers.logging.set_verbosity_error()
+    torch.set_num_threads(chosen.threads)
+    bench = Bench(chosen)
+    cases: tuple[Callable[[], None], ...] = (bench.streams, bench.best_of, bench.scoring)
+    with torch.no_grad():
+        for case in cases:  # the first round warms up
+            case()
+        bench.results.clear()
+        for number in range(chosen.repeats):
+            for case in cases:
+                case()
+            print(f"round {number + 1} of {chosen.repeats} done", flush=True)
+    firsts = asyncio.run(bench.server(chosen))
+    measured = limits.measured(rows=16, width=bench.model.config.hidden_size)
+    for name, seconds in bench.results.items():
+        print(f"{name:20} {' '.join(f'{each:8.3f}' for each in seconds)} s")
+    print(
+        f"reads {measured.bytes_per_second / 1e9:.1f} GB/s, multiplies 16 rows at "
+        f"{measured.flops_of_few_rows / 1e9:.0f} and 256 at "
+        f"{measured.flops_of_many_rows / 1e9:.0f} GFLOP/s"
+    )
+    found = summary(bench, firsts, measured)
+    rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}
+    print(json.dumps(rounded), flush=True)
+    sys.stdout.flush()
+    os._exit(0)  # transformers' batching leaves a thread behind that does not end
+
+
+if __name__ == "__main__":
+    main()

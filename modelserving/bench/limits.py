@@ -1,0 +1,62 @@
+"""What this machine could do at best: reading memory and multiplying matrices.
+
+Knows nothing of sampling. Units: bytes and floating-point operations per second.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Measured rates of this machine with the threads it was given."""
+
+    bytes_per_second: float
+    flops_of_few_rows: float  # products with as many rows as a decode batch
+    flops_of_many_rows: float  # products with as many rows as a piece of a prompt
+
+
+def measured(*, rows: int, width: int) -> Limits:
+    """Median rates over a second or so."""
+    weights = torch.randn(64 << 20)  # 256 MB, larger than any cache
+    reading = _fastest(weights.sum)
+    matrix = torch.randn(width, 4 * width)
+    rates = []
+    for count in (rows, 256):
+        left = torch.randn(count, width)
+        seconds = _fastest(lambda left=left: left @ matrix)
+        rates.append(2 * count * matrix.numel() / seconds)
+    return Limits(
+        bytes_per_second=weights.numel() * 4 / reading,
+        flops_of_few_rows=rates[0],
+        flops_of_many_rows=rates[1],
+    )
+
+
+def sampling_seconds(
+    model: PreTrainedModel, limits: Limits, *, prompt_tokens: int, rows: int, steps: int
+) -> float:
+    """The least a batch can take: prompts at full rate, then weights read once per step."""
+    weights = model.num_parameters()
+    matrices = weights if model.config.tie_word_embeddings else weights - _embedding(model)
+    reading = matrices * 4 / limits.bytes_per_second
+    multiplying = 2 * matrices * rows / limits.flops_of_few_rows
+    prompt = 2 * (matrices - _embedding(model)) * prompt_tokens / limits.flops_of_many_rows
+    return prompt + steps * max(reading, multiplying)
+
+
+def _embedding(model: PreTrainedModel) -> int:
+    return int(model.get_input_embeddings().weight.numel())
+
+
+def _fastest(work: Callable[[], object], *, repeats: int = 15) -> float:
+    found = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - started)
+    return min(found)
