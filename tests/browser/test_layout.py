@@ -20,7 +20,7 @@ def dock_height(page: Page) -> float:
     return page.evaluate("document.getElementById('dock').getBoundingClientRect().height")
 
 
-@pytest.mark.parametrize("language", ["en", "ar"])
+@pytest.mark.parametrize("language", ["en", "de", "ar"])
 @pytest.mark.parametrize("objective", ["helpful", "harmless"])
 def test_the_conversation_fits(visitor, site, objective, language):
     campaign = live_campaign(objective=objective)

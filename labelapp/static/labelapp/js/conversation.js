@@ -220,6 +220,9 @@ settle();
 drafts.attachComment(document.querySelector("[data-comment]"));
 strip.show();
 follow();
+if (performance.getEntriesByType("navigation")[0]?.type === "navigate" && document.querySelectorAll("#turns > section").length > 1) {
+  lastTurn().scrollIntoView({ block: "start", behavior: "instant" });
+}
 sendLeftovers();
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible" && !stream && !outbox.hasUnsent()) refresh();
