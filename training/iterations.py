@@ -84,7 +84,8 @@ def new_comparisons(iteration: Iteration) -> int:
     earlier = Iteration.objects.filter(number__lt=iteration.number, release__isnull=False)
     last = earlier.order_by("-number").first()
     counts = last.release.counts if last and last.release else {}
-    return release_counts(ReleaseFilters()).kept - counts.get("train", 0) - counts.get("test", 0)
+    before = int(counts.get("train", 0)) + int(counts.get("test", 0))
+    return release_counts(ReleaseFilters()).kept - before
 
 
 def pm_runs(iteration: Iteration) -> list[TrainingRun]:

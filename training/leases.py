@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import OperationalError, connection
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from training.models import TrainingRun
@@ -126,5 +126,5 @@ def _keep(run: TrainingRun, is_over: threading.Event) -> None:
         connection.close()
 
 
-def _ours(run: TrainingRun) -> Any:
+def _ours(run: TrainingRun) -> QuerySet[TrainingRun]:
     return TrainingRun.objects.filter(pk=run.pk, attempt=run.attempt, state=State.RUNNING)

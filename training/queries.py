@@ -102,9 +102,10 @@ def figure(value: Any, *, key: str) -> str:
     if "value" not in value:
         return ", ".join(f"{name} {figure(each, key=name)}" for name, each in value.items())
     is_share = "accuracy" in key
-    show = (
-        (lambda number: f"{100 * number:.1f} %") if is_share else (lambda number: f"{number:.3g}")
-    )
+
+    def show(number: float) -> str:
+        return f"{100 * number:.1f} %" if is_share else f"{number:.3g}"
+
     text = show(value["value"])
     if value.get("low") is not None and value.get("high") is not None:
         text += f" ({show(value['low'])} to {show(value['high'])})"

@@ -40,9 +40,9 @@ def dots(board: Any) -> Dots | None:
     if not board.rows:
         return None
     standings = [row.standing for row in board.rows]
-    lowest = min(-50.0, *(each.low for each in standings))
-    highest = max(50.0, *(each.high for each in standings))
-    scale = (WIDTH - NAMES - 2 * MARGIN) / (highest - lowest)
+    lowest: float = min(-50.0, *(each.low for each in standings))
+    highest: float = max(50.0, *(each.high for each in standings))
+    scale: float = (WIDTH - NAMES - 2 * MARGIN) / (highest - lowest)
 
     def place(elo: float) -> float:
         return round(NAMES + MARGIN + (elo - lowest) * scale, 1)
