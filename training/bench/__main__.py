@@ -1,0 +1,156 @@
+"""`./start bench training`: ours beside TRL's on the same data, model and machine; the last line is one JSON object.
+
+It does not measure anything itself: every number comes from a child process that does one thing.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from training.bench.workload import write
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+RIVAL = HERE / "rival.py"
+Found = dict[str, Any]
+
+
+def rival_environment(folder: Path, *, requirements: str) -> Path | None:
+    """The Python of a virtual environment with TRL, which shares our torch; None where it cannot be installed."""
+    python = folder / "bin" / "python"
+    if python.exists():
+        return python
+    venv.create(folder, with_pip=True)
+    site = next((folder / "lib").glob("python*/site-packages"))
+    ours = next(path for path in sys.path if path.endswith("site-packages"))
+    (site / "ours.pth").write_text(ours + "\n")
+    command = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "-r",
+        str(HERE / requirements),
+    ]
+    if subprocess.run(command, check=False).returncode != 0:
+        print(f"{requirements} could not be installed: its rows are left out", file=sys.stderr)
+        return None
+    return python
+
+
+def child(command: list[str], *, threads: int) -> Found:
+    """One measurement in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [*command, "--threads", str(threads)],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    found: Found = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def matmul_gflops(*, threads: int) -> float:
+    """Rate of bfloat16 products of the shapes that the model multiplies, best of a few: the machine's limit."""
+    torch.set_num_threads(threads)
+    left = torch.randn(2048, 256, dtype=torch.bfloat16)
+    right = torch.randn(256, 688, dtype=torch.bfloat16)
+    best = 0.0
+    for _ in range(20):
+        started = time.perf_counter()
+        for _ in range(10):
+            left @ right
+        best = max(best, 10 * 2 * 2048 * 256 * 688 / (time.perf_counter() - started) / 1e9)
+    return best
+
+
+def contestants(folder: Path, *, work: Path) -> dict[str, list[str]]:
+    """The command of each row, in the order they alternate."""
+    ours = [sys.executable, "-m", "training.bench.ours", str(work)]
+    rows = {"pm": [*ours, "preference"], "ppo": [*ours, "ppo"], "ppo_shared": [*ours, "ppo_shared"]}
+    pm_python = rival_environment(
+        folder / "trl-preference", requirements="requirements-trl-preference.txt"
+    )
+    if pm_python:
+        rows["trl_pm"] = [str(pm_python), str(RIVAL), str(work), "preference"]
+        rows["trl_pm_tuned"] = [str(pm_python), str(RIVAL), str(work), "preference_tuned"]
+    ppo_python = rival_environment(folder / "trl-ppo", requirements="requirements-trl-ppo.txt")
+    if ppo_python:
+        rows["trl_ppo"] = [str(ppo_python), str(RIVAL), str(work), "ppo"]
+        rows["trl_ppo_float32"] = [str(ppo_python), str(RIVAL), str(work), "ppo_float32"]
+    return rows
+
+
+def summary(found: dict[str, list[Found]], *, limits: list[float]) -> Found:
+    """Medians and ratios; a ratio without its rival is left out."""
+
+    def median(row: str, key: str) -> float | None:
+        return statistics.median(each[key] for each in found[row]) if row in found else None
+
+    def ratio(over: float | None, under: float | None) -> float | None:
+        return round(over / under, 2) if over and under else None
+
+    pm, gflops = median("pm", "pairs_per_second"), median("pm", "gflops")
+    trl_ppo = [
+        each for row in ("trl_ppo", "trl_ppo_float32") if (each := median(row, "seconds_per_step"))
+    ]
+    fastest = min(trl_ppo, default=None)
+    numbers: Found = {
+        "pm_pairs_per_second": round(pm, 2) if pm else None,
+        "ppo_seconds_per_step": median("ppo", "seconds_per_step"),
+        "pm_over_trl_default": ratio(pm, median("trl_pm", "pairs_per_second")),
+        "pm_over_trl_tuned": ratio(pm, median("trl_pm_tuned", "pairs_per_second")),
+        "pm_share_of_matmul_limit": ratio(gflops, statistics.median(limits)),
+        "ppo_over_trl": ratio(fastest, median("ppo", "seconds_per_step")),
+        "ppo_shared_over_trl": ratio(fastest, median("ppo_shared", "seconds_per_step")),
+        "pm_peak_memory_over_trl": ratio(
+            median("pm", "peak_mib"), median("trl_pm_tuned", "peak_mib")
+        ),
+        "ppo_peak_memory_over_trl": ratio(median("ppo", "peak_mib"), median("trl_ppo", "peak_mib")),
+        "matmul_gflops": round(statistics.median(limits), 1),
+    }
+    return {name: value for name, value in numbers.items() if value is not None}
+
+
+def main() -> None:
+    """Prepare, alternate, print."""
+    parser = argparse.ArgumentParser(prog="./start bench training")
+    parser.add_argument("--hh", type=Path, help="a public HH file; without it, random words")
+    parser.add_argument("--comparisons", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--environments", type=Path, default=ROOT / "var" / "bench")
+    options = parser.parse_args()
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        write(work, comparisons=options.comparisons, hh=options.hh)
+        rows = contestants(options.environments, work=work)
+        found: dict[str, list[Found]] = {row: [] for row in rows}
+        limits = []
+        for repeat in range(options.repeats):
+            limits.append(matmul_gflops(threads=options.threads))
+            for row, command in rows.items():
+                found[row].append(child(command, threads=options.threads))
+                print(repeat, row, json.dumps(found[row][-1]), flush=True)
+                versions |= {f"{row} {k}": v for k, v in found[row][-1].get("versions", {}).items()}
+    numbers = summary(found, limits=limits)
+    print(json.dumps({**numbers, "comparisons": options.comparisons, "versions": versions}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The work that every contestant does: one model, one tokenizer, the same token ids, written to a folder once.
+
+It does not know any trainer; children read it back with `load`.
+"""
+
+import gzip
+import json
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    PreTrainedModel,
+)
+
+from modelserving.core.dialogue import DialogueFormat, encode_prompt, encode_response
+from modelserving.lm.tokenizer import PAD, TextTokenizer, write_tokenizer
+
+STARTER = Path(__file__).resolve().parents[2] / "modelserving" / "starter"
+LAYOUT = DialogueFormat(context_tokens=512)
+HIDDEN, LAYERS, INTERMEDIATE = 256, 6, 688
+PROMPT_TOKENS = 128  # of PPO's prompts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """Pairs and prompts in tokens; `matmul_parameters` is what each token is multiplied with."""
+
+    pairs: list[tuple[list[int], list[int]]]  # chosen, rejected
+    prompts: list[list[int]]
+    matmul_parameters: int
+
+
+def write(folder: Path, *, comparisons: int, hh: Path | None, seed: int = 0) -> Workload:
+    """Make the models and tokens; without an HH file the texts are random words of like lengths."""
+    tokenizer = TextTokenizer.from_file(STARTER / "tokenizer.json")
+    dialogues = list(_hh(hh) if hh else _random_dialogues(seed))[:comparisons]
+    workload = Workload(
+        pairs=[_pair(dialogue, tokenizer=tokenizer) for dialogue in dialogues],
+        prompts=[_prompt(dialogue["messages"], tokenizer=tokenizer) for dialogue in dialogues],
+        matmul_parameters=LAYERS * (4 * HIDDEN * HIDDEN + 3 * HIDDEN * INTERMEDIATE),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    config = _config(tokenizer)
+    _save(LlamaForCausalLM(config), folder / "policy", tokenizer=tokenizer)
+    config.num_labels = 1
+    _save(LlamaForSequenceClassification(config), folder / "preference_model", tokenizer=tokenizer)
+    (folder / "workload.json").write_text(json.dumps(asdict(workload)))
+    return workload
+
+
+def load(folder: Path) -> Workload:
+    """Read back what `write` made."""
+    return Workload(**json.loads((folder / "workload.json").read_text()))
+
+
+def _config(tokenizer: TextTokenizer) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=tokenizer.vocabulary_size,
+        hidden_size=HIDDEN,
+        intermediate_size=INTERMEDIATE,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.token_id(LAYOUT.end_of_turn),
+        pad_token_id=tokenizer.token_id(PAD),
+    )
+
+
+def _save(model: PreTrainedModel, folder: Path, *, tokenizer: TextTokenizer) -> None:
+    model.save_pretrained(folder)
+    write_tokenizer(tokenizer, directory=folder, layout=LAYOUT)
+
+
+def _pair(dialogue: dict[str, Any], *, tokenizer: TextTokenizer) -> tuple[list[int], list[int]]:
+    sides = [
+        encode_response(dialogue[side], encoder=tokenizer, layout=LAYOUT)[
+            -LAYOUT.context_tokens // 2 :
+        ]
+        for side in ("chosen", "rejected")
+    ]
+    room = LAYOUT.context_tokens - 1 - max(map(len, sides))
+    prompt = encode_prompt(
+        dialogue["messages"], encoder=tokenizer, layout=LAYOUT, room=room
+    ).token_ids
+    score = tokenizer.token_id(LAYOUT.end_of_context)
+    chosen, rejected = ([*prompt, *side, score] for side in sides)
+    return chosen, rejected
+
+
+def _prompt(messages: list[dict[str, str]], *, tokenizer: TextTokenizer) -> list[int]:
+    return encode_prompt(messages, encoder=tokenizer, layout=LAYOUT, room=PROMPT_TOKENS).token_ids
+
+
+def _hh(path: Path) -> Iterator[dict[str, Any]]:
+    """Comparisons of a public HH file; rows that differ before the last reply are passed over."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            chosen, rejected = (_messages(row[side]) for side in ("chosen", "rejected"))
+            if chosen[:-1] == rejected[:-1] and chosen[-1] != rejected[-1] and len(chosen) % 2 == 0:
+                texts = {"chosen": chosen[-1]["content"], "rejected": rejected[-1]["content"]}
+                yield {"messages": chosen[:-1], **texts}
+
+
+def _messages(transcript: str) -> list[dict[str, str]]:
+    parts = re.split(r"\n\n(Human|Assistant):", transcript)
+    roles = {"Human": "user", "Assistant": "assistant"}
+    pairs = zip(parts[1::2], parts[2::2], strict=True)
+    return [{"role": roles[name], "content": text.strip()} for name, text in pairs]
+
+
+def _random_dialogues(seed: int) -> Iterator[dict[str, Any]]:
+    """Like harmless-base: 1 to 4 turns, about 25 words a message."""
+    rng = random.Random(seed)
+
+    def words() -> str:
+        count = max(3, round(rng.expovariate(1 / 25)))
+        return " ".join(
+            rng.choice(
+                [
+                    "the",
+                    "of",
+                    "and",
+                    "to",
+                    "in",
+                    "is",
+                    "you",
+                    "that",
+                    "it",
+                    "he",
+                    "was",
+                    "for",
+                    "on",
+                    "are",
+                ]
+            )
+            for _ in range(count)
+        )
+
+    while True:
+        messages = [
+            {"role": ("user", "assistant")[index % 2], "content": words()}
+            for index in range(2 * rng.randint(1, 4) - 1)
+        ]
+        yield {"messages": messages, "chosen": words(), "rejected": words()}
