@@ -7,11 +7,18 @@ import json
 import struct
 from pathlib import Path
 
+from django.test import Client
+
 from comparisons.models import DatasetRelease
 from comparisons.services.releasing import cut_release
 from modelserving.core.artifacts import utc_now, write_manifest
 from modelserving.models import Checkpoint
-from tests.comparisons.making import make_checkpoint, make_comparison, make_conversation
+from tests.comparisons.making import (
+    make_account,
+    make_checkpoint,
+    make_comparison,
+    make_conversation,
+)
 from training import leases
 from training.models import TrainingRun
 
@@ -56,3 +63,15 @@ def end_run(run: TrainingRun, *, kind: str, state: str = "done", **results) -> C
     checkpoint = make_checkpoint(kind=kind, run=run.public_id) if state == "done" else None
     assert leases.end(claimed, state=state, reason="", checkpoint=checkpoint, results=results)
     return checkpoint
+
+
+def signed_in(role: str = "researcher") -> Client:
+    """A browser of somebody with this role."""
+    client = Client()
+    client.force_login(make_account(role))
+    return client
+
+
+def text_of(response) -> str:
+    """The page with runs of white space made one."""
+    return " ".join(response.content.decode().split())

@@ -1,4 +1,4 @@
-"""The lab's pages: who sees them, what they say of runs, refusals that keep what was typed, promotion on evidence.
+"""The lab's pages of runs: who sees them, what they say, refusals that keep what was typed.
 
 Knows pages by address; no model is trained here.
 """
@@ -10,21 +10,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from comparisons.models import AuditEntry
-from modelserving import promotion
-from modelserving.models import Deployment, PromotionEvent
 from tests.comparisons.making import (
-    make_account,
     make_checkpoint,
-    make_comparison,
-    make_conversation,
-    make_deployment,
 )
-from tests.fake_engine import FakeEngine
-from tests.modelserving.serving import serving
-from tests.training.making import end_run, make_release, write_starter
+from tests.training.making import end_run, make_release, signed_in, text_of, write_starter
 from training import leases, run_files
-from training.models import Iteration, TrainingRun
+from training.models import TrainingRun
 
 pytestmark = pytest.mark.django_db
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -37,12 +28,6 @@ PAGES = [
 def starter(settings, tmp_path):
     settings.STARTER_CHECKPOINT = write_starter(tmp_path / "starter")
     settings.MODELSERVER_URLS = ["http://127.0.0.1:9"]
-
-
-def signed_in(role: str = "researcher") -> Client:
-    client = Client()
-    client.force_login(make_account(role))
-    return client
 
 
 def make_run(**values) -> TrainingRun:
@@ -58,10 +43,6 @@ def write(run: TrainingRun, **files: str) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (directory / name.replace("__", ".")).write_text(text)
-
-
-def text_of(response) -> str:
-    return " ".join(response.content.decode().split())
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -206,161 +187,3 @@ def test_stop_asks_a_running_run_and_only_by_post():
     run.refresh_from_db()
 
     assert run.is_stop_requested
-
-
-@pytest.fixture
-def engine(settings):
-    """A model server that answers."""
-    with serving(settings, FakeEngine()):
-        yield
-
-
-@pytest.fixture
-def slot():
-    return promotion.ensure_slot("main", deployment=make_deployment("steady"))
-
-
-def test_from_checkpoint_to_trial_without_a_restart(slot, engine):
-    policy, pm = make_checkpoint(name="it3"), make_checkpoint(kind="preference_model")
-    client = signed_in()
-    form = {
-        "name": "ppo-it3", "temperature": "1", "top_p": "1", "max_new_tokens": "64", "ranker": pm.pk,
-        "best_of": "16",
-    }  # fmt: skip
-
-    client.post(reverse("make_deployment", args=[policy.hash]), form)
-    made = Deployment.objects.get(name="ppo-it3")
-    client.post(reverse("put_on_trial", args=[made.pk]), {"slot": slot.pk, "traffic": "30"})
-
-    assert (made.checkpoint, made.ranker, made.best_of) == (policy, pm, 16)
-    places = {place.deployment_id: (place.role, place.traffic) for place in slot.places.all()}
-    assert places[made.pk] == ("trial", 30)
-    actions = set(AuditEntry.objects.values_list("action", flat=True))
-    assert {"deployment.create", "slot.trial"} <= actions
-
-
-def test_a_deployment_that_cannot_work_is_refused_in_words(slot):
-    policy = make_checkpoint()
-    form = {"name": "x", "temperature": "1", "top_p": "1", "max_new_tokens": "64", "best_of": "4"}
-
-    response = signed_in().post(reverse("make_deployment", args=[policy.hash]), form)
-
-    assert response.status_code == 400
-    assert 'role="alert"' in text_of(response)
-    assert not Deployment.objects.filter(name="x").exists()
-
-
-def choose(winner: Deployment, loser: Deployment, *, times: int) -> None:
-    for number in range(times):
-        conversation = make_conversation(first=f"{winner} {number}")
-        make_comparison(
-            conversation, picked_by=winner, other_by=loser, picked=f"a{number}", other=f"b{number}"
-        )
-
-
-def test_promotion_needs_evidence_or_an_administrators_reason(slot, engine):
-    steady, new = Deployment.objects.get(name="steady"), make_deployment("new")
-    promotion.put_on_trial(slot, new, traffic=50, expected_generation=slot.generation)
-    address = reverse("promote", args=[slot.pk, new.pk])
-    admin = signed_in("administrator")
-    seen = {"generation": slot.generation}
-
-    assert signed_in().get(address).status_code == 404  # researchers do not promote
-    page = text_of(admin.get(address))
-    assert "too few" in page
-    assert admin.post(address, seen).status_code == 409
-    assert admin.post(address, seen | {"is_forced": "true", "reason": " "}).status_code == 409
-    assert (
-        admin.post(address, {"generation": 0, "is_forced": "true", "reason": "x"}).status_code
-        == 409
-    )
-    assert not PromotionEvent.objects.filter(deployment=new, kind="promote").exists()
-
-    answer = admin.post(address, seen | {"is_forced": "true", "reason": "the old one is broken"})
-
-    assert answer["Location"] == reverse("slot", args=[slot.pk])
-    event = PromotionEvent.objects.get(deployment=new, kind="promote")
-    assert (event.reason, event.evidence["is_forced"], event.previous) == (
-        "the old one is broken", True, steady,
-    )  # fmt: skip
-    slot.refresh_from_db()
-    admin.post(reverse("roll_back", args=[slot.pk]), {"generation": slot.generation})
-    assert slot.places.get(role="serving").deployment == steady
-
-
-def test_shares_change_and_deployments_retire_by_compare_and_swap(slot):
-    steady, new = Deployment.objects.get(name="steady"), make_deployment("new")
-    promotion.put_on_trial(slot, new, traffic=50, expected_generation=slot.generation)
-    admin, address = signed_in("administrator"), reverse("set_traffic", args=[slot.pk])
-    shares = {f"traffic-{steady.pk}": 80, f"traffic-{new.pk}": 20, "generation": slot.generation}
-
-    def places():
-        return {place.deployment.name: (place.role, place.traffic) for place in slot.places.all()}
-
-    assert signed_in().post(address, shares).status_code == 404
-    admin.post(address, shares | {f"traffic-{new.pk}": 30})  # 110 in all
-    admin.post(address, shares | {"generation": 0})  # of a page that is out of date
-    assert places() == {"steady": ("serving", 50), "new": ("trial", 50)}
-    admin.post(address, shares)
-    assert places() == {"steady": ("serving", 80), "new": ("trial", 20)}
-    slot.refresh_from_db()
-    admin.post(reverse("retire", args=[slot.pk, new.pk]), {"generation": slot.generation})
-    assert places() == {"steady": ("serving", 100), "new": ("retired", 0)}
-    slot.refresh_from_db()
-    admin.post(reverse("retire", args=[slot.pk, steady.pk]), {"generation": slot.generation})
-    assert places()["steady"] == ("serving", 100)  # somebody must serve
-
-
-def test_clear_evidence_promotes_without_force(slot, engine):
-    steady, new = Deployment.objects.get(name="steady"), make_deployment("new")
-    promotion.put_on_trial(slot, new, traffic=50, expected_generation=slot.generation)
-    choose(new, steady, times=90)
-    choose(steady, new, times=20)
-    admin = signed_in("administrator")
-    address = reverse("promote", args=[slot.pk, new.pk])
-
-    assert "✓ met" in text_of(admin.get(address))
-    admin.post(address, {"generation": slot.generation})
-
-    event = PromotionEvent.objects.get(deployment=new, kind="promote")
-    assert event.evidence["is_forced"] is False
-    assert event.evidence["figures"]["helpful"]["n"] == 110
-
-
-def test_the_leaderboard_gives_n_and_intervals_and_keeps_objectives_apart(slot):
-    steady, new = Deployment.objects.get(name="steady"), make_deployment("new")
-    choose(new, steady, times=3)
-    choose(steady, new, times=2)
-
-    page = text_of(signed_in().get(reverse("leaderboard")))
-    harmless = text_of(signed_in().get(reverse("leaderboard") + "?objective=harmless"))
-
-    assert "Fitted on 5 choices from 5 conversations" in page
-    assert "Fewer than 100 choices: not ranked" in page
-    assert "No choice between two deployments yet" in harmless
-
-
-def test_iterations_are_begun_by_administrators_and_seen_by_researchers(slot):
-    form = {
-        "slot": slot.pk, "fewest_new": "500", "pm_preset": "demo", "policy_preset": "demo",
-        "policies": "2", "trial_percent": "10",
-    }  # fmt: skip
-
-    assert signed_in().post(reverse("begin_iteration"), form).status_code == 404
-    admin = signed_in("administrator")
-    answer = admin.post(reverse("begin_iteration"), form)
-    again = admin.post(reverse("begin_iteration"), form)
-
-    assert answer["Location"] == reverse("iteration", args=[1])
-    assert "Iteration 1 is not over" in text_of(again)
-    assert Iteration.objects.get().settings["policy_seeds"] == [0, 1]
-    page = text_of(signed_in().get(reverse("iteration", args=[1])))
-    assert "0 new comparisons, 500 needed. Starts by itself then." in page
-    assert "Start now" not in page
-    assert "Start now" in text_of(admin.get(reverse("iteration", args=[1])))
-
-
-def test_a_model_server_that_is_away_is_said(slot):
-    page = text_of(signed_in().get(reverse("lab_servers")))
-
-    assert "http://127.0.0.1:9: no answer" in page
