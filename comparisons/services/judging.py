@@ -74,15 +74,13 @@ def record_choice(
         return standing
     if side not in Comparison.Side.values or not 1 <= strength <= 4:
         raise ChoiceRefused(_("Pick a point from 1 to 8."))
-    picked, other = (
-        (showing.side_a, showing.side_b) if side == "A" else (showing.side_b, showing.side_a)
-    )
+    a, b = showing.side_a, showing.side_b
     draft = Comparison(
         showing=showing,
         turn=showing.turn,
         crowdworker=showing.crowdworker,
-        picked=picked,
-        other=other,
+        picked=a if side == "A" else b,
+        other=b if side == "A" else a,
         side=side,
         strength=strength,
         is_both_bad=is_both_bad,
@@ -96,12 +94,19 @@ def record_choice(
         check_texts(showing, text_sha256)
         return _store(draft, active_milliseconds=active_milliseconds or 0)
     except (IntegrityError, AlreadyJudged):
-        if standing := of_key(showing.turn, choice_key):
+        if standing := _kept_by(showing, choice_key):
             return standing
-        if _is_judged(showing):
-            raise AlreadyJudged(_("This turn was chosen already.")) from None
-        check_key(choice_key)
         raise
+
+
+def _kept_by(showing: Showing, choice_key: uuid.UUID) -> Comparison | None:
+    """What the key stored meanwhile; refuses where something else stands in the way."""
+    if standing := of_key(showing.turn, choice_key):
+        return standing
+    if _is_judged(showing):
+        raise AlreadyJudged(_("This turn was chosen already.")) from None
+    check_key(choice_key)
+    return None
 
 
 def _store(draft: Comparison, *, active_milliseconds: int) -> Comparison:

@@ -98,31 +98,13 @@ def _store(
     judging.check_open(conversation)
     campaign = conversation.campaign
     assert campaign is not None
-    own = Response.objects.create(
-        turn=turn,
-        author=showing.crowdworker,
-        edited_from=beside if is_edit else None,
-        state=Response.State.READY,
-        text=written,
-        text_sha256=sha256(written.encode()).hexdigest(),
-        finish_reason=Response.FinishReason.WRITTEN,
-        completed_at=timezone.now(),
-    )
+    own = _response(showing, text=written, edited_from=beside if is_edit else None)
     replaced = Showing.objects.filter(pk=showing.pk, replaced_at__isnull=True)
     if replaced.update(replaced_at=timezone.now()) != 1:
         raise AlreadyJudged(_("This turn went on elsewhere."))
-    beside_it = Showing.objects.create(
-        turn=turn,
-        crowdworker=showing.crowdworker,
-        side_a=own if side == "A" else beside,
-        side_b=beside if side == "A" else own,
-        instruction_version=showing.instruction_version,
-        layout=showing.layout,
-        theme=showing.theme,
-        is_covered=showing.is_covered,
-    )
+    sides = (own, beside) if side == "A" else (beside, own)
     comparison = Comparison.objects.create(
-        showing=beside_it,
+        showing=_shown_as(showing, sides),
         turn=turn,
         crowdworker=showing.crowdworker,
         picked=own,
@@ -140,3 +122,31 @@ def _store(
         raise AlreadyJudged(_("This turn was chosen or skipped already."))
     count_active(conversation, active_milliseconds)
     return comparison
+
+
+def _response(showing: Showing, *, text: str, edited_from: Response | None) -> Response:
+    """The person's text as a complete response."""
+    return Response.objects.create(
+        turn=showing.turn,
+        author=showing.crowdworker,
+        edited_from=edited_from,
+        state=Response.State.READY,
+        text=text,
+        text_sha256=sha256(text.encode()).hexdigest(),
+        finish_reason=Response.FinishReason.WRITTEN,
+        completed_at=timezone.now(),
+    )
+
+
+def _shown_as(showing: Showing, sides: tuple[Response, Response]) -> Showing:
+    """A showing like this one, of these two."""
+    return Showing.objects.create(
+        turn=showing.turn,
+        crowdworker=showing.crowdworker,
+        side_a=sides[0],
+        side_b=sides[1],
+        instruction_version=showing.instruction_version,
+        layout=showing.layout,
+        theme=showing.theme,
+        is_covered=showing.is_covered,
+    )
