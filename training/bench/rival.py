@@ -8,6 +8,7 @@ import json
 import resource
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import datasets
@@ -108,7 +109,7 @@ def ppo(folder: Path, *, bf16: bool) -> dict[str, float]:
     stopwatch.ends.append(time.perf_counter())
     trainer.train()
     ends = stopwatch.ends
-    seconds = sorted(after - before for before, after in zip(ends[1:], ends[2:], strict=False))
+    seconds = sorted(after - before for before, after in pairwise(ends[1:]))
     return {"seconds_per_step": seconds[len(seconds) // 2]}
 
 

@@ -49,12 +49,12 @@ def from_dict(stored: Mapping[str, Any]) -> RunConfig:
     """Check and build a configuration; its `kind` decides the class."""
     if "kind" not in stored:
         raise ConfigError(f"the configuration has no kind: set it to one of {', '.join(KINDS)}")
-    return cast(RunConfig, _build(config_class(str(stored["kind"])), stored, path=""))
+    return cast("RunConfig", _build(config_class(str(stored["kind"])), stored, path=""))
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
     """Plain values for config.json; `from_dict` gives the same configuration back."""
-    return cast(dict[str, Any], json.loads(json.dumps(dataclasses.asdict(config))))
+    return cast("dict[str, Any]", json.loads(json.dumps(dataclasses.asdict(config))))
 
 
 def with_overrides(config: RunConfig, overrides: Mapping[str, str]) -> RunConfig:
@@ -120,7 +120,7 @@ def _convert(value: Any, *, hint: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{path} is {value!r}: write an object of named values")
-        return _build(cast(type[Any], hint), value, path=f"{path}.")
+        return _build(cast("type[Any]", hint), value, path=f"{path}.")
     origin = get_origin(hint)
     if origin is tuple:
         if not isinstance(value, list | tuple):

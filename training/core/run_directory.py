@@ -207,7 +207,9 @@ class RunDirectory:
         """State of the newest checkpoint that verifies, or None for a fresh start."""
         found = newest_resume(self.checkpoints, report=self.log)
         if found is None:
-            self._truncate_rows(after=-1)  # of an attempt that broke off before its first checkpoint
+            self._truncate_rows(
+                after=-1
+            )  # of an attempt that broke off before its first checkpoint
             return None
         path, state = found
         self.ranks.wait()

@@ -10,6 +10,8 @@ import pytest
 from modelserving.server.watchdog import EXIT_CODE
 from tests.modelserving.server.conftest import Served, launch
 
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+
 HELLO = [{"role": "user", "content": "Hello there, how are you?"}]
 HANGS_WHEN_TOLD = """
 import sys, time

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import json
-import os
 import random
 import shutil
 import signal
@@ -20,7 +19,7 @@ from tests.modelserving.server.conftest import SECRET, Served, launch
 from tests.tiny_checkpoints import make_tiny_language_model
 
 HELLO = [{"role": "user", "content": "Hello there, how are you?"}]
-MUTATIONS = int(os.environ.get("MUTATED_CHECKPOINTS", "200"))
+pytestmark = pytest.mark.fault
 
 
 def copy_of(served: Served, name: str) -> Path:
@@ -173,11 +172,15 @@ def _means_the_same(directory: Path, original: Path) -> bool:
     )
 
 
-def test_mutated_checkpoint_directories_are_refused_and_serving_goes_on(served: Served) -> None:
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("mutations", [200, pytest.param(5000, marks=pytest.mark.release)])
+def test_mutated_checkpoint_directories_are_refused_and_serving_goes_on(
+    served: Served, mutations: int
+) -> None:
     rng, before, original = random.Random(20261124), says_hello(served), served.root / "policy"
     loaded: list[str] = []
 
-    for number in range(MUTATIONS):
+    for number in range(mutations):
         directory = copy_of(served, f"mutated-{number}")
         damage = _mutate(directory, rng)
         answer = served.load(directory)

@@ -1,6 +1,8 @@
 """The protocol, against the real process and with the official client."""
 
 import concurrent.futures
+import json
+import random
 from typing import Any
 
 import httpx
@@ -10,6 +12,8 @@ import pytest
 from modelserving.lm.loading import load_language_model, load_preference_model
 from modelserving.lm.preference_model import score_dialogues
 from tests.modelserving.server.conftest import Served
+
+pytestmark = pytest.mark.walk
 
 HELLO = [{"role": "user", "content": "Hello there, how are you?"}]
 DIALOGUE = [*HELLO, {"role": "assistant", "content": "Well, thank you."}]
@@ -69,20 +73,30 @@ def test_completions_stream_and_stop_before_the_stop_text(served: Served) -> Non
     assert pieces[-1].finish_reason == "stop"
 
 
-def test_same_seed_same_text_whatever_else_runs(served: Served) -> None:
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("replies", [48, pytest.param(10_000, marks=pytest.mark.release)])
+def test_same_seed_same_text_whatever_else_runs(served: Served, replies: int) -> None:
+    """Twenty requests alone, then many at once in a changing mixture: bit for bit the same."""
+
     def ask(seed: int) -> str:
         content = {
-            "model": served.policy, "messages": HELLO, "max_tokens": 10 + 5 * (seed % 8),
-            "seed": seed % 10, "n": 1 + seed % 3,
+            "model": served.policy, "messages": HELLO, "max_tokens": 4 + 9 * (seed % 7),
+            "seed": seed, "n": 1 + seed % 3, "temperature": 0.5 + seed % 4 / 4,
+            "top_p": 1.0 if seed % 2 else 0.9, "logprobs": True,
         }  # fmt: skip
-        choices = served.post("/v1/chat/completions", content).json()["choices"]
-        return "\n".join(choice["message"]["content"] for choice in choices)
+        answer = client.post("/v1/chat/completions", json=content)
+        assert answer.status_code == 200, answer.text
+        return json.dumps(answer.json()["choices"])
 
-    alone = [ask(seed) for seed in range(12)]
-    with concurrent.futures.ThreadPoolExecutor(12) as pool:
-        together = list(pool.map(ask, [*range(12), *range(12)]))
+    rng = random.Random(replies)
+    with served.client() as client, concurrent.futures.ThreadPoolExecutor(12) as pool:
+        alone = [ask(seed) for seed in range(20)]
+        seeds = [rng.randrange(20) for _ in range(replies)]
+        different = [
+            s for s, text in zip(seeds, pool.map(ask, seeds), strict=True) if text != alone[s]
+        ]
 
-    assert together == [*alone, *alone]
+    assert different == []
 
 
 def test_echo_gives_the_logprobs_of_the_prompt_as_lm_eval_reads_them(served: Served) -> None:
