@@ -8,12 +8,15 @@ import json
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import LlamaForCausalLM, LlamaForSequenceClassification
 
 from modelserving.core.dialogue import DialogueFormat
 from modelserving.lm.attention import common_prefix
+from modelserving.lm.fused_norm import fuse_norms
 from modelserving.lm.loading import LoadedModel, load_tokenizer
 from training.bench.workload import Workload, load
 from training.config import PPOConfig, PreferenceModelConfig
@@ -25,7 +28,7 @@ from training.core.ppo_update import Targets, Updates, plan_epoch
 from training.core.preference_step import accumulate, tree_tokens
 from training.core.prompts import Prompt
 from training.core.rewards import generalised_advantages, kl_estimates, token_rewards, whiten
-from training.core.rollout import collect, read_back, score_rollout
+from training.core.rollout import Rollout, collect, read_back, score_rollout
 
 BATCH = 8  # comparisons a step, as the other side's default
 PPO_BATCH, PPO_STEPS, RESPONSE_TOKENS = 16, 4, 64
@@ -35,6 +38,7 @@ def preference(folder: Path, *, dtype: torch.dtype) -> dict[str, float]:
     """Pairs per second over one epoch, tokenised beforehand."""
     workload = load(folder)
     model = LlamaForSequenceClassification.from_pretrained(folder / "preference_model", dtype=dtype)
+    fuse_norms(model)
     comparisons = [_comparison(index, pair) for index, pair in enumerate(workload.pairs)]
     config = PreferenceModelConfig(batch_comparisons=BATCH, micro_tokens=8192)
     plan = plan_steps(
@@ -136,20 +140,7 @@ class _PPO:
             value=self.learner.value,
             temperature=config.temperature,
         )
-        real = rollout.is_response
-        kl = kl_estimates(logprobs=numbers.logprobs, reference=numbers.reference, is_response=real)
-        rewards = token_rewards(
-            scores=scores, kl=kl.k1, is_response=real, kl_coefficient=config.kl_weight
-        )
-        found = generalised_advantages(
-            rewards=rewards, values=numbers.values, is_response=real, gamma=1.0, lam=0.95
-        )
-        targets = Targets(
-            old_logprobs=numbers.logprobs,
-            old_values=numbers.values,
-            advantages=whiten(found.advantages, is_response=real),
-            returns=found.returns,
-        )
+        targets = self._targets(rollout, scores=scores, numbers=numbers)
         Updates(
             learner=self.learner,
             rollout=rollout,
@@ -158,6 +149,22 @@ class _PPO:
             step=step,
             ranks=Ranks(),
         ).run(first_epoch)
+
+    def _targets(self, rollout: Rollout, *, scores: Tensor, numbers: Any) -> Targets:
+        real = rollout.is_response
+        kl = kl_estimates(logprobs=numbers.logprobs, reference=numbers.reference, is_response=real)
+        rewards = token_rewards(
+            scores=scores, kl=kl.k1, is_response=real, kl_coefficient=self.config.kl_weight
+        )
+        found = generalised_advantages(
+            rewards=rewards, values=numbers.values, is_response=real, gamma=1.0, lam=0.95
+        )
+        return Targets(
+            old_logprobs=numbers.logprobs,
+            old_values=numbers.values,
+            advantages=whiten(found.advantages, is_response=real),
+            returns=found.returns,
+        )
 
     def _prompt(self, ids: list[int]) -> Prompt:
         text = self.policy.tokenizer.decode(ids)
@@ -172,7 +179,7 @@ def _loaded(folder: Path, kind: type, *, dtype: torch.dtype) -> LoadedModel:
     model = kind.from_pretrained(folder, dtype=dtype)
     layout = json.loads((folder / "dialogue.json").read_text())
     return LoadedModel(
-        model=model.eval(),
+        model=fuse_norms(model).eval(),
         tokenizer=load_tokenizer(folder),
         dialogue_format=DialogueFormat.from_dict(layout),
         config=model.config,

@@ -10,6 +10,7 @@ import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import datasets
 import torch
@@ -68,6 +69,25 @@ def preference(folder: Path, *, tuned: bool) -> dict[str, float]:
     return {"pairs_per_second": len(pairs) / (time.perf_counter() - started)}
 
 
+PPO_ARGUMENTS: dict[str, Any] = {
+    "use_cpu": True,
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 2,
+    "num_ppo_epochs": 4,
+    "num_mini_batches": 1,
+    "total_episodes": PPO_BATCH * PPO_STEPS,
+    "response_length": RESPONSE_TOKENS,
+    "stop_token": "eos",
+    "missing_eos_penalty": 1.0,
+    "temperature": 1.0,
+    "num_sample_generations": 0,
+    "learning_rate": 1e-5,
+    "gradient_checkpointing": False,
+    "save_strategy": "no",
+    "report_to": "none",
+}
+
+
 def ppo(folder: Path, *, bf16: bool) -> dict[str, float]:
     """Seconds per step of PPOTrainer, median of the steps after the first."""
     from trl.experimental.ppo import PPOConfig, PPOTrainer  # noqa: PLC0415 -- gone in later releases
@@ -76,25 +96,7 @@ def ppo(folder: Path, *, bf16: bool) -> dict[str, float]:
     scorer = folder / "preference_model"
     tokenizer = AutoTokenizer.from_pretrained(folder / "policy", padding_side="left")
     stopwatch = Stopwatch()
-    config = PPOConfig(
-        output_dir=tempfile.mkdtemp(),
-        use_cpu=True,
-        bf16=bf16,
-        per_device_train_batch_size=8,
-        gradient_accumulation_steps=2,
-        num_ppo_epochs=4,
-        num_mini_batches=1,
-        total_episodes=PPO_BATCH * PPO_STEPS,
-        response_length=RESPONSE_TOKENS,
-        stop_token="eos",
-        missing_eos_penalty=1.0,
-        temperature=1.0,
-        num_sample_generations=0,
-        learning_rate=1e-5,
-        gradient_checkpointing=False,
-        save_strategy="no",
-        report_to="none",
-    )
+    config = PPOConfig(output_dir=tempfile.mkdtemp(), bf16=bf16, **PPO_ARGUMENTS)
     trainer = PPOTrainer(
         args=config,
         processing_class=tokenizer,

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from modelserving.lm.attention import without_dropout
+from modelserving.lm.fused_norm import fuse_norms
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
 from training.config import PPOConfig
 from training.core.prompts import (
@@ -41,20 +42,7 @@ class World:
 
 def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) -> World:
     """Verify and load every input of the run."""
-    dtype = precision_of(config, device=device)
-    initial = run.inputs("initial")
-    policy, reference = (load_language_model(initial, dtype=dtype, device=device) for _ in range(2))
-    ranker = load_preference_model(run.inputs("ranker"), dtype=dtype, device=device)
-    test_ranker = None
-    if run.has_input("test_pm"):
-        test_ranker = load_preference_model(run.inputs("test_pm"), dtype=dtype, device=device)
-    for frozen in (reference, ranker, test_ranker):
-        if frozen is not None:
-            frozen.model.requires_grad_(requires_grad=False).eval()
-    without_dropout(policy.model)  # it would move the ratio
-    if config.activation_checkpointing:
-        policy.model.train()
-        policy.model.activation_checkpointing_enable({"use_reentrant": False})
+    policy, reference, ranker, test_ranker = _read_models(run, config=config, device=device)
     encoding = {
         "encoder": policy.tokenizer,
         "layout": policy.dialogue_format,
@@ -89,5 +77,28 @@ def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) ->
         ),
         held_out=held_out,
         counts={"training": len(training), "written": len(written), "held_out": len(held_out)},
-        initial_directory=initial,
+        initial_directory=run.inputs("initial"),
     )
+
+
+def _read_models(
+    run: RunDirectory, *, config: PPOConfig, device: torch.device
+) -> tuple[LoadedModel, LoadedModel, LoadedModel, LoadedModel | None]:
+    """Policy, frozen reference, ranker and held-out ranker; only the policy learns."""
+    dtype = precision_of(config, device=device)
+    initial = run.inputs("initial")
+    policy, reference = (load_language_model(initial, dtype=dtype, device=device) for _ in range(2))
+    ranker = load_preference_model(run.inputs("ranker"), dtype=dtype, device=device)
+    test_ranker = None
+    if run.has_input("test_pm"):
+        test_ranker = load_preference_model(run.inputs("test_pm"), dtype=dtype, device=device)
+    fuse_norms(policy.model)
+    for frozen in (reference, ranker, test_ranker):
+        if frozen is not None:
+            fuse_norms(frozen.model)
+            frozen.model.requires_grad_(requires_grad=False).eval()
+    without_dropout(policy.model)  # it would move the ratio
+    if config.activation_checkpointing:
+        policy.model.train()
+        policy.model.activation_checkpointing_enable({"use_reentrant": False})
+    return policy, reference, ranker, test_ranker

@@ -11,6 +11,7 @@ from torch import nn
 
 from modelserving.core.artifacts import read_manifest
 from modelserving.lm.attention import without_dropout
+from modelserving.lm.fused_norm import fuse_norms
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
 from modelserving.lm.preference_model import from_language_model, score_token_sequences
 from training.config import PreferenceModelConfig, PreferencePretrainingConfig
@@ -35,7 +36,7 @@ def initial_preference_model(
     else:
         loaded = load_language_model(directory, dtype=dtype, device=device)
         model = from_language_model(loaded.model, seed=config.seed)
-    without_dropout(model).train()
+    fuse_norms(without_dropout(model)).train()
     add_adapters(model, config=config.lora, seed=config.seed, also_train=("score",))
     if config.activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
