@@ -8,6 +8,11 @@ from django.utils.translation import gettext as _
 
 def script_words() -> dict[str, str]:
     """Name → sentence, for the data island of the conversation page."""
+    return {**_keeping_words(), **_turn_words()}
+
+
+def _keeping_words() -> dict[str, str]:
+    """What is kept, sent or out of reach."""
     return {
         "saved": _("Saved"),
         "saving": _("Saving…"),
@@ -20,6 +25,19 @@ def script_words() -> dict[str, str]:
         ),
         "offlineSaid": _("You are offline. Your work is kept on this device."),
         "backOnline": _("Back online. Everything is saved."),
+        "otherTab": _("This conversation went on in another tab. Your unsent text is kept."),
+        "showState": _("Show how it stands"),
+        "signedOut": _(
+            "You were signed out. Sign in in a new tab, then send again: your text stays here."
+        ),
+        "broken": _("Something broke on our side. What you typed is kept on this device."),
+        "commentKept": _("Comment kept"),
+    }
+
+
+def _turn_words() -> dict[str, str]:
+    """How a turn stands."""
+    return {
         "sent": _("Message sent. Two responses are being written."),
         "complete": _("Both responses are complete. Pick 1 to 8, then Enter."),
         "chosen": _("Chosen: {words}. Write your next message."),
@@ -35,8 +53,6 @@ def script_words() -> dict[str, str]:
             "The models are not answering. Your message is saved. We keep trying; "
             "the responses will appear here."
         ),
-        "otherTab": _("This conversation went on in another tab. Your unsent text is kept."),
-        "showState": _("Show how it stands"),
         "paused": _("Paused."),
         "skipped": _("Skipped."),
         "flagged": _("Flagged. Thank you. You can go on."),
@@ -44,11 +60,6 @@ def script_words() -> dict[str, str]:
         "showBoth": _("Show both responses first."),
         "pickFirst": _("Pick a point from 1 to 8 first."),
         "chooseFirst": _("Choose a response first, or skip this turn."),
-        "signedOut": _(
-            "You were signed out. Sign in in a new tab, then send again: your text stays here."
-        ),
-        "broken": _("Something broke on our side. What you typed is kept on this device."),
-        "commentKept": _("Comment kept"),
         "writing": _("writing"),
         "writtenState": _("complete"),
     }

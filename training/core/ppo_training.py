@@ -95,15 +95,7 @@ class _Trainer:
         sampled = time.monotonic()
         scores = score_rollout(world.ranker, rollout, ranks=self.ranks)  # (B,)
         first_epoch = plan_epoch(rollout, config=config, step=self.step, epoch=0, ranks=self.ranks)
-        numbers = read_back(
-            rollout,
-            [row for minibatch in first_epoch for row in minibatch.rows],
-            policy=self.learner.policy,
-            reference=world.reference.model,
-            value=self.learner.value,
-            temperature=config.temperature,
-            ranks=self.ranks,
-        )
+        numbers = self._read_back(rollout, [row for each in first_epoch for row in each.rows])
         targets, rewards = self._targets(rollout, scores=scores, numbers=numbers)
         scored = time.monotonic()
         statistics = Updates(
@@ -130,6 +122,17 @@ class _Trainer:
         self._log_samples(rollout, scores=scores)
         self.step += 1
         return self._after_step(metrics, rollout=rollout)
+
+    def _read_back(self, rollout: Rollout, rows: list[int]) -> Any:
+        return read_back(
+            rollout,
+            rows,
+            policy=self.learner.policy,
+            reference=self.world.reference.model,
+            value=self.learner.value,
+            temperature=self.config.temperature,
+            ranks=self.ranks,
+        )
 
     def _collect(self, prompts: Any, *, seed: int) -> Rollout:
         return collect(

@@ -125,12 +125,9 @@ def written_prompts(
             f"{len(openings)}: set it to 0 or cut a larger release"
         )
     rng = random.Random(f"few-shot:{seed}")
+    cut = {text: tokenizer.encode(text)[:EXAMPLE_TOKENS] for text in openings}
     shown = [rng.sample(openings, EXAMPLES_SHOWN) for _ in range(count)]
-    contexts = [
-        [token for text in texts for token in (human, *tokenizer.encode(text)[:EXAMPLE_TOKENS])]
-        + [human]
-        for texts in shown
-    ]
+    contexts = [[t for text in texts for t in (human, *cut[text])] + [human] for texts in shown]
     sampled = sample(
         model.model,
         contexts,

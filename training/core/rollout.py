@@ -7,6 +7,7 @@ Legend: B responses, R tokens of the longest response, N response tokens of a ro
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,10 +56,7 @@ def collect(
     seed: int,
     ranks: Ranks = ALONE,
 ) -> Rollout:
-    """Sample responses (top-p 1, top-k off); response j of prompt i is decided by the seed and its place.
-
-    Each rank samples for its share of the prompts; the rollout is whole on every rank.
-    """
+    """Sample responses (top-p 1, top-k off), each decided by the seed and its place; whole on every rank."""
     end = policy.tokenizer.token_id(policy.dialogue_format.end_of_turn)
     mine = range(ranks.rank, len(prompts), ranks.world)
     seeds = [
@@ -76,9 +74,7 @@ def collect(
     )
     tokens = torch.zeros(len(prompts), samples_per_prompt, max_new_tokens + 1, dtype=torch.long)
     for i, group in zip(mine, sampled, strict=True):
-        for j, each in enumerate(group):
-            tokens[i, j, 0] = len(each.token_ids)
-            tokens[i, j, 1 : 1 + len(each.token_ids)] = torch.tensor(each.token_ids)
+        _put(tokens[i], group)
     rows = ranks.sum_tensor(tokens).flatten(0, 1).tolist()
     responses = tuple(tuple(row[1 : 1 + row[0]]) for row in rows)
     lengths = torch.tensor([len(response) for response in responses])
@@ -89,6 +85,13 @@ def collect(
         ended=torch.tensor([response[-1] == end for response in responses]),
         is_response=torch.arange(int(lengths.max()))[None, :] < lengths[:, None],
     )
+
+
+def _put(tokens: Tensor, group: Sequence[Any]) -> None:
+    """Each sample as its length, then its token ids: (samples, longest + 1)."""
+    for row, each in zip(tokens, group, strict=True):
+        row[0] = len(each.token_ids)
+        row[1 : 1 + len(each.token_ids)] = torch.tensor(each.token_ids)
 
 
 def score_rollout(ranker: LoadedModel, rollout: Rollout, *, ranks: Ranks = ALONE) -> Tensor:

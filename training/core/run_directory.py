@@ -207,9 +207,7 @@ class RunDirectory:
         """State of the newest checkpoint that verifies, or None for a fresh start."""
         found = newest_resume(self.checkpoints, report=self.log)
         if found is None:
-            self._truncate_rows(
-                after=-1
-            )  # of an attempt that broke off before its first checkpoint
+            self._truncate_rows(after=-1)  # an attempt broke off before its first checkpoint
             return None
         path, state = found
         self.ranks.wait()
@@ -225,8 +223,7 @@ class RunDirectory:
         """Write status.json, the last thing a run does."""
         if not self._writes:
             return
-        kept = [path.name for path in all_checkpoints(self.checkpoints)]
-        named = [f"checkpoints/{name}" for name in kept]
+        named = [f"checkpoints/{path.name}" for path in all_checkpoints(self.checkpoints)]
         status = {
             "state": state,
             "reason": reason,
