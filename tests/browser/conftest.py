@@ -177,6 +177,7 @@ def axe():
 
     def run(page: Page) -> list[tuple[str, str, list[str]]]:
         page.evaluate(source + ";0")  # through the debugger: the page's CSP stays as it is
+        page.evaluate("Promise.all(document.getAnimations().map(each => each.finished))")
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return [
             (each["id"], each["impact"], [node["html"][:120] for node in each["nodes"]][:3])
