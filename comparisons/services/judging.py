@@ -15,6 +15,7 @@ from comparisons.core.cleaning import cleaned
 from comparisons.models import ChoiceUndo, Comparison, Conversation, Response, Showing, Turn
 from comparisons.services import onboarding, opinions
 from comparisons.services.chat import count_active, lock_conversation
+from modelserving.core.faults import hit
 
 REASON_TAGS = (
     "more_helpful",
@@ -134,6 +135,8 @@ def _store(draft: Comparison, *, active_milliseconds: int) -> Comparison:
             count_active(conversation, active_milliseconds)
             turn.continued_by = draft
             opinions.offer(turn, percent=campaign.second_opinion_percent)
+        hit("choice.before_commit")
+    hit("choice.after_commit")
     return draft
 
 

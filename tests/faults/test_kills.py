@@ -7,15 +7,14 @@ import sqlite3
 import time
 import uuid
 
-import httpx
 import pytest
 
+from tests.faults.patience import PATIENCE, patiently, until_ready
 from tests.walks.instance import RunningProduct, every_process
 from tests.walks.person import Person
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
-PATIENCE = 90.0
 COUNT = """SELECT count(*), count(DISTINCT choice_key) FROM comparisons_comparison
            WHERE origin = 'crowd'"""
 
@@ -29,28 +28,6 @@ def product(tmp_path_factory):
         running.stop()
 
 
-def _patiently(act):
-    """As the page's script does: again with the same key until it is answered."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return act()
-        except httpx.HTTPError as failed:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"no answer within {PATIENCE} s") from failed
-            time.sleep(0.3)
-
-
-def _until_ready(person, turn):
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        streamed = _patiently(lambda: person.read_stream(turn))
-        if streamed.kinds and streamed.kinds[-1] == "ready":
-            return
-        time.sleep(0.3)
-    raise AssertionError(f"turn {turn} was not ready within {PATIENCE} s")
-
-
 def _rows(product, question):
     with sqlite3.connect(f"file:{product.var}/labelapp.sqlite3?mode=ro", uri=True) as database:
         return database.execute(question).fetchone()
@@ -58,16 +35,16 @@ def _rows(product, question):
 
 def _turn_with_a_death(product, person, conversation, *, text, victim):
     key = uuid.uuid4()
-    turn = _patiently(lambda: person.say(conversation, text, key=key))
+    turn = patiently(lambda: person.say(conversation, text, key=key))
     os.kill(product.processes()[victim], signal.SIGKILL)
-    assert _patiently(lambda: person.say(conversation, text, key=key)) == turn
-    _until_ready(person, turn)
-    fields = _patiently(lambda: person.strip(conversation))
+    assert patiently(lambda: person.say(conversation, text, key=key)) == turn
+    until_ready(person, turn)
+    fields = patiently(lambda: person.strip(conversation))
 
     def choose():
         return person.post(f"/turns/{turn}/choice", is_script=True, point=2, **fields)
 
-    assert _patiently(choose).json()["saved"] == _patiently(choose).json()["saved"]
+    assert patiently(choose).json()["saved"] == patiently(choose).json()["saved"]
 
 
 def test_each_process_comes_back_and_nothing_is_lost_or_doubled(product):
