@@ -296,6 +296,5 @@ def _code_version() -> str:
 
 def reference(path: Path) -> dict[str, str]:
     """An inputs.json entry for a published directory or a single file."""
-    is_published = path.is_dir() and (path / MANIFEST).exists()
-    sha256 = content_hash(verify(path)) if is_published else file_sha256(path)
+    sha256 = content_hash(verify(path)) if (path / MANIFEST).exists() else file_sha256(path)
     return {"path": str(path.resolve()), "sha256": sha256}
