@@ -79,7 +79,7 @@ def use_sign_in_link(token: str) -> Account:
     link = _usable_links(token).select_related("account").first()
     # the condition stands on the row itself: one that hangs on a join is not looked at again
     # by PostgreSQL when two uses meet
-    unused = SignInLink.objects.filter(pk=link.pk if link else None, used_at__isnull=True)
+    unused = SignInLink.objects.filter(token_sha256=token_hash(token), used_at__isnull=True)
     if link is None or unused.update(used_at=now()) != 1:
         raise SignInLinkInvalid(
             "this link was used before or has run out: ask an administrator for a new one"
