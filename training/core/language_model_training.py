@@ -23,7 +23,7 @@ from training.core.master_weights import MasterWeights, make_optimizers
 from training.core.outcome import NonFinite, Outcome
 from training.core.preflight import require_memory
 from training.core.run_directory import Halt, RunDirectory
-from training.core.schedules import counted_seconds, learning_rate_fraction, phase_at
+from training.core.schedules import learning_rate_fraction, phase_at
 from training.core.seeding import prepare
 
 
@@ -67,7 +67,6 @@ class _Trainer:
         self.master = MasterWeights(self.model)
         self.optimizers = make_optimizers(self.master.parameters, config=config)
         self.step, self.seconds, self.tokens = 0, 0.0, 0
-        self.usual_seconds: float | None = None
         count = sum(p.numel() for p in self.master.parameters.values())
         run.require_space(count * 16)
         if device.type == "cpu":
@@ -131,11 +130,7 @@ class _Trainer:
         self.master.give_back()
         self.step += 1
         took = time.monotonic() - began
-        counted = counted_seconds(took, usual=self.usual_seconds)
-        self.usual_seconds = (
-            counted if self.usual_seconds is None else 0.9 * self.usual_seconds + 0.1 * counted
-        )
-        self.seconds += counted
+        self.seconds += took
         per_step = self.config.batch_blocks * self.config.block_tokens * self.config.accumulation
         self.tokens += per_step
         row |= {

@@ -7,8 +7,6 @@ import math
 
 from training.config import LanguageModelConfig, MixturePhase
 
-SUSPENDED = 10.0  # a step so many times longer than usual was not computing all the while
-
 
 def learning_rate_fraction(config: LanguageModelConfig, *, step: int, progress: float) -> float:
     """Share of the peak learning rate: warm-up by steps, decay by the run's progress 0..1."""
@@ -24,11 +22,3 @@ def learning_rate_fraction(config: LanguageModelConfig, *, step: int, progress: 
 def phase_at(phases: tuple[MixturePhase, ...], *, progress: float) -> MixturePhase:
     """The phase that a point of the run belongs to."""
     return next((phase for phase in phases if progress < phase.until), phases[-1])
-
-
-def counted_seconds(took: float, *, usual: float | None) -> float:
-    """A step's share of a run that ends by time: a pause of the whole process hardly counts.
-
-    Without this a run that was suspended for an hour would end when it wakes, undecayed.
-    """
-    return took if usual is None else min(took, SUSPENDED * usual)

@@ -20,7 +20,7 @@ from tests.training.core.tiny import language_model_config, make_corpus, make_ru
 from training.config import LanguageModelConfig, MixturePhase
 from training.core.__main__ import NON_FINITE, REFUSED, run
 from training.core.language_model_loss import next_token_loss
-from training.core.schedules import counted_seconds, learning_rate_fraction, phase_at
+from training.core.schedules import learning_rate_fraction, phase_at
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -236,9 +236,3 @@ def test_phases_follow_one_another() -> None:
     assert phase_at(phases, progress=0.49) is phases[0]
     assert phase_at(phases, progress=0.5) is phases[1]
     assert phase_at(phases, progress=1.0) is phases[1]
-
-
-def test_a_suspended_run_does_not_end_when_it_wakes() -> None:
-    assert counted_seconds(60.0, usual=None) == 60.0
-    assert counted_seconds(3.0, usual=2.0) == 3.0
-    assert counted_seconds(3600.0, usual=2.0) == 20.0
