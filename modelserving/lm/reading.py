@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from modelserving.lm.llama_body import shape_of
 from modelserving.lm.slot_attention import SLOTS, Piece, PiecesStep, RowsStep, room_step
 from modelserving.lm.slots import KeyValueShape, Slots
 
@@ -37,20 +38,9 @@ class TransformersReader:
     def __init__(self, model: PreTrainedModel) -> None:
         """Use `model` as it is; its weights may change between calls."""
         self._model = model
-        config = model.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = (
-            getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        )
-        self.room_step = room_step(config.num_attention_heads // heads)
-        first = next(model.parameters())
-        self.shape = KeyValueShape(
-            layers=config.num_hidden_layers,
-            heads=heads,
-            width=width,
-            dtype=first.dtype,
-            device=first.device,
-        )
+        self.shape = shape_of(model)
+        heads = model.config.get_text_config().num_attention_heads
+        self.room_step = room_step(heads // self.shape.heads)
 
     def read_pieces(self, pieces: Sequence[Piece], *, all_logits: bool) -> list[Tensor]:
         """Read on in several prompts; of each the logits (C, V), or of its last token (1, V)."""

@@ -18,7 +18,8 @@ from transformers import (
 )
 
 from modelserving.lm.choosing import choose
-from modelserving.lm.llama_reading import is_llama_like, reader_of
+from modelserving.lm.llama_body import is_llama_like
+from modelserving.lm.llama_reading import reader_of
 from modelserving.lm.prefix_cache import BLOCK
 from modelserving.lm.reading import TransformersReader
 from modelserving.lm.rollouts import sample
