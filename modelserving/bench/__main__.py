@@ -5,6 +5,7 @@ Prints a table and, as its last line, one JSON object of medians. Knows no Djang
 
 import argparse
 import asyncio
+import copy
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,10 @@ import transformers
 from modelserving.bench import limits, rivals, walk
 from modelserving.lm.llama_reading import reader_of
 from modelserving.lm.loading import load_language_model
-from modelserving.lm.preference_model import from_language_model, score_token_sequences
+from modelserving.lm.preference_model import from_language_model
 from modelserving.lm.sample_requests import SampleRequest
 from modelserving.lm.sampler import Sampler
+from modelserving.lm.scoring import Scorer
 
 STARTER = Path(__file__).parents[1] / "starter"
 USERS, STREAMS, SAMPLES = 8, 2, 16
@@ -72,6 +75,8 @@ class Bench:
         self.model = self.loaded.model
         self.reader = reader_of(self.model)
         self.ranker = from_language_model(self.model, seed=0).eval()
+        ours = copy.deepcopy(self.ranker)  # laid out anew; the rival keeps its own
+        self.scorer = Scorer(replace(self.loaded, model=ours, config=ours.config))
         self._rng = random.Random(20261124)
         self.results: dict[str, list[float]] = {}
 
@@ -115,7 +120,7 @@ class Bench:
         replies = [self.fresh_prompts(1)[0][: self._rng.randint(24, 96)] for _ in range(SAMPLES)]
         sequences = [[*prompt, *reply] for reply in replies]
         started = time.perf_counter()
-        score_token_sequences(self.ranker, sequences, keys=[0] * SAMPLES)
+        self.scorer.score_tokens(sequences)
         self.note("scoring", time.perf_counter() - started)
         self.note("scoring_padded", rivals.score_padded(self.ranker, sequences))
 

@@ -19,6 +19,7 @@ from modelserving.lm.loading import (
     load_preference_model,
 )
 from modelserving.lm.sampler import Sampler
+from modelserving.lm.scoring import Scorer
 from modelserving.server.errors import Refused
 from modelserving.server.fair_queue import FairQueue
 from modelserving.server.jobs import SampleJob, ScoreJob
@@ -49,6 +50,7 @@ class ServedCheckpoint:
     path: str
     loaded: LoadedModel
     sampler: Sampler | None  # preference models have none
+    scorer: Scorer | None  # they have this instead
     queue: FairQueue[SampleJob]
     loaded_at: float
     used_at: float
@@ -133,6 +135,7 @@ class CheckpointReader:
             path=str(directory),
             loaded=loaded,
             sampler=None if is_ranker else self._sampler(loaded),
+            scorer=Scorer(loaded) if is_ranker else None,
             queue=FairQueue(limit=self.limits.queue, limit_per_user=self.limits.queue_per_user),
             loaded_at=now,
             used_at=now,
@@ -140,7 +143,7 @@ class CheckpointReader:
 
     def _sampler(self, loaded: LoadedModel) -> Sampler:
         return Sampler(
-            reader_of(loaded.model),
+            reader_of(loaded.model, takes_over=True),
             max_rows=self.limits.rows,
             prefix_cache_bytes=self.limits.prefix_cache_bytes,
         )

@@ -7,7 +7,6 @@ import logging
 import math
 from collections.abc import Callable
 
-from modelserving.lm.preference_model import score_dialogues
 from modelserving.lm.sample_requests import Event, PromptRead, SampleRequest, TokenDrawn
 from modelserving.server.checkpoints import ServedCheckpoint
 from modelserving.server.errors import GenerationFailed, Overloaded, Refused, ServingError
@@ -78,7 +77,8 @@ class Turns:
             return
         part = job.dialogues[len(job.scores) : len(job.scores) + SCORES_PER_TURN]
         try:
-            job.scores += score_dialogues(checkpoint.loaded, part).tolist()
+            assert checkpoint.scorer is not None
+            job.scores += checkpoint.scorer.score_dialogues(part)
         except ValueError as wrong:  # a dialogue that cannot be rendered: the caller's fault
             checkpoint.score_jobs.popleft()
             _refuse(job, wrong)
@@ -168,10 +168,11 @@ def _refuse(job: ScoreJob, error: Exception) -> None:
 
 def warm_up(checkpoint: ServedCheckpoint) -> None:
     """Draw one token or compute one score; refuse a checkpoint whose numbers make no sense."""
-    if checkpoint.sampler is None:
+    if checkpoint.scorer is not None:
         dialogue = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
-        value = float(score_dialogues(checkpoint.loaded, [dialogue])[0])
+        (value,) = checkpoint.scorer.score_dialogues([dialogue])
     else:
+        assert checkpoint.sampler is not None
         prompt = tuple(checkpoint.loaded.tokenizer.encode("Hello"))
         sampler = checkpoint.sampler
         sampler.add(SampleRequest(key="warm-up", prompt=prompt, seeds=(0,), max_tokens=2))

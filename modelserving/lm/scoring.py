@@ -1,0 +1,176 @@
+"""Score many dialogues with a loaded preference model: an opening that they share is read once.
+
+For serving: no gradients, no padding, and the branches of an opening never meet in an attention
+matrix. Does not know rankings or HTTP. Legend: T tokens of a row, H query heads, G key heads, D width.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from modelserving.core.dialogue import Dialogue, encode_scored
+from modelserving.lm.attention import common_prefix
+from modelserving.lm.llama_body import LlamaBody, is_llama_like
+from modelserving.lm.loading import LoadedModel
+from modelserving.lm.slot_attention import SLOTS, AttentionCall, attention
+
+ROW_TOKENS = 8192  # read together, after sharing
+Tokens = Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """Sequences by their places in the question, and how many leading tokens they share."""
+
+    places: tuple[int, ...]
+    shared: int
+
+
+class Scorer:
+    """One preference model, ready to score."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        """Take the model over: its weights may be laid out anew."""
+        self._loaded = loaded
+        self._model = loaded.model
+        fast = is_llama_like(loaded.model)
+        self._body = LlamaBody(loaded.model, takes_over=True) if fast else None
+
+    def score_dialogues(self, dialogues: Sequence[Dialogue]) -> list[float]:
+        """Centred scores of dialogues that each end on a reply, in order."""
+        layout, tokenizer = self._loaded.dialogue_format, self._loaded.tokenizer
+        encoded = [
+            encode_scored(dialogue, encoder=tokenizer, layout=layout).token_ids
+            for dialogue in dialogues
+        ]
+        center = layout.score_center or 0.0
+        return [score - center for score in self.score_tokens(encoded)]
+
+    @torch.inference_mode()
+    def score_tokens(self, sequences: Sequence[Tokens]) -> list[float]:
+        """Raw scores of token sequences that end on the end-of-context token, in order."""
+        scores = [0.0] * len(sequences)
+        for openings in _rows(_openings(sequences), sequences):
+            step = ScoreStep(openings, sequences, device=self._model.device)
+            hidden = self._hidden(step)[step.ends]  # (B, E)
+            values = self._model.score(hidden)[:, 0].float().tolist()
+            places = [place for opening in openings for place in opening.places]
+            for place, value in zip(places, values, strict=True):
+                scores[place] = value
+        return scores
+
+    def _hidden(self, step: "ScoreStep") -> Tensor:
+        """Normed hidden states of the row: (T, E)."""
+        if self._body is not None:
+            return self._body.hidden(step.token_ids, step.positions, attend=step.attend_tokens)
+        backbone = self._model.base_model
+        backbone.config._attn_implementation = SLOTS  # noqa: SLF001 -- the documented switch
+        outputs = backbone(
+            input_ids=step.token_ids[None],
+            position_ids=step.positions[None],
+            use_cache=False,
+            slot_step=step,
+        )
+        return outputs.last_hidden_state[0]
+
+
+class ScoreStep:
+    """Attention of a row of openings, each followed by its branches."""
+
+    def __init__(
+        self, openings: Sequence[Opening], sequences: Sequence[Tokens], *, device: torch.device
+    ) -> None:
+        """Lay openings and branches out one after another."""
+        ids: list[int] = []
+        positions: list[int] = []
+        ends: list[int] = []
+        self._spans: list[tuple[slice, list[slice]]] = []
+        for opening in openings:
+            start = len(ids)
+            ids += sequences[opening.places[0]][: opening.shared]
+            positions += range(opening.shared)
+            trunk = slice(start, len(ids))
+            branches = []
+            for place in opening.places:
+                begin, rest = len(ids), sequences[place][opening.shared :]
+                ids += rest
+                positions += range(opening.shared, opening.shared + len(rest))
+                branches.append(slice(begin, len(ids)))
+                ends.append(len(ids) - 1)
+            self._spans.append((trunk, branches))
+        self.token_ids = torch.tensor(ids, device=device)  # (T,)
+        self.positions = torch.tensor(positions, device=device)  # (T,)
+        self.ends = torch.tensor(ends, device=device)  # (B,)
+        self._masks: dict[tuple[int, int | None], Tensor] = {}
+
+    def attend_tokens(
+        self, query: Tensor, key: Tensor, value: Tensor, layer: int, call: AttentionCall
+    ) -> Tensor:
+        """query (T, H, D), key and value (T, G, D) → (T, H, D)."""
+        heads_first = (each.transpose(0, 1)[None] for each in (query, key, value))
+        return self.attend(*heads_first, layer=layer, call=call)[0].transpose(0, 1)
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, layer: int, call: AttentionCall
+    ) -> Tensor:
+        """query (1, H, T, D), key and value (1, G, T, D) → (1, H, T, D)."""
+        assert layer >= 0
+        out = torch.empty_like(query)
+        for trunk, branches in self._spans:
+            keys, values = key[:, :, trunk], value[:, :, trunk]
+            if trunk.stop > trunk.start:
+                out[:, :, trunk] = self._attended(query, keys, values, span=trunk, call=call)
+            for branch in branches:
+                own_keys = torch.cat((keys, key[:, :, branch]), dim=2)
+                own_values = torch.cat((values, value[:, :, branch]), dim=2)
+                out[:, :, branch] = self._attended(
+                    query, own_keys, own_values, span=branch, call=call
+                )
+        return out
+
+    def _attended(
+        self, query: Tensor, keys: Tensor, values: Tensor, *, span: slice, call: AttentionCall
+    ) -> Tensor:
+        mask = self._masks.get((span.start, call.window))
+        if mask is None:
+            total, device = keys.shape[2], keys.device
+            at = torch.arange(total - (span.stop - span.start), total, device=device)[:, None]
+            mask = call.visible(at=at, keys=torch.arange(total, device=device)[None, :])
+            self._masks[(span.start, call.window)] = mask
+        return attention(query[:, :, span], keys, values, visible=mask, call=call)
+
+
+def _openings(sequences: Sequence[Tokens]) -> Iterable[Opening]:
+    """Neighbours in sorted order that share more than half of the shorter one are read together."""
+    order = sorted(range(len(sequences)), key=lambda place: list(sequences[place]))
+    group: list[int] = []
+    shared = 0
+    for place in order:
+        if group:
+            common = min(shared, common_prefix(sequences[group[0]], sequences[place]))
+            common = min(common, len(sequences[place]) - 1)
+            if 2 * common >= min(len(sequences[place]), shared):
+                group.append(place)
+                shared = common
+                continue
+            yield Opening(places=tuple(group), shared=shared)
+        group, shared = [place], len(sequences[place]) - 1
+    if group:
+        yield Opening(places=tuple(group), shared=shared)
+
+
+def _rows(openings: Iterable[Opening], sequences: Sequence[Tokens]) -> Iterator[list[Opening]]:
+    """Openings that are read together."""
+    row: list[Opening] = []
+    used = 0
+    for opening in openings:
+        size = opening.shared + sum(len(sequences[p]) - opening.shared for p in opening.places)
+        if row and used + size > ROW_TOKENS:
+            yield row
+            row, used = [], 0
+        row.append(opening)
+        used += size
+    if row:
+        yield row
