@@ -192,12 +192,12 @@ def _paths(prompt: Document, before: list[str]) -> Iterator[Document]:
             yield from _paths(follow_up, here)
 
 
-def read_hh(folder: Path, *, pattern: str) -> Iterator[Document]:
-    """The chosen side of the human comparisons."""
+def read_hh(folder: Path, *, pattern: str, side: str = "chosen") -> Iterator[Document]:
+    """One side of the human comparisons; the rejected replies, too, are about what was asked."""
     for path in sorted(folder.glob(pattern)):
         with gzip.open(path, "rt", encoding="utf-8") as handle:
             for line in handle:
-                yield dialogue(*even(hh_turns(json.loads(line)["chosen"])))
+                yield dialogue(*even(hh_turns(json.loads(line)[side])))
 
 
 def hh_turns(transcript: str) -> list[str]:
@@ -217,6 +217,12 @@ SOURCES = (
     Source("chatterbot", "chatterbot", "BSD-3-Clause", read_chatterbot),
     Source("openassistant", "openassistant", "Apache-2.0", read_openassistant),
     Source("hh-helpful", "hh-rlhf", "MIT", partial(read_hh, pattern="helpful-*.jsonl.gz")),
+    Source(
+        "hh-helpful-rejected",
+        "hh-rlhf",
+        "MIT",
+        partial(read_hh, pattern="helpful-*.jsonl.gz", side="rejected"),
+    ),
     Source("hh-harmless", "hh-rlhf", "MIT", partial(read_hh, pattern="harmless-*.jsonl.gz")),
 )
 
