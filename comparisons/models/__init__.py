@@ -1,6 +1,7 @@
 """Facts about people, campaigns, conversations and choices, one noun per file."""
 
 from comparisons.models.account import Account, ApiToken, AuditEntry, SignInLink
+from comparisons.models.arrival import Arrival, ArrivalSource, PlatformEvent
 from comparisons.models.assignment import Assignment
 from comparisons.models.campaign import Campaign, InstructionVersion
 from comparisons.models.comparison import ChoiceUndo, Comparison, Flag
@@ -12,6 +13,8 @@ from comparisons.models.release import DatasetRelease, ReleaseComparison, Releas
 __all__ = [
     "Account",
     "ApiToken",
+    "Arrival",
+    "ArrivalSource",
     "Assignment",
     "AuditEntry",
     "Campaign",
@@ -24,6 +27,7 @@ __all__ = [
     "Flag",
     "InstructionVersion",
     "Invitation",
+    "PlatformEvent",
     "RateWindow",
     "ReleaseComparison",
     "ReleaseExport",

@@ -55,7 +55,7 @@ class Assignment(models.Model):
                 name="one_open_assignment_per_crowdworker_and_campaign",
             ),
             models.UniqueConstraint(
-                fields=["external_submission_id"],
+                fields=["external_submission_id", "external_study_id"],
                 condition=~Q(external_submission_id=""),
                 name="one_assignment_per_external_submission",
             ),
