@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ import httpx
 from labelapp.supervisor.deathsignal import die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
+SUPERVISOR = (sys.executable, "-m", "labelapp.supervisor")  # what ./start becomes
 READY_WITHIN = 170.0
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "DATABASE_URL")
 
@@ -24,10 +26,13 @@ INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "DATABASE_URL")
 class RunningProduct:
     """One `./start demo` on a free port."""
 
-    def __init__(self, var: Path, *, command: str = "demo", **environment: str) -> None:
+    def __init__(
+        self, var: Path, *, command: str = "demo", launcher: Sequence[str] = SUPERVISOR, **environment: str
+    ) -> None:  # fmt: skip
         """Nothing runs yet."""
         self.var = var
         self.command = command
+        self.launcher = launcher
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
@@ -38,7 +43,7 @@ class RunningProduct:
         """Start and wait for READY."""
         with self.output.open("ab") as terminal:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "labelapp.supervisor", self.command, "--port", str(self.port)],
+                [*self.launcher, self.command, "--port", str(self.port)],
                 cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL,
                 stdout=terminal, stderr=subprocess.STDOUT, start_new_session=True,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 -- before any thread
