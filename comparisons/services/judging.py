@@ -10,6 +10,7 @@ from datetime import timedelta
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from comparisons.core.cleaning import cleaned
 from comparisons.models import ChoiceUndo, Comparison, Conversation, Response, Showing, Turn
@@ -28,6 +29,9 @@ REASON_TAGS = (
     "unsafe",
     "wrong_language",
 )
+
+
+GONE = gettext_noop("This one went to someone else. Your pick was not needed; the time counts.")
 
 
 class ChoiceRefused(Exception):
@@ -71,8 +75,6 @@ def record_choice(
     active_milliseconds: int | None = None,
 ) -> Comparison:
     """One comparison for the showing. The same key gives the same row, however often it is sent."""
-    if standing := of_key(showing.turn, choice_key):
-        return standing
     if side not in Comparison.Side.values or not 1 <= strength <= 4:
         raise ChoiceRefused(_("Pick a point from 1 to 8."))
     a, b = showing.side_a, showing.side_b
@@ -91,10 +93,10 @@ def record_choice(
         active_milliseconds=active_milliseconds,
     )
     try:
-        check_showing(showing)
+        check_standing(showing)
         check_texts(showing, text_sha256)
         return _store(draft, active_milliseconds=active_milliseconds or 0)
-    except (IntegrityError, AlreadyJudged):
+    except (IntegrityError, ChoiceRefused):
         if standing := _kept_by(showing, choice_key):
             return standing
         raise
@@ -124,7 +126,7 @@ def _store(draft: Comparison, *, active_milliseconds: int) -> Comparison:
         if is_author:
             check_open(lock_conversation(conversation))
         else:
-            check_showing(Showing.objects.select_for_update().get(pk=draft.showing_id))
+            _end_lease(draft.showing)
         draft.save(force_insert=True)
         if is_author:
             waiting = Turn.objects.filter(
@@ -136,8 +138,18 @@ def _store(draft: Comparison, *, active_milliseconds: int) -> Comparison:
             turn.continued_by = draft
             opinions.offer(turn, percent=campaign.second_opinion_percent)
         hit("choice.before_commit")
-    hit("choice.after_commit")
+    transaction.on_commit(lambda: hit("choice.after_commit"))
     return draft
+
+
+def _end_lease(showing: Showing) -> None:
+    """The person is done with this item; refuses where it went to somebody else meanwhile."""
+    now = timezone.now()
+    held = Showing.objects.filter(
+        pk=showing.pk, crowdworker=showing.crowdworker_id, replaced_at__isnull=True
+    )
+    if held.filter(lease_until__gte=now).update(lease_until=now) != 1:
+        raise LeaseOver(_(GONE))
 
 
 def of_key(turn: Turn, choice_key: uuid.UUID) -> Comparison | None:
@@ -167,11 +179,14 @@ def check_showing(showing: Showing) -> None:
     """Refuse what was judged, replaced or given to somebody else, and what is not complete."""
     if _is_judged(showing):
         raise AlreadyJudged(_("This turn was chosen already."))
+    check_standing(showing)
+
+
+def check_standing(showing: Showing) -> None:
+    """Refuse what was replaced or given to somebody else, and what is not complete."""
     is_over = showing.lease_until is not None and showing.lease_until < timezone.now()
     if showing.purpose == Showing.Purpose.SECOND_OPINION and (is_over or showing.replaced_at):
-        raise LeaseOver(
-            _("This one went to someone else. Your pick was not needed; the time counts.")
-        )
+        raise LeaseOver(_(GONE))
     if showing.replaced_at is not None:
         raise TextChanged(_("Two new responses were asked for. Here is how it stands now."))
     sides = (showing.side_a, showing.side_b)

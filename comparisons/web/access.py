@@ -28,9 +28,10 @@ def account_of(request: HttpRequest) -> Account:
 
 def crowdworker_of(account: Account) -> Crowdworker:
     """The account's crowdworker profile, or nothing at this address."""
-    profile = Crowdworker.objects.filter(account=account).select_related("account").first()
+    profile = Crowdworker.objects.filter(account=account).first()
     if profile is None:
         raise Http404(NOT_YOURS)
+    profile.account = account
     return profile
 
 

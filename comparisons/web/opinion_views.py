@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
@@ -49,7 +50,7 @@ def next_item(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     more = {"keys": preferences.keys_of(account), "words": script_words()}
     context = _stage(request, showing, has_single_keys=account.has_single_keys, **more)
     if wants_json(request):
-        html = render_to_string("comparisons/_opinion_stage.html", context, request=request)
+        html = _stage_html(request, context)
         return JsonResponse({"stage": html, "dock": "strip" if showing else "empty"})
     return render(request, "comparisons/opinion.html", context)
 
@@ -58,13 +59,7 @@ def next_item(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
 @crowdworker_required
 def choice(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
     """One second opinion; the next item comes with the answer."""
-    showing = opinions.loaded(
-        Showing.objects.filter(
-            public_id=public_id,
-            crowdworker=crowdworker,
-            purpose=Showing.Purpose.SECOND_OPINION,
-        )
-    ).first()
+    showing = opinions.held_by(crowdworker, public_id)
     if showing is None:
         raise Http404(NOT_YOURS)
     form = ChoiceForm(request.POST)
@@ -95,6 +90,14 @@ def _answer(
     if not wants_json(request):
         return redirect("opinions")
     context = _stage(request, opinions.take(crowdworker, theme=theme_of(request)))
-    html = render_to_string("comparisons/_opinion_stage.html", context, request=request)
     dock = "strip" if context["showing"] else "empty"
-    return JsonResponse({**facts, "stage": html, "dock": dock}, status=status)
+    return JsonResponse(
+        {**facts, "stage": _stage_html(request, context), "dock": dock}, status=status
+    )
+
+
+def _stage_html(request: HttpRequest, context: dict[str, Any]) -> str:
+    """The part that changes; it needs the form's token of the request, and nothing of the shell."""
+    return render_to_string(
+        "comparisons/_opinion_stage.html", {**context, "csrf_token": get_token(request)}
+    )
