@@ -1,0 +1,121 @@
+"""`./start bench web`: choices a second over real HTTP, and what was kept of them.
+
+Clients give second opinions without thinking; client and server share the first two cores. The answer
+to a choice brings the next item, as it does for the page's script; every tenth item is fetched by
+loading the page anew. Prints a table and, as its last line, one JSON object.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from labelapp.bench import history as told
+from labelapp.bench import instance as instances
+from labelapp.bench.measuring import milliseconds, table
+from labelapp.bench.people import RELOAD_EVERY, Reader, Timings, sign_in
+from labelapp.bench.wire import Browser
+
+DATABASES = {"sqlite": ["sqlite"], "postgresql": ["postgresql"], "both": ["sqlite", "postgresql"]}
+CORES = 2
+WARM_UP_SECONDS = 2.0
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="./start bench web", description=__doc__)
+    parser.add_argument("--database", choices=DATABASES, default="sqlite")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each number of clients")
+    parser.add_argument("--items", type=int, default=20_000, help="waiting when a part begins")
+    parser.add_argument(
+        "--reload-every", type=int, default=RELOAD_EVERY, help="choices; 1: fetch every item anew"
+    )
+    return parser.parse_args(words)
+
+
+async def crowd(
+    instance: instances.Instance, *, clients: int, asked: argparse.Namespace
+) -> tuple[Timings, float, Path]:
+    """Everybody at once for a while; the answers' seconds, the whole time, and the history."""
+    stock = await asyncio.to_thread(instance.stock, people=clients, items=asked.items)
+    path = instance.folder / f"history-{clients}.jsonl"
+    history, timings = told.History(path), Timings()
+    readers = [
+        Reader(
+            name=name, browser=Browser(host="127.0.0.1", port=instance.port), history=history,
+            timings=timings, rng=random.Random(name), reload_every=asked.reload_every,
+        )
+        for name in stock["names"]
+    ]  # fmt: skip
+    for reader in readers:
+        await sign_in(reader.browser, name=reader.name, password=stock["password"])
+    began = time.perf_counter()
+    await _work(readers, until=began + WARM_UP_SECONDS)
+    timings.seconds.clear()
+    began = time.perf_counter()
+    await _work(readers, until=began + asked.seconds)
+    took = time.perf_counter() - began
+    history.close()
+    await asyncio.gather(*(reader.browser.close() for reader in readers))
+    return timings, took, path
+
+
+async def _work(readers: Sequence[Reader], *, until: float) -> None:
+    await asyncio.gather(
+        *(each.work(until=lambda: time.perf_counter() >= until) for each in readers)
+    )
+
+
+def measure(database: str, *, clients: int, asked: argparse.Namespace) -> dict[str, Any]:
+    """One part: its own empty database, one web process, so many clients."""
+    with (
+        tempfile.TemporaryDirectory(prefix="labelapp-bench-") as name,
+        instances.scratch_instance(Path(name), database=database) as instance,
+        instances.running_web(instance),
+    ):
+        timings, took, path = uvloop.run(crowd(instance, clients=clients, asked=asked))
+        rows = instance.command("-m", "labelapp.bench.stored").splitlines()
+        stored = [told.Stored(**json.loads(row)) for row in rows]
+        found = told.check(told.read_events(path), stored)
+    submits = timings.seconds.get("submit", [])
+    return {
+        "database": database,
+        "clients": clients,
+        "choices_per_second": round((len(submits) - timings.refused) / took, 1),
+        "submit_ms": milliseconds(submits),
+        "next_item_ms": milliseconds(timings.seconds.get("next_item", [])),
+        "refused": timings.refused,
+        "given_twice": len(found.given_twice) + len(found.doubled),
+        "missing": len(found.missing),
+        "phantom": len(found.phantom),
+    }
+
+
+def main(words: Sequence[str]) -> int:
+    """Measure every part; 1 when a promise was broken."""
+    asked = arguments(words)
+    cores = sorted(os.sched_getaffinity(0))[:CORES]
+    os.sched_setaffinity(0, cores)  # children too
+    rows = []
+    for database in DATABASES[asked.database]:
+        for clients in asked.clients:
+            print(f"{database}, {clients} clients …", file=sys.stderr, flush=True)
+            rows.append(measure(database, clients=clients, asked=asked))
+    print(table(rows))
+    print(json.dumps({"cores": len(cores), "load_average": os.getloadavg()[0], "parts": rows}))
+    broken = sum(row["given_twice"] + row["missing"] + row["phantom"] for row in rows)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
