@@ -5,32 +5,20 @@ Knows showings and turns; the choice itself is recorded by `judging`.
 
 import hashlib
 import secrets
-import uuid
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from comparisons.models import (
-    Campaign,
-    Comparison,
-    Crowdworker,
-    InstructionVersion,
-    Showing,
-    Turn,
-)
-from comparisons.models.campaign import Objective
-from comparisons.queries.transcripts import HEAVY
+from comparisons.models import Crowdworker, Showing, Turn
+from comparisons.queries import opinions as queue
+from comparisons.queries.opinions import OpenCampaign
 from comparisons.services import wellbeing
 from comparisons.services.drawing import is_coin_heads
 
 LEASE = timedelta(minutes=15)
-_JUDGED = Comparison.objects.filter(showing=OuterRef("pk"), superseded_at__isnull=True)
-LOOKED_AT = 40  # waiting showings considered at once, so that many people do not all want the first
 
 
 def offer(turn: Turn, *, percent: int) -> Showing | None:
@@ -59,108 +47,31 @@ def _queued(turn: Turn, first: int, second: int) -> Showing:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _OpenCampaign:
-    """A campaign whose items the person may read, with the wording in force."""
-
-    pk: int
-    is_red_team: bool
-    instructions: int | None
-
-
 def take(crowdworker: Crowdworker, *, layout: str = "", theme: str = "") -> Showing | None:
     """The person's standing item, or the next one nobody holds. None when nothing waits."""
-    every, uncapped = _open_campaigns(crowdworker)
-    standing = _of_person(crowdworker, every).values_list("pk", flat=True).first()
+    every = queue.open_campaigns(crowdworker)
+    keys = [each.pk for each in every]
+    standing = queue.standing_item(crowdworker, campaigns=keys, now=timezone.now())
     if standing:
-        return _read(standing) if _renewed(standing) else None
-    open_ones = {each.pk: each for each in uncapped}
-    columns = ("pk", "turn__conversation__campaign_id")
-    waiting = list(_waiting_for(crowdworker, open_ones).values_list(*columns)[:LOOKED_AT])
+        return queue.item(standing) if _renewed(standing) else None
+    campaigns = {each.pk: each for each in _under_cap(crowdworker, every)}
+    waiting = queue.next_items(crowdworker, campaigns=list(campaigns))
     start = secrets.randbelow(len(waiting)) if waiting else 0
     for pk, campaign in waiting[start:] + waiting[:start]:
-        if _claimed(pk, open_ones[campaign], crowdworker, layout=layout, theme=theme):
-            return _read(pk)
+        if _claimed(pk, campaigns[campaign], crowdworker, layout=layout, theme=theme):
+            return queue.item(pk)
     return None
 
 
-def held_by(crowdworker: Crowdworker, public_id: uuid.UUID) -> Showing | None:
-    """An item that the person was given, whatever became of it since."""
-    given = Showing.objects.filter(
-        public_id=public_id,
-        crowdworker=crowdworker,
-        purpose=Showing.Purpose.SECOND_OPINION,
-    )
-    return loaded(given).first()
-
-
-def _read(pk: int) -> Showing:
-    return loaded(Showing.objects.filter(pk=pk)).get()
-
-
-def _of_person(crowdworker: Crowdworker, campaigns: Sequence[_OpenCampaign]) -> QuerySet[Showing]:
-    mine = Showing.objects.filter(
-        crowdworker=crowdworker,
-        purpose=Showing.Purpose.SECOND_OPINION,
-        replaced_at__isnull=True,
-        lease_until__gt=timezone.now(),
-        turn__conversation__is_withdrawn=False,
-        turn__conversation__campaign__in=[each.pk for each in campaigns],
-    )
-    return mine.filter(~Exists(_JUDGED))
-
-
-def loaded(showings: QuerySet[Showing]) -> QuerySet[Showing]:
-    """With everything the page and the judging need."""
-    return showings.select_related(
-        "turn__conversation__campaign", "side_a", "side_b", "crowdworker"
-    ).defer(*HEAVY)
-
-
-def _waiting_for(crowdworker: Crowdworker, campaigns: Collection[int]) -> QuerySet[Showing]:
-    seen = Showing.objects.filter(turn=OuterRef("turn"), crowdworker=crowdworker)
-    waiting = Showing.objects.filter(
-        purpose=Showing.Purpose.SECOND_OPINION,
-        crowdworker__isnull=True,
-        replaced_at__isnull=True,
-        turn__conversation__is_withdrawn=False,
-        turn__conversation__campaign__in=campaigns,
-    ).exclude(turn__conversation__crowdworker=crowdworker)
-    return waiting.filter(~Exists(seen)).order_by("pk")
-
-
-def _open_campaigns(
-    crowdworker: Crowdworker,
-) -> tuple[list[_OpenCampaign], list[_OpenCampaign]]:
-    """Live campaigns for the person's pool whose current wording they accepted.
-
-    All of them, and those among them whose daily cap takes two more red-team responses.
-    """
-    if crowdworker.standing != Crowdworker.Standing.ACTIVE:
-        return [], []
-    latest = InstructionVersion.objects.filter(campaign=OuterRef("pk")).order_by("-version")
-    agreed = crowdworker.consents.values("instruction_version")
-    campaigns = Campaign.objects.filter(
-        state=Campaign.State.LIVE, pool__in=("", crowdworker.pool)
-    ).annotate(latest=Subquery(latest.values("pk")[:1]))
-    if not crowdworker.is_red_team_opted_in:
-        campaigns = campaigns.exclude(objective=Objective.HARMLESS)
-    wanted = campaigns.filter(Q(latest__isnull=True) | Q(latest__in=agreed))
-    rows = list(wanted.values_list("pk", "objective", "latest", "red_team_daily_cap"))
-    has_red_team = any(objective == Objective.HARMLESS for _, objective, _, _ in rows)
+def _under_cap(crowdworker: Crowdworker, campaigns: Sequence[OpenCampaign]) -> list[OpenCampaign]:
+    """Those whose daily cap takes two more red-team responses."""
+    has_red_team = any(each.is_red_team for each in campaigns)
     shown = wellbeing.shown_today(crowdworker) if has_red_team else 0
-    every, uncapped = [], []
-    for pk, objective, instructions, cap in rows:
-        is_red_team = objective == Objective.HARMLESS
-        each = _OpenCampaign(pk=pk, is_red_team=is_red_team, instructions=instructions)
-        every.append(each)
-        if not is_red_team or shown + 2 <= cap:
-            uncapped.append(each)
-    return every, uncapped
+    return [each for each in campaigns if not each.is_red_team or shown + 2 <= each.daily_cap]
 
 
 def _claimed(
-    pk: int, campaign: _OpenCampaign, crowdworker: Crowdworker, *, layout: str, theme: str
+    pk: int, campaign: OpenCampaign, crowdworker: Crowdworker, *, layout: str, theme: str
 ) -> bool:
     """Take the item unless somebody was first; the condition decides, without a look before."""
     free = Showing.objects.filter(pk=pk, crowdworker__isnull=True, replaced_at__isnull=True)
@@ -181,11 +92,10 @@ def _claimed(
     return taken == 1
 
 
-def _is_still_under_cap(crowdworker: Crowdworker, campaign: _OpenCampaign) -> bool:
+def _is_still_under_cap(crowdworker: Crowdworker, campaign: OpenCampaign) -> bool:
     """Looked at again with the person's row held, so that two tabs do not pass the cap together."""
     person = Crowdworker.objects.select_for_update().get(pk=crowdworker.pk)
-    _, uncapped = _open_campaigns(person)
-    return campaign in uncapped
+    return campaign in _under_cap(person, queue.open_campaigns(person))
 
 
 def _renewed(pk: int) -> bool:
@@ -196,15 +106,15 @@ def _renewed(pk: int) -> bool:
 
 def waiting_count(crowdworker: Crowdworker) -> int:
     """How many items the person could take now; counted up to one hundred."""
-    _, uncapped = _open_campaigns(crowdworker)
-    waiting = _waiting_for(crowdworker, [each.pk for each in uncapped])
+    campaigns = [each.pk for each in _under_cap(crowdworker, queue.open_campaigns(crowdworker))]
+    waiting = queue.waiting_for(crowdworker=crowdworker.pk, campaigns=campaigns)
     return len(waiting.values_list("pk", flat=True)[:100])
 
 
 def release_overdue() -> int:
     """Put items whose lease ran out without a choice back into the queue; the number of them."""
     overdue = Showing.objects.filter(
-        ~Exists(_JUDGED),
+        ~queue.IS_JUDGED,
         purpose=Showing.Purpose.SECOND_OPINION,
         lease_until__lt=Now(),
         replaced_at__isnull=True,

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from comparisons.models import Crowdworker, Showing
 from comparisons.queries.dialogues import messages_of
+from comparisons.queries.opinions import given_item
 from comparisons.queries.transcripts import sides_of
 from comparisons.services import judging, opinions, preferences
 from comparisons.web.access import NOT_YOURS, crowdworker_required
@@ -59,7 +60,7 @@ def next_item(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
 @crowdworker_required
 def choice(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
     """One second opinion; the next item comes with the answer."""
-    showing = opinions.held_by(crowdworker, public_id)
+    showing = given_item(crowdworker, public_id)
     if showing is None:
         raise Http404(NOT_YOURS)
     form = ChoiceForm(request.POST)

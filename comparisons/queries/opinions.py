@@ -1,0 +1,148 @@
+"""The queue of second opinions: what a person may read, what they hold, what waits for them.
+
+Reads only; taking an item and judging it belong to the services.
+"""
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+
+from comparisons.models import (
+    Campaign,
+    Comparison,
+    ConsentRecord,
+    Crowdworker,
+    InstructionVersion,
+    Showing,
+)
+from comparisons.models.campaign import Objective
+from comparisons.queries.prepared import Prepared
+
+LOOKED_AT = 40  # waiting showings considered at once, so that many people do not all want the first
+IS_JUDGED = Exists(Comparison.objects.filter(showing=OuterRef("pk"), superseded_at__isnull=True))
+SHOWN = (  # what the page and the judging need of an item
+    "public_id", "purpose", "is_covered", "lease_until", "replaced_at", "crowdworker",
+    "turn__public_id", "turn__index", "turn__message", "turn__state", "turn__continued_by",
+    *(f"turn__conversation__{each}" for each in ("opening", "objective", "origin", "state")),
+    *(f"turn__conversation__campaign__{each}" for each in ("question", "language", "tranche",
+                                                          "objective")),
+    *(f"side_{side}__{each}" for side in "ab"
+      for each in ("state", "text", "text_sha256", "finish_reason", "tries")),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenCampaign:
+    """A campaign whose items the person may read, with the wording in force."""
+
+    pk: int
+    is_red_team: bool
+    daily_cap: int  # red-team responses
+    instructions: int | None
+
+
+def _items(**conditions: Any) -> QuerySet[Showing]:
+    opinions = Showing.objects.filter(purpose=Showing.Purpose.SECOND_OPINION, **conditions)
+    related = ("turn__conversation__campaign", "side_a", "side_b")
+    return opinions.select_related(*related).only(*SHOWN)
+
+
+def _standing(*, crowdworker: int, campaigns: Collection[int], now: datetime) -> QuerySet[Any, Any]:
+    mine = Showing.objects.filter(
+        crowdworker=crowdworker,
+        purpose=Showing.Purpose.SECOND_OPINION,
+        replaced_at__isnull=True,
+        lease_until__gt=now,
+        turn__conversation__is_withdrawn=False,
+        turn__conversation__campaign__in=campaigns,
+    )
+    return mine.filter(~IS_JUDGED).values_list("pk")[:1]
+
+
+def waiting_for(*, crowdworker: int, campaigns: Collection[int]) -> QuerySet[Showing]:
+    """Items that nobody holds, of turns that are not the person's own and that they never saw."""
+    seen = Showing.objects.filter(turn=OuterRef("turn"), crowdworker=crowdworker)
+    waiting = Showing.objects.filter(
+        purpose=Showing.Purpose.SECOND_OPINION,
+        crowdworker__isnull=True,
+        replaced_at__isnull=True,
+        turn__conversation__is_withdrawn=False,
+        turn__conversation__campaign__in=campaigns,
+    ).exclude(turn__conversation__crowdworker=crowdworker)
+    return waiting.filter(~Exists(seen)).order_by("pk")
+
+
+def _next(*, crowdworker: int, campaigns: Collection[int]) -> QuerySet[Any, Any]:
+    waiting = waiting_for(crowdworker=crowdworker, campaigns=campaigns)
+    return waiting.values_list("pk", "turn__conversation__campaign_id")[:LOOKED_AT]
+
+
+def _agreed_campaigns(*, crowdworker: int, pool: str) -> QuerySet[Any, Any]:
+    latest = InstructionVersion.objects.filter(campaign=OuterRef("pk")).order_by("-version")
+    agreed = ConsentRecord.objects.filter(crowdworker=crowdworker).values("instruction_version")
+    campaigns = Campaign.objects.filter(state=Campaign.State.LIVE).filter(Q(pool="") | Q(pool=pool))
+    campaigns = campaigns.annotate(latest=Subquery(latest.values("pk")[:1]))
+    wanted = campaigns.filter(Q(latest__isnull=True) | Q(latest__in=agreed))
+    return wanted.values_list("pk", "objective", "red_team_daily_cap", "latest")
+
+
+_STANDING: Prepared[Any] = Prepared(_standing)
+_NEXT: Prepared[Any] = Prepared(_next)
+_AGREED: Prepared[Any] = Prepared(_agreed_campaigns)
+_BY_KEY: Prepared[Showing] = Prepared(lambda *, pk: _items(pk=pk))
+_GIVEN: Prepared[Showing] = Prepared(
+    lambda *, crowdworker, public_id: _items(crowdworker=crowdworker, public_id=public_id)
+)
+
+
+def open_campaigns(crowdworker: Crowdworker) -> list[OpenCampaign]:
+    """Live campaigns for the person's pool whose current wording they accepted."""
+    if crowdworker.standing != Crowdworker.Standing.ACTIVE:
+        return []
+    rows = _AGREED.rows(crowdworker=crowdworker.pk, pool=crowdworker.pool)
+    found = [
+        OpenCampaign(
+            pk=pk,
+            is_red_team=objective == Objective.HARMLESS,
+            daily_cap=cap,
+            instructions=instructions,
+        )
+        for pk, objective, cap, instructions in rows
+    ]
+    return [each for each in found if crowdworker.is_red_team_opted_in or not each.is_red_team]
+
+
+def standing_item(crowdworker: Crowdworker, *, campaigns: list[int], now: datetime) -> int | None:
+    """The key of the item that the person holds and has not judged."""
+    if not campaigns:
+        return None
+    rows = _STANDING.rows(crowdworker=crowdworker.pk, campaigns=campaigns, now=now)
+    return int(rows[0][0]) if rows else None
+
+
+def next_items(crowdworker: Crowdworker, *, campaigns: list[int]) -> list[tuple[int, int]]:
+    """Some of those that wait for the person, longest first: keys of item and campaign."""
+    if not campaigns:
+        return []
+    return [
+        (pk, campaign)
+        for pk, campaign in _NEXT.rows(crowdworker=crowdworker.pk, campaigns=campaigns)
+    ]
+
+
+def item(pk: int) -> Showing:
+    """The item with everything that the page and the judging need."""
+    return _BY_KEY.objects(pk=pk)[0]
+
+
+def given_item(crowdworker: Crowdworker, public_id: uuid.UUID) -> Showing | None:
+    """An item that the person was given, whatever became of it since."""
+    found = _GIVEN.objects(crowdworker=crowdworker.pk, public_id=public_id)
+    if not found:
+        return None
+    found[0].crowdworker = crowdworker
+    return found[0]

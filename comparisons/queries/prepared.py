@@ -1,0 +1,133 @@
+"""Questions that are asked at every choice: their SQL is made once, their values go in each time.
+
+Making SQL of a queryset costs Python more than answering it costs the database. Knows querysets; knows
+nothing of what is asked. See docs/decisions.
+"""
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+from django.db import connection, models
+from django.db.models.query import get_related_populators
+
+Row = TypeVar("Row", bound=models.Model)
+STAND_IN = 1_900_000_000_000_000  # for whole numbers; no row has such a key
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """The SQL of one question, and what becomes of its columns."""
+
+    sql: str
+    places: tuple[tuple[str, int, Any], ...]  # name and place of the value, or "" and a constant
+    select: Any
+    klass_info: Any
+    converters: tuple[tuple[int, list[Any], Any], ...]
+
+
+class Prepared(Generic[Row]):
+    """A queryset built once with stand-ins; lists of another length are another question."""
+
+    def __init__(self, build: Callable[..., models.QuerySet[Row, Any]]) -> None:
+        """`build` gets the values by name: whole numbers, texts, UUIDs, times, lists of numbers."""
+        self._build = build
+        self._made: dict[tuple[Any, ...], _Made] = {}
+        self._lock = threading.Lock()
+
+    def rows(self, **values: Any) -> list[tuple[Any, ...]]:
+        """The answer to a question that was built with `values_list`."""
+        made = self._made_for(values)
+        return [self._converted(made, row) for row in self._answer(made, values)]
+
+    def objects(self, **values: Any) -> list[Row]:
+        """The answer as model instances, related ones and deferred columns as the queryset says."""
+        made = self._made_for(values)
+        model, fields = made.klass_info["model"], made.klass_info["select_fields"]
+        start, end = fields[0], fields[-1] + 1
+        names = [column[0].target.attname for column in made.select[start:end]]
+        populators = get_related_populators(made.klass_info, made.select, connection.alias)
+        found = []
+        for raw in self._answer(made, values):
+            row = self._converted(made, raw)
+            each = model.from_db(connection.alias, names, row[start:end])
+            for populator in populators:
+                populator.populate(row, each)
+            found.append(each)
+        return found
+
+    def _answer(self, made: _Made, values: dict[str, Any]) -> Sequence[Sequence[Any]]:
+        sent = [
+            _adapted(values[name][place] if isinstance(values[name], list) else values[name])
+            if name
+            else constant
+            for name, place, constant in made.places
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(made.sql, sent)
+            answer: list[Sequence[Any]] = cursor.fetchall()
+        return answer
+
+    def _converted(self, made: _Made, row: Sequence[Any]) -> tuple[Any, ...]:
+        values = list(row)
+        for place, converters, expression in made.converters:
+            for convert in converters:
+                values[place] = convert(values[place], expression, connection)
+        return tuple(values)
+
+    def _made_for(self, values: dict[str, Any]) -> _Made:
+        lengths = (len(each) if isinstance(each, list) else -1 for each in values.values())
+        kind = (connection.vendor, connection.settings_dict["NAME"], *lengths)
+        if kind not in self._made:
+            with self._lock:
+                self._made[kind] = self._make(values)
+        return self._made[kind]
+
+    def _make(self, values: dict[str, Any]) -> _Made:
+        stand_ins = {
+            name: _stand_in(number, each) for number, (name, each) in enumerate(values.items())
+        }
+        query = self._build(**stand_ins).query
+        compiler = query.get_compiler(connection=connection)
+        sql, params = compiler.as_sql()
+        known: dict[Any, tuple[str, int]] = {}
+        for name, each in stand_ins.items():
+            for place, part in enumerate(each if isinstance(each, list) else [each]):
+                known[_adapted(part)] = (name, place)
+        places = tuple((*known.get(each, ("", 0)), each) for each in params)
+        missing = set(known.values()) - {(name, place) for name, place, _ in places}
+        assert not missing, f"the question does not ask for {missing}"
+        found = compiler.get_converters([column[0] for column in compiler.select])
+        converters = tuple((place, *each) for place, each in found.items())
+        return _Made(
+            sql=sql,
+            places=places,
+            select=compiler.select,
+            klass_info=compiler.klass_info,
+            converters=converters,
+        )
+
+
+def _stand_in(number: int, value: Any) -> Any:
+    if isinstance(value, list):
+        return [STAND_IN + 1000 * number + place for place in range(len(value))]
+    if isinstance(value, uuid.UUID):
+        return uuid.uuid4()
+    if isinstance(value, datetime):
+        return datetime(2001, 1, 1, microsecond=number + 1, tzinfo=UTC)
+    if isinstance(value, str):
+        return f"stand-in {number}"
+    assert type(value) is int, f"{value!r}: no stand-in for such a value"
+    return STAND_IN + 1000 * number
+
+
+def _adapted(value: Any) -> Any:
+    """The value as a column of its kind sends it to this database."""
+    if isinstance(value, uuid.UUID):
+        return value if connection.features.has_native_uuid_field else value.hex
+    if isinstance(value, datetime):
+        return connection.ops.adapt_datetimefield_value(value)
+    return value
