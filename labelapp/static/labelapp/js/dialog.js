@@ -4,7 +4,8 @@ const openers = new WeakMap();
 
 export function openDialog(dialog, opener = document.activeElement) {
   if (!dialog || dialog.open) return;
-  openers.set(dialog, { opener, top: window.scrollY });
+  const menu = opener.closest?.("[data-menu]"); // it closes behind the dialog
+  openers.set(dialog, { opener: menu?.querySelector("summary") ?? opener, top: window.scrollY });
   dialog.showModal();
   const heading = dialog.querySelector("h2");
   if (heading) { heading.tabIndex = -1; heading.focus({ preventScroll: true }); }

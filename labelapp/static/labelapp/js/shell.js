@@ -1,9 +1,9 @@
-// The shell's menu: closes on Escape and on a click elsewhere. Works as plain <details> without this file.
+// The shell's menus: closed by Escape, by a click elsewhere and by what opens or does something. Works as plain <details> without this file.
 import "./dialog.js";
 
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details[data-menu][open]")) {
-    if (!menu.contains(event.target)) menu.open = false;
+    if (!menu.contains(event.target) || event.target.closest("[data-open-dialog], [data-action], [data-copy]")) menu.open = false;
   }
 });
 
