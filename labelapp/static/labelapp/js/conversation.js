@@ -4,9 +4,9 @@ import { announce, alertUrgently } from "./announcer.js";
 import * as activity from "./activity.js";
 import * as cover from "./cover.js";
 import { closeDialog, openDialog } from "./dialog.js";
-import { listen } from "./keys.js";
+import { label, listen } from "./keys.js";
 import * as outbox from "./outbox.js";
-import { applyStage, fetchStage } from "./stage.js";
+import { applyStage, fetchStage, SignedOut } from "./stage.js";
 import { TurnStream } from "./stream.js";
 import * as strip from "./strip.js";
 import * as drafts from "./drafts.js";
@@ -17,6 +17,7 @@ const dock = () => document.getElementById("dock");
 const lastTurn = () => document.querySelector("#turns > section:last-child");
 let stream = null;
 let timers = [];
+let awaited = "";
 
 function line(sentence, isRisk = true) {
   const place = document.getElementById("dock-line");
@@ -32,37 +33,52 @@ function follow() {
   if (stream && stream.section === section) return;
   stream?.close();
   stream = null;
-  timers.forEach(clearTimeout);
-  timers = [];
+  expectWords(section);
   if (!section) return;
-  const waiting = dock().querySelector("[data-waiting-words]");
-  const late = setTimeout(() => { if (waiting) waiting.textContent = words.waiting10; }, 10_000);
-  timers = [late, setTimeout(() => { for (const node of dock().querySelectorAll("[data-late]")) node.hidden = false; }, 20_000)];
   stream = new TurnStream(section, {
-    onFirst: () => clearTimeout(late),
+    onFirst: () => timers.filter((_, place) => place !== 1).forEach(clearTimeout),
     onLost: () => { line(words.streamLost); announce(words.streamLost); },
     onBack: () => { const place = document.getElementById("dock-line"); delete place.dataset.said; outbox.showStatus(); },
-    onEnd: (how) => refresh(how),
+    onEnd: (how) => { stream = null; refresh(how); },
   });
+}
+
+// What the waiting dock says as time passes; a stream that is opened anew does not begin again.
+function expectWords(section) {
+  const wait = section ? `${section.id} ${section.dataset.version}` : "";
+  if (wait && wait === awaited) return;
+  awaited = wait;
+  timers.forEach(clearTimeout);
+  if (!section) return;
+  const say = (sentence) => { const node = dock().querySelector("[data-waiting-words]"); if (node) node.textContent = sentence; };
+  timers = [
+    setTimeout(() => say(words.waiting10), 10_000),
+    setTimeout(() => { for (const node of dock().querySelectorAll("[data-late]")) node.hidden = false; }, 20_000),
+    setTimeout(() => { say(words.modelsAway); announce(words.modelsAway); }, 60_000),
+  ];
 }
 
 async function refresh(how) {
   try {
     const body = await fetchStage(talk.dataset.url);
+    outbox.noteSignedIn();
     arrive(body);
     if (how === "ready" && body.dock === "strip") announce(lastTurn().querySelector("[data-stopped]") ? words.stopped : words.complete);
     if (body.dock === "failed") {
       const side = lastTurn().querySelector("[data-side]:has(.failed)")?.dataset.side;
       alertUrgently(side === "A" ? words.failedA : words.failedB);
     }
-  } catch {
+  } catch (error) {
+    if (error instanceof SignedOut) outbox.noteSignedOut();
     setTimeout(() => refresh(how), 3000);
   }
 }
 
 function arrive(body) {
+  drafts.keep(talk.dataset.conversation, dock());
   const before = dock()?.dataset.dock;
   const hasNewDock = applyStage(body.stage);
+  label();
   if (hasNewDock) settle();
   cover.restore();
   strip.show();
@@ -81,8 +97,9 @@ const moves = {
   intent: () => focusMessage(),
   choice: (said) => {
     const turn = lastTurn();
-    (turn.querySelector(".said") ?? turn).scrollIntoView({ block: talk.dataset.conversation ? "nearest" : "start" });
     if (!talk.dataset.conversation) { window.scrollTo({ top: 0 }); return; }
+    const below = (turn.querySelector(".said") ?? turn).getBoundingClientRect().bottom - dock().getBoundingClientRect().top;
+    if (below > 0) window.scrollBy({ top: below + 8, behavior: "instant" });
     announce(words.chosen.replace("{words}", said));
     if (matchMedia("(pointer: fine)").matches) focusMessage();
   },
@@ -110,19 +127,22 @@ async function submit(form, submitter) {
   const said = strip.picked()?.getAttribute("aria-label") ?? "";
   const url = form.dataset.turnAction ? `/turns/${dock().dataset.turn}/${form.dataset.turnAction}` : form.getAttribute("action");
   const isKept = kind === "message" || kind === "choice";
-  const answer = await outbox.send(url, fieldsOf(form, submitter), { keep: isKept ? `${talk.dataset.conversation ?? "opinions"}:${kind}` : "" });
+  const fields = fieldsOf(form, submitter);
+  const answer = await outbox.send(url, fields, { keep: isKept ? `${talk.dataset.conversation ?? "opinions"}:${kind}` : "" });
   delete form.dataset.busy;
-  settleAnswer(kind, answer, said);
+  settleAnswer(kind, answer, { said, fields });
 }
 
-function settleAnswer(kind, answer, said) {
+function settleAnswer(kind, answer, { said, fields }) {
   const isDone = answer.status < 300;
-  if (kind === "message" && isDone) drafts.clear(talk.dataset.conversation);
+  if (isDone) drafts.taken(talk.dataset.conversation, dock(), fields);
   if (isDone) activity.begin();
   if (answer.body.stage) arrive(answer.body);
   if (isDone) { moves[kind]?.(said); return; }
-  line(answer.body.message ?? words.broken);
-  alertUrgently(answer.body.message ?? words.broken);
+  const isElsewhere = kind === "message" && answer.body.error === "went_on"; // a page that is behind
+  const sentence = isElsewhere ? words.otherTab : answer.body.message ?? words.broken;
+  line(sentence);
+  alertUrgently(sentence);
 }
 
 function mayChoose() {
@@ -144,12 +164,16 @@ function press(selector) {
   return true;
 }
 
+let pausedAt = null;
+
 function pause(value) {
   if (!talk.dataset.conversation) return false;
+  if (value) pausedAt = document.activeElement;
   activity.pause(value);
   document.getElementById("stage").hidden = value;
   document.getElementById("pause-cover").hidden = !value;
   if (value) { announce(words.paused); document.querySelector("[data-action=go-on]").focus(); }
+  else if (document.contains(pausedAt)) pausedAt.focus({ preventScroll: true });
   return true;
 }
 
@@ -181,10 +205,10 @@ const actions = {
   message: () => { focusMessage(); return Boolean(document.getElementById("message")); },
   undo: () => press("#turns section:last-child [data-action=undo]"),
   instructions: () => { openDialog(document.getElementById("instructions-dialog")); },
-  pause: () => pause(true),
+  pause: () => pause(!activity.paused()),
   keys: () => { openDialog(document.getElementById("keys-dialog")); },
 };
-listen(actions);
+listen(actions, { isPaused: activity.paused });
 
 document.addEventListener("click", (event) => {
   if (event.target.closest("[data-open-dialog=end-dialog]") && end()) { event.preventDefault(); event.stopPropagation(); return; }
@@ -207,7 +231,7 @@ async function sendLeftovers() {
   for (const kind of ["message", "choice"]) {
     const keep = `${talk.dataset.conversation ?? "opinions"}:${kind}`;
     const item = outbox.unsent(keep);
-    if (item) settleAnswer(kind, await outbox.send(item.url, item.fields, { keep }), "");
+    if (item) settleAnswer(kind, await outbox.send(item.url, item.fields, { keep }), { said: "", fields: item.fields });
   }
 }
 
@@ -215,9 +239,11 @@ const wide = matchMedia("(min-width: 56.01rem)");
 const fold = () => { const panel = document.getElementById("panel"); if (panel) panel.open = wide.matches; };
 wide.addEventListener("change", fold);
 fold();
+label();
 for (const node of document.querySelectorAll("button[data-action][hidden]")) node.hidden = false;
 settle();
-drafts.attachComment(document.querySelector("[data-comment]"));
+drafts.attachComment(document.querySelector("[data-comment]"), talk.dataset.conversation);
+outbox.showStatus();
 strip.show();
 follow();
 if (performance.getEntriesByType("navigation")[0]?.type === "navigate" && document.querySelectorAll("#turns > section").length > 1) {

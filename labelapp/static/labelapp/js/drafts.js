@@ -1,37 +1,73 @@
-// Text that was typed and not sent yet: kept on this device, and the comment also on the server.
-// Knows text boxes; sending a message is the outbox's.
+// Text that was typed and not taken by the server yet: kept on this device, per box.
+// Knows text boxes and their names; sending is the outbox's.
 import { words } from "./words.js";
 
-const key = (conversation) => `draft:${conversation}`;
+const AGAIN = 5000;
+const boxesOf = (dock) => [...(dock?.querySelectorAll("textarea[name], input[name=reason_text]") ?? [])];
+// a reason belongs to its turn; a message waits for the conversation, whichever turn comes next
+const place = (conversation, dock, box) => box.name === "reason_text" ? `${conversation}:${dock.dataset.turn}` : conversation;
+const key = (conversation, dock, box) => `draft:${place(conversation, dock, box)}:${box.name}`;
 
 export function attach(conversation, dock) {
-  const box = dock?.querySelector("textarea");
-  if (!box || !conversation) return;
-  if (!box.value) box.value = localStorage.getItem(key(conversation)) ?? "";
-  box.addEventListener("input", () => localStorage.setItem(key(conversation), box.value));
+  if (!conversation) return;
+  for (const box of boxesOf(dock)) {
+    const kept = localStorage.getItem(key(conversation, dock, box)) ?? "";
+    if (!box.value && kept) {
+      box.value = kept;
+      const fold = box.closest("details");
+      if (fold) fold.open = true;
+    }
+    box.addEventListener("input", () => remember(conversation, dock, box));
+  }
 }
 
-export function clear(conversation) {
-  localStorage.removeItem(key(conversation));
+function remember(conversation, dock, box) {
+  if (box.value) localStorage.setItem(key(conversation, dock, box), box.value);
+  else localStorage.removeItem(key(conversation, dock, box));
 }
 
-export function attachComment(form) {
+// Before a dock goes away: another tab may have overwritten or cleared what this one still shows.
+export function keep(conversation, dock) {
+  if (!conversation) return;
+  for (const box of boxesOf(dock)) if (box.value) remember(conversation, dock, box);
+}
+
+// The server took these texts; what was typed since then stays.
+export function taken(conversation, dock, fields) {
+  const sent = new Map(fields);
+  for (const box of boxesOf(dock)) {
+    if (!sent.has(box.name)) continue;
+    const name = key(conversation, dock, box);
+    if (localStorage.getItem(name) === sent.get(box.name)) localStorage.removeItem(name);
+    if (box.value === sent.get(box.name)) box.value = "";
+  }
+}
+
+// The comment is kept on the server as it is typed, and here until the server has it.
+export function attachComment(form, conversation) {
   if (!form) return;
   const box = form.querySelector("textarea");
   const state = form.querySelector("[data-comment-state]");
+  const name = `draft:${conversation}:comment`;
   let timer = 0;
-  box.addEventListener("input", () => {
-    clearTimeout(timer);
-    timer = setTimeout(async () => {
-      const token = form.querySelector("[name=csrfmiddlewaretoken]").value;
-      const body = new URLSearchParams({ comment: box.value, csrfmiddlewaretoken: token });
-      const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" } }).catch(() => null);
-      if (answer?.ok) {
-        state.textContent = words.commentKept;
-        const twin = document.getElementById("end-comment");
-        if (twin) twin.value = box.value;
-      }
-    }, 800);
-  });
+  const later = (milliseconds) => { clearTimeout(timer); timer = setTimeout(send, milliseconds); };
+
+  async function send() {
+    const token = form.querySelector("[name=csrfmiddlewaretoken]").value;
+    const text = box.value;
+    const body = new URLSearchParams({ comment: text, csrfmiddlewaretoken: token });
+    const answer = await fetch(form.action, { method: "POST", body, redirect: "manual", headers: { Accept: "application/json" } }).catch(() => null);
+    if (!answer?.ok) { state.textContent = words.notSavedShort; later(AGAIN); return; }
+    if (box.value !== text) return;
+    localStorage.removeItem(name);
+    state.textContent = words.commentKept;
+    const twin = document.getElementById("end-comment");
+    if (twin) twin.value = text;
+  }
+
+  const kept = localStorage.getItem(name);
+  if (kept !== null && kept !== box.value) { box.value = kept; later(0); }
+  box.addEventListener("input", () => { localStorage.setItem(name, box.value); later(800); });
+  window.addEventListener("online", () => { if (localStorage.getItem(name) !== null) later(0); });
   form.addEventListener("submit", (event) => event.preventDefault());
 }

@@ -6,10 +6,22 @@ const actionOf = Object.fromEntries(Object.entries(keyMap).map(([action, key]) =
 const isText = (node) => node.matches?.("textarea, select, [contenteditable], input:not([type=radio], [type=checkbox], [type=button], [type=submit])");
 const isControl = (node) => node.closest?.("button, a, summary, label") !== null;
 
-export function listen(actions) {
+// The letters beside buttons: the person's own, and none where single keys are off.
+export function label() {
+  for (const node of document.querySelectorAll("[data-key-of]")) {
+    const key = keyMap[node.dataset.keyOf];
+    if (key && node.textContent !== key) node.textContent = key;
+    node.hidden = !hasSingleKeys && !node.closest("dialog");
+  }
+}
+
+export function listen(actions, { isPaused }) {
   document.addEventListener("keydown", (event) => {
     if (event.isComposing || document.querySelector("dialog[open]")) return;
-    const run = (name, ...values) => { if (actions[name]?.(...values) !== false) event.preventDefault(); };
+    const run = (name, ...values) => {
+      if (isPaused() && name !== "pause") return;
+      if (actions[name]?.(...values) !== false) event.preventDefault();
+    };
     if (isText(event.target)) return inText(event, run);
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (event.key === "Enter") { if (!isControl(event.target)) run("choose"); return; }

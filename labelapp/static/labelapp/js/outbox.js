@@ -7,7 +7,8 @@ import { words } from "./words.js";
 const PREFIX = "outbox:";
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 15000;
-let trouble = "";
+const SILENCE = 20000; // a connection that answers nothing for so long is given up and tried anew
+let trouble = navigator.onLine ? "" : "offline";
 let wake = null;
 let sending = 0;
 
@@ -24,7 +25,8 @@ export function showStatus() {
   if (!line || line.dataset.said) return;
   line.hidden = !trouble;
   line.classList.toggle("risk", Boolean(trouble));
-  line.textContent = { offline: words.offlineLine, retrying: words.notSaved, "signed-out": words.signedOut }[trouble] ?? "";
+  const offline = sending ? words.offlineLine : words.offlineSaid;
+  line.textContent = { offline, retrying: words.notSaved, "signed-out": words.signedOut }[trouble] ?? "";
   if (trouble && trouble !== "offline") {
     const button = document.createElement("button");
     button.type = "button";
@@ -45,7 +47,9 @@ function setTrouble(kind) {
   showStatus();
 }
 
-export const hasUnsent = () => trouble !== "" || sending > 0;
+export const hasUnsent = () => sending > 0;
+export const noteSignedIn = () => { if (trouble === "signed-out" && !sending) setTrouble(""); };
+export const noteSignedOut = () => setTrouble("signed-out");
 
 async function post(item) {
   const response = await fetch(item.url, {
@@ -54,6 +58,7 @@ async function post(item) {
     body: new URLSearchParams(item.fields),
     redirect: "manual",
     credentials: "same-origin",
+    signal: AbortSignal.timeout(SILENCE),
   });
   if (response.type === "opaqueredirect") return { status: 401, body: {} };
   const isJson = (response.headers.get("Content-Type") ?? "").includes("json");
@@ -105,6 +110,6 @@ export function unsent(keep) {
   return stored ? JSON.parse(stored) : null;
 }
 
-window.addEventListener("online", () => wake?.());
-window.addEventListener("offline", () => { if (sending) setTrouble("offline"); });
+window.addEventListener("online", () => { wake?.(); if (!sending) setTrouble(""); });
+window.addEventListener("offline", () => setTrouble("offline"));
 window.addEventListener("beforeunload", (event) => { if (hasUnsent()) event.preventDefault(); });

@@ -1,5 +1,7 @@
 // Puts the server's newest turns and dock in place, and leaves alone what did not change.
 // Knows ids and versions; the markup is the server's, already made safe there.
+export class SignedOut extends Error {}
+
 export function applyStage(html) {
   const fresh = new DOMParser().parseFromString(html, "text/html");
   const turns = document.getElementById("turns");
@@ -28,7 +30,9 @@ function replaceDock(next) {
 }
 
 export async function fetchStage(url) {
-  const response = await fetch(url, { headers: { Accept: "application/json" }, credentials: "same-origin", redirect: "manual" });
+  const signal = AbortSignal.timeout(15_000);
+  const response = await fetch(url, { headers: { Accept: "application/json" }, credentials: "same-origin", redirect: "manual", signal });
+  if (response.type === "opaqueredirect") throw new SignedOut();
   if (!response.ok) throw new Error(`stage answered ${response.status}`);
   return response.json();
 }

@@ -1,11 +1,14 @@
 // Two responses as they are written: append-only, drawn once per frame, as text alone.
 // Knows one EventSource and the two cards; what happens afterwards is the caller's.
+const SILENCE = 25_000; // a half-open connection says nothing for ever: then the caller looks how it stands
+
 export class TurnStream {
   #source;
   #waiting = { A: "", B: "" };
   #frame = 0;
   #lostAt = 0;
   #lostTimer = 0;
+  #quietTimer = 0;
 
   constructor(section, { onEnd, onLost, onBack, onFirst }) {
     this.section = section;
@@ -18,16 +21,23 @@ export class TurnStream {
     this.#on("done", ({ side }) => this.#done(side));
     this.#on("failed", ({ side }) => { if (!side) this.#end("failed"); });
     this.#on("ready", () => this.#end("ready"));
+    this.#heard();
   }
 
   close() {
     this.#source.close();
     clearTimeout(this.#lostTimer);
+    clearTimeout(this.#quietTimer);
     cancelAnimationFrame(this.#frame);
   }
 
+  #heard() {
+    clearTimeout(this.#quietTimer);
+    this.#quietTimer = setTimeout(() => this.#end("quiet"), SILENCE);
+  }
+
   #on(kind, handle) {
-    this.#source.addEventListener(kind, (event) => handle(JSON.parse(event.data || "{}")));
+    this.#source.addEventListener(kind, (event) => { this.#heard(); handle(JSON.parse(event.data || "{}")); });
   }
 
   #card(side) { return this.section.querySelector(`[data-side="${side}"]`); }
