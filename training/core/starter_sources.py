@@ -208,6 +208,34 @@ def hh_turns(transcript: str) -> list[str]:
     return merge_speakers(turns[first:])
 
 
+SHORT_QUESTION_WORDS, SHORT_REPLY_WORDS, BARE_QUESTION_WORDS = 18, 110, 14
+
+
+def read_short(folder: Path, *, read: Callable[[Path], Iterator[Document]]) -> Iterator[Document]:
+    """First exchanges with a short question and a reply that says something, each once.
+
+    They are what a person tries first. A reply that only asks back is left out: a small model
+    that learns those asks back about everything.
+    """
+    seen: set[tuple[str, str]] = set()
+    for document in read(folder):
+        if not is_clean(document):
+            continue
+        question, reply = (message["content"] for message in document["messages"][:2])
+        words = len(reply.split())
+        asks_back = reply.endswith("?") and words <= BARE_QUESTION_WORDS
+        is_short = len(question.split()) <= SHORT_QUESTION_WORDS and words <= SHORT_REPLY_WORDS
+        if is_short and not asks_back and (question, reply) not in seen:
+            seen.add((question, reply))
+            yield dialogue(question, reply)
+
+
+def read_both_sides(folder: Path) -> Iterator[Document]:
+    """Chosen and rejected sides of the helpful comparisons."""
+    for side in ("chosen", "rejected"):
+        yield from read_hh(folder, pattern="helpful-*.jsonl.gz", side=side)
+
+
 SOURCES = (
     Source("standard-ebooks", "standard-ebooks", "CC0", read_books),
     Source("gpteacher", "gpteacher", "MIT", read_gpteacher),
@@ -224,6 +252,26 @@ SOURCES = (
         partial(read_hh, pattern="helpful-*.jsonl.gz", side="rejected"),
     ),
     Source("hh-harmless", "hh-rlhf", "MIT", partial(read_hh, pattern="harmless-*.jsonl.gz")),
+    Source("short-hh", "hh-rlhf", "MIT", partial(read_short, read=read_both_sides)),
+    Source("short-gpteacher", "gpteacher", "MIT", partial(read_short, read=read_gpteacher)),
+    Source(
+        "short-openassistant",
+        "openassistant",
+        "Apache-2.0",
+        partial(read_short, read=read_openassistant),
+    ),
+    Source(
+        "short-self-instruct",
+        "self-instruct",
+        "Apache-2.0",
+        partial(read_short, read=read_self_instruct),
+    ),
+    Source(
+        "short-persona-chat",
+        "synthetic-persona-chat",
+        "CC BY 4.0",
+        partial(read_short, read=read_persona_chat),
+    ),
 )
 
 

@@ -12,7 +12,16 @@ from comparisons.core.splits import split_of
 from modelserving.core.artifacts import content_hash, verify
 from training.core.corpus import read_documents
 from training.core.starter_corpus import HH_TEST_PERCENT, build_corpus, main
-from training.core.starter_sources import hh_turns, merge_speakers, parse_exchanges
+from training.core.starter_sources import (
+    BARE_QUESTION_WORDS,
+    SHORT_QUESTION_WORDS,
+    SHORT_REPLY_WORDS,
+    dialogue,
+    hh_turns,
+    merge_speakers,
+    parse_exchanges,
+    read_short,
+)
 
 HH_OPENINGS = [f"How do I make dish number {number}?" for number in range(40)]
 
@@ -122,3 +131,20 @@ def test_odd_transcripts_and_wrapped_yaml() -> None:
     assert merge_speakers([("x", "1"), ("x", "2"), ("y", "3")]) == ["1 2", "3"]
     text = 'categories:\n- t\nconversations:\n- - A long\n    question?\n  - "Quoted"\n'
     assert list(parse_exchanges(text)) == [["A long question?", "Quoted"]]
+
+
+def test_short_exchanges_are_first_ones_that_say_something_and_stand_once(tmp_path: Path) -> None:
+    kept = ("How do plants grow?", "From seeds, with water and light.")
+    asking_long = " ".join(["word"] * BARE_QUESTION_WORDS) + " or what?"
+    documents = [
+        dialogue(*kept, "And trees?", "Slowly."),
+        dialogue(*kept),
+        dialogue("How do plants grow?", "What kind?"),
+        dialogue("Why?", asking_long),
+        dialogue("why " * (SHORT_QUESTION_WORDS + 1), "Because."),
+        dialogue("Why not?", "no " * (SHORT_REPLY_WORDS + 1)),
+    ]
+
+    found = list(read_short(tmp_path, read=lambda _folder: iter(documents)))
+
+    assert found == [dialogue(*kept), dialogue("Why?", asking_long)]
