@@ -2,8 +2,11 @@
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "labelapp.settings")
+django.setup(set_prefix=False)
 
-application = get_asgi_application()
+from labelapp.pages import Application  # noqa: E402 -- Django is set up first
+
+application = Application()

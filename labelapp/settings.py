@@ -157,6 +157,7 @@ def _sqlite(path: Path) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": path,
+        "CONN_MAX_AGE": 60,  # the web's threads are kept, and so are their connections
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,

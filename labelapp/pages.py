@@ -1,0 +1,74 @@
+"""Serve a page with all of its work on one kept thread, and leave event streams to the loop.
+
+Django's own handler hops between the loop and a new thread at every middleware and gives each request a
+new database connection; see docs/decisions. Knows requests; knows nothing of what a page shows.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any
+
+from asgiref.sync import sync_to_async
+from django.core import signals
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.handlers.base import BaseHandler
+from django.http import HttpResponseBase
+from django.urls import set_script_prefix
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+THREADS = int(os.environ.get("PAGE_THREADS", "8"))
+
+
+class Pages(ASGIHandler):
+    """Django's handler, its middleware and views run as they would under WSGI."""
+
+    def __init__(self, *, threads: int = THREADS) -> None:
+        """Threads start when they are first needed and keep their database connections."""
+        BaseHandler.__init__(self)
+        self.load_middleware(is_async=False)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="page")
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request: a person who goes away meanwhile changes nothing of what it does."""
+        try:
+            body = await self.read_body(receive)
+        except RequestAborted:
+            return
+        loop = asyncio.get_running_loop()
+        response = await loop.run_in_executor(self._threads, self._respond, scope, body)
+        try:
+            await self.send_response(response, send)
+        finally:
+            if response.streaming:
+                await sync_to_async(response.close)()
+
+    def _respond(self, scope: Scope, body: IO[bytes]) -> HttpResponseBase:
+        set_script_prefix(get_script_prefix(scope))
+        signals.request_started.send(sender=self.__class__, scope=scope)
+        request, response = self.create_request(scope, body)
+        if request is not None:
+            response = self.get_response(request)
+            response._handler_class = self.__class__  # noqa: SLF001 -- what Django's handlers set
+        if not response.streaming:
+            response.close()
+        body.close()
+        return response
+
+
+class Application:
+    """Event streams to Django's asynchronous handler, everything else to `Pages`."""
+
+    def __init__(self) -> None:
+        """Both handlers, with the middleware of the settings."""
+        self._pages = Pages()
+        self._streams = ASGIHandler()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand one connection on."""
+        is_stream = scope["type"] == "http" and scope["path"].endswith("/events")
+        await (self._streams if is_stream else self._pages)(scope, receive, send)

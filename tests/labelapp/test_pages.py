@@ -1,0 +1,105 @@
+"""Pages run whole on kept threads; what a person does is not undone by their going away."""
+
+import asyncio
+import threading
+
+import pytest
+from asgiref.testing import ApplicationCommunicator
+from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpResponse
+from django.urls import path
+
+from labelapp.pages import Application, Pages
+
+SEEN: list[str] = []
+
+
+def note(request):
+    SEEN.append(threading.current_thread().name)
+    return HttpResponse(request.body or b"nothing was sent")
+
+
+note.login_required = False
+urlpatterns = [path("note", note)]
+
+
+def scope(address: str, *, method: str = "GET") -> dict:
+    headers = [(b"host", b"127.0.0.1"), (b"cookie", b"csrftoken=" + b"a" * 32)]
+    headers += [(b"x-csrftoken", b"a" * 32)]
+    return {
+        "type": "http", "method": method, "path": address, "root_path": "", "query_string": b"",
+        "scheme": "http", "headers": headers, "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1),
+    }  # fmt: skip
+
+
+async def answered(application, address: str, *, method: str = "GET", body: bytes = b"") -> dict:
+    communicator = ApplicationCommunicator(application, scope(address, method=method))
+    await communicator.send_input({"type": "http.request", "body": body, "more_body": False})
+    start = await communicator.receive_output(timeout=10)
+    sent = b""
+    more = True
+    while more:
+        part = await communicator.receive_output(timeout=10)
+        sent += part.get("body", b"")
+        more = part.get("more_body", False)
+    await communicator.wait()
+    return {"status": start["status"], "body": sent, "headers": dict(start["headers"])}
+
+
+@pytest.fixture
+def here(settings):
+    settings.ROOT_URLCONF = __name__
+    SEEN.clear()
+
+
+@pytest.mark.usefixtures("here")
+def test_a_page_runs_whole_on_a_kept_thread():
+    pages = Pages(threads=1)
+
+    async def twice():
+        return [await answered(pages, "/note"), await answered(pages, "/note")]
+
+    first, second = asyncio.run(twice())
+
+    assert (first["status"], first["body"]) == (second["status"], second["body"])
+    assert first["body"] == b"nothing was sent"
+    assert SEEN == ["page_0", "page_0"]
+    assert first["headers"][b"Cache-Control"] == b"no-store, private"
+
+
+@pytest.mark.usefixtures("here")
+def test_a_form_arrives_with_its_body():
+    answer = asyncio.run(answered(Pages(threads=1), "/note", method="POST", body=b"a=1&b=2"))
+
+    assert (answer["status"], answer["body"]) == (200, b"a=1&b=2")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_person_who_goes_away_changes_nothing_of_what_they_did():
+    async def gone():
+        communicator = ApplicationCommunicator(Pages(threads=1), scope("/note"))
+        await communicator.send_input({"type": "http.request", "body": b"", "more_body": False})
+        await communicator.send_input({"type": "http.disconnect"})
+        await communicator.wait()
+
+    asyncio.run(gone())
+
+    assert SEEN == ["page_0"]
+
+
+def test_event_streams_are_left_to_the_loop(monkeypatch):
+    asked = []
+
+    async def noted(self, scope, receive, send):
+        asked.append((type(self), scope["path"]))
+
+    monkeypatch.setattr(ASGIHandler, "__call__", noted)
+    application = Application()
+
+    async def both():
+        for address in ("/turns/1/events", "/opinions/"):
+            await application(scope(address), None, None)
+
+    asyncio.run(both())
+
+    assert asked == [(ASGIHandler, "/turns/1/events"), (Pages, "/opinions/")]
