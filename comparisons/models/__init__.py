@@ -8,7 +8,15 @@ from comparisons.models.comparison import ChoiceUndo, Comparison, Flag
 from comparisons.models.conversation import Conversation, Response, Showing, Turn
 from comparisons.models.crowdworker import ConsentRecord, Crowdworker, Invitation
 from comparisons.models.limit import RateWindow
+from comparisons.models.qualification import (
+    Qualification,
+    QualificationAnswer,
+    QualificationAttempt,
+    QualificationItem,
+    QualificationResult,
+)
 from comparisons.models.release import DatasetRelease, ReleaseComparison, ReleaseExport
+from comparisons.models.reply import PassedReply, WantedReply
 
 __all__ = [
     "Account",
@@ -27,7 +35,13 @@ __all__ = [
     "Flag",
     "InstructionVersion",
     "Invitation",
+    "PassedReply",
     "PlatformEvent",
+    "Qualification",
+    "QualificationAnswer",
+    "QualificationAttempt",
+    "QualificationItem",
+    "QualificationResult",
     "RateWindow",
     "ReleaseComparison",
     "ReleaseExport",
@@ -35,4 +49,5 @@ __all__ = [
     "Showing",
     "SignInLink",
     "Turn",
+    "WantedReply",
 ]

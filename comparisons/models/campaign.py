@@ -68,6 +68,7 @@ class Campaign(models.Model):
     allows_edit = models.BooleanField(default=False)
     allows_write = models.BooleanField(default=False)
     second_opinion_percent = models.PositiveSmallIntegerField(default=0)
+    human_reply_percent = models.PositiveSmallIntegerField(default=0)
     comparisons_wanted = models.PositiveIntegerField(null=True, blank=True)
     red_team_daily_cap = models.PositiveIntegerField(
         default=60

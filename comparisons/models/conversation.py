@@ -43,6 +43,7 @@ class Conversation(models.Model):
         max_length=64, blank=True, db_index=True
     )  # decides the split
     intent = models.TextField(blank=True)  # red team: what the person will try
+    topic = models.CharField(max_length=24, blank=True)  # red team: what it touches, empty: unsaid
     overall_rating = models.PositiveSmallIntegerField(null=True)  # 1 bad .. 4 good
     questionnaire = models.JSONField(
         default=dict
