@@ -61,8 +61,9 @@ def warm_servers() -> None:
 
 @shared_task(name="comparisons.end_leases")
 def end_leases() -> None:
-    """Give back work and second opinions whose lease ran out."""
-    from comparisons.services import onboarding, opinions  # noqa: PLC0415 -- leaf task
+    """Give back work, second opinions and wanted replies whose lease ran out."""
+    from comparisons.services import onboarding, opinions, replies  # noqa: PLC0415 -- leaf task
 
     onboarding.give_back_overdue()
     opinions.release_overdue()
+    replies.release_overdue()

@@ -18,8 +18,10 @@ from comparisons.models import (
     Crowdworker,
     InstructionVersion,
     Showing,
+    WantedReply,
 )
 from comparisons.models.campaign import Objective
+from comparisons.queries.practice import needs_no_practice
 from comparisons.queries.prepared import Prepared
 
 LOOKED_AT = 40  # waiting showings considered at once, so that many people do not all want the first
@@ -28,8 +30,8 @@ SHOWN = (  # what the page and the judging need of an item
     "public_id", "purpose", "is_covered", "lease_until", "replaced_at", "crowdworker",
     "turn__public_id", "turn__index", "turn__message", "turn__state", "turn__continued_by",
     *(f"turn__conversation__{each}" for each in ("opening", "objective", "origin", "state")),
-    *(f"turn__conversation__campaign__{each}" for each in ("question", "language", "tranche",
-                                                          "objective")),
+    *(f"turn__conversation__campaign__{each}" for each in ("slug", "question", "language",
+                                                          "tranche", "objective")),
     *(f"side_{side}__{each}" for side in "ab"
       for each in ("state", "text", "text_sha256", "finish_reason", "tries")),
 )  # fmt: skip
@@ -63,8 +65,13 @@ def _standing(*, crowdworker: int, campaigns: Collection[int], now: datetime) ->
     return mine.filter(~IS_JUDGED).values_list("pk")[:1]
 
 
-def waiting_for(*, crowdworker: int, campaigns: Collection[int]) -> QuerySet[Showing]:
-    """Items that nobody holds, of turns that are not the person's own and that they never saw."""
+def waiting_for(
+    *, crowdworker: int, campaigns: Collection[int], avoided: Collection[str] = ()
+) -> QuerySet[Showing]:
+    """Items that nobody holds, of turns that are not the person's own and that they never saw.
+
+    `avoided` are topics the person does not want to meet; then red-team turns that name none wait too.
+    """
     seen = Showing.objects.filter(turn=OuterRef("turn"), crowdworker=crowdworker)
     waiting = Showing.objects.filter(
         purpose=Showing.Purpose.SECOND_OPINION,
@@ -73,7 +80,18 @@ def waiting_for(*, crowdworker: int, campaigns: Collection[int]) -> QuerySet[Sho
         turn__conversation__is_withdrawn=False,
         turn__conversation__campaign__in=campaigns,
     ).exclude(turn__conversation__crowdworker=crowdworker)
-    return waiting.filter(~Exists(seen)).order_by("pk")
+    if avoided:
+        waiting = waiting.exclude(off_limits(avoided))
+    wrote = WantedReply.objects.filter(turn=OuterRef("turn"), crowdworker=crowdworker)
+    return waiting.filter(~Exists(seen), ~Exists(wrote)).order_by("pk")
+
+
+def off_limits(avoided: Collection[str]) -> Q:
+    """Red-team turns on these topics, and those whose topic nobody named."""
+    return Q(
+        turn__conversation__objective=Objective.HARMLESS,
+        turn__conversation__topic__in=["", *avoided],
+    )
 
 
 def _next(*, crowdworker: int, campaigns: Collection[int]) -> QuerySet[Any, Any]:
@@ -86,7 +104,9 @@ def _agreed_campaigns(*, crowdworker: int, pool: str) -> QuerySet[Any, Any]:
     agreed = ConsentRecord.objects.filter(crowdworker=crowdworker).values("instruction_version")
     campaigns = Campaign.objects.filter(state=Campaign.State.LIVE).filter(Q(pool="") | Q(pool=pool))
     campaigns = campaigns.annotate(latest=Subquery(latest.values("pk")[:1]))
-    wanted = campaigns.filter(Q(latest__isnull=True) | Q(latest__in=agreed))
+    wanted = campaigns.filter(
+        Q(latest__isnull=True) | Q(latest__in=agreed), needs_no_practice(crowdworker=crowdworker)
+    )
     return wanted.values_list("pk", "objective", "red_team_daily_cap", "latest")
 
 
@@ -128,6 +148,10 @@ def next_items(crowdworker: Crowdworker, *, campaigns: list[int]) -> list[tuple[
     """Some of those that wait for the person, longest first: keys of item and campaign."""
     if not campaigns:
         return []
+    if avoided := crowdworker.topic_opt_outs:
+        columns = ("pk", "turn__conversation__campaign_id")
+        found = waiting_for(crowdworker=crowdworker.pk, campaigns=campaigns, avoided=avoided)
+        return list(found.values_list(*columns)[:LOOKED_AT])
     return [
         (pk, campaign)
         for pk, campaign in _NEXT.rows(crowdworker=crowdworker.pk, campaigns=campaigns)

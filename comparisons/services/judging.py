@@ -14,7 +14,7 @@ from django.utils.translation import gettext_noop
 
 from comparisons.core.cleaning import cleaned
 from comparisons.models import ChoiceUndo, Comparison, Conversation, Response, Showing, Turn
-from comparisons.services import onboarding, opinions
+from comparisons.services import onboarding, opinions, replies
 from comparisons.services.chat import count_active, lock_conversation
 from modelserving.core.faults import hit
 
@@ -137,6 +137,7 @@ def _store(draft: Comparison, *, active_milliseconds: int) -> Comparison:
             count_active(conversation, active_milliseconds)
             turn.continued_by = draft
             opinions.offer(turn, percent=campaign.second_opinion_percent)
+            replies.offer(turn, percent=campaign.human_reply_percent)
         hit("choice.before_commit")
     transaction.on_commit(lambda: hit("choice.after_commit"))
     return draft

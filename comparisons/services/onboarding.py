@@ -27,6 +27,7 @@ from comparisons.models import (
     Invitation,
 )
 from comparisons.models.campaign import Origin
+from comparisons.services import qualifying
 from comparisons.services.accounts import create_account
 from comparisons.services.drawing import current_instructions
 
@@ -43,6 +44,10 @@ class InvitationInvalid(OnboardingRefused):
 
 class ConsentNeeded(OnboardingRefused):
     """The current instructions were not read and accepted yet."""
+
+
+class PracticeNeeded(OnboardingRefused):
+    """The campaign's practice comparisons were not passed yet."""
 
 
 class NoWork(OnboardingRefused):
@@ -161,6 +166,8 @@ def check_may_work(crowdworker: Crowdworker, campaign: Campaign) -> None:
         raise NoWork(_("This campaign is for another group."))
     if not has_consented(crowdworker, current_instructions(campaign)):
         raise ConsentNeeded(_("The instructions are new. Read and accept them first."))
+    if qualifying.is_needed(crowdworker, campaign):
+        raise PracticeNeeded(_("A few practice comparisons come first."))
 
 
 def open_assignment(crowdworker: Crowdworker, campaign: Campaign) -> Assignment:
@@ -170,13 +177,12 @@ def open_assignment(crowdworker: Crowdworker, campaign: Campaign) -> Assignment:
         return standing
     if campaign.state != Campaign.State.LIVE or not may_see(crowdworker, campaign):
         raise NoWork(_("No work here right now."))
-    is_ready = has_consented(crowdworker, current_instructions(campaign))
     try:
         with transaction.atomic():
             return Assignment.objects.create(
                 crowdworker=crowdworker,
                 campaign=campaign,
-                state=Assignment.State.WORK if is_ready else Assignment.State.CONSENT,
+                state=_first_state(crowdworker, campaign),
                 conversations_required=campaign.conversations_per_assignment,
                 pay_rule={
                     "amount": str(campaign.pay_amount),
@@ -189,6 +195,14 @@ def open_assignment(crowdworker: Crowdworker, campaign: Campaign) -> Assignment:
         return Assignment.objects.get(
             crowdworker=crowdworker, campaign=campaign, state__in=Assignment.OPEN_STATES
         )
+
+
+def _first_state(crowdworker: Crowdworker, campaign: Campaign) -> Assignment.State:
+    """Where a new assignment begins: at the consent, the practice or the work."""
+    if not has_consented(crowdworker, current_instructions(campaign)):
+        return Assignment.State.CONSENT
+    is_new = qualifying.is_needed(crowdworker, campaign)
+    return Assignment.State.TRAINING if is_new else Assignment.State.WORK
 
 
 def open_assignment_of(crowdworker: Crowdworker, campaign: Campaign) -> Assignment | None:
@@ -208,7 +222,8 @@ def give_consent(crowdworker: Crowdworker, version: InstructionVersion) -> None:
         campaign_id=version.campaign_id,
         state__in=(Assignment.State.PREVIEW, Assignment.State.CONSENT),
     )
-    waiting.update(state=Assignment.State.WORK)
+    is_new = qualifying.is_needed(crowdworker, version.campaign)
+    waiting.update(state=Assignment.State.TRAINING if is_new else Assignment.State.WORK)
 
 
 def submit_when_finished(assignment: Assignment) -> bool:

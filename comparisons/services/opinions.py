@@ -6,7 +6,6 @@ Knows showings and turns; the choice itself is recorded by `judging`.
 import hashlib
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
@@ -18,7 +17,7 @@ from comparisons.queries.opinions import OpenCampaign
 from comparisons.services import wellbeing
 from comparisons.services.drawing import is_coin_heads
 
-LEASE = timedelta(minutes=15)
+LEASE = wellbeing.OPINION_LEASE
 
 
 def offer(turn: Turn, *, percent: int) -> Showing | None:
@@ -27,7 +26,7 @@ def offer(turn: Turn, *, percent: int) -> Showing | None:
     comparison = turn.continued_by
     if has_one or comparison is None or _ticket(turn) >= percent:
         return None
-    return _queued(turn, comparison.picked_id, comparison.other_id)
+    return put_up(turn, comparison.picked_id, comparison.other_id)
 
 
 def _ticket(turn: Turn) -> int:
@@ -35,8 +34,8 @@ def _ticket(turn: Turn) -> int:
     return int(hashlib.sha256(turn.public_id.bytes).hexdigest()[:8], 16) % 100
 
 
-def _queued(turn: Turn, first: int, second: int) -> Showing:
-    """A showing that nobody holds yet, its sides drawn anew."""
+def put_up(turn: Turn, first: int, second: int) -> Showing:
+    """A showing of two responses that nobody holds yet, its sides drawn anew."""
     if is_coin_heads():
         first, second = second, first
     return Showing.objects.create(
@@ -64,9 +63,11 @@ def take(crowdworker: Crowdworker, *, layout: str = "", theme: str = "") -> Show
 
 
 def _under_cap(crowdworker: Crowdworker, campaigns: Sequence[OpenCampaign]) -> list[OpenCampaign]:
-    """Those whose daily cap takes two more red-team responses."""
+    """Those that take two more red-team responses: by their daily cap, and after a long stretch."""
     has_red_team = any(each.is_red_team for each in campaigns)
     shown = wellbeing.shown_today(crowdworker) if has_red_team else 0
+    if shown >= wellbeing.STRETCH and wellbeing.cooling_until(crowdworker) is not None:
+        return [each for each in campaigns if not each.is_red_team]
     return [each for each in campaigns if not each.is_red_team or shown + 2 <= each.daily_cap]
 
 
@@ -104,10 +105,23 @@ def _renewed(pk: int) -> bool:
     return held.update(lease_until=timezone.now() + LEASE) == 1
 
 
+def pass_on(showing: Showing) -> bool:
+    """Give an item back without a choice; it waits for somebody else. False where it was over."""
+    with transaction.atomic():
+        Showing.objects.select_for_update().get(pk=showing.pk)  # a choice may be on its way
+        mine = Showing.objects.filter(~queue.IS_JUDGED, pk=showing.pk, replaced_at__isnull=True)
+        if mine.update(replaced_at=timezone.now()) != 1:
+            return False
+        put_up(showing.turn, showing.side_a_id, showing.side_b_id)
+    return True
+
+
 def waiting_count(crowdworker: Crowdworker) -> int:
     """How many items the person could take now; counted up to one hundred."""
     campaigns = [each.pk for each in _under_cap(crowdworker, queue.open_campaigns(crowdworker))]
-    waiting = queue.waiting_for(crowdworker=crowdworker.pk, campaigns=campaigns)
+    waiting = queue.waiting_for(
+        crowdworker=crowdworker.pk, campaigns=campaigns, avoided=crowdworker.topic_opt_outs
+    )
     return len(waiting.values_list("pk", flat=True)[:100])
 
 
@@ -124,6 +138,6 @@ def release_overdue() -> int:
         with transaction.atomic():
             Showing.objects.select_for_update().get(pk=showing.pk)  # a choice may be on its way
             if overdue.filter(pk=showing.pk).update(replaced_at=timezone.now()) == 1:
-                _queued(showing.turn, showing.side_a_id, showing.side_b_id)
+                put_up(showing.turn, showing.side_a_id, showing.side_b_id)
                 released += 1
     return released

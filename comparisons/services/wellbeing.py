@@ -3,9 +3,11 @@
 Knows one person's own exposure; staff see it only in aggregate, elsewhere.
 """
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from itertools import pairwise
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -13,6 +15,12 @@ from comparisons.models import Campaign, Crowdworker, Showing
 from comparisons.models.campaign import Objective
 
 BREAK_AFTER = 20  # red-team responses in a row
+STRETCH = 40  # red-team responses without a longer break; then a rest is not a choice any more
+COOL_DOWN = timedelta(minutes=15)
+TOPICS = (
+    "violence", "self_harm", "sexual", "hate", "drugs", "weapons", "crime", "animals", "health",
+)  # fmt: skip
+OPINION_LEASE = timedelta(minutes=15)
 COVERS = ("always", "never")
 COMFORTS = ("mild", "moderate", "strong")
 
@@ -21,22 +29,48 @@ class DailyLimit(Exception):
     """Today's share of red-team responses was read; pay is not affected."""
 
 
+class CoolingDown(DailyLimit):
+    """Much was read without a break; red-team work opens again in a little while."""
+
+
 class NotOptedIn(Exception):
     """The person has not chosen red-team work."""
 
 
 def shown_today(crowdworker: Crowdworker) -> int:
     """Red-team responses shown to the person within the last 24 hours."""
-    since = timezone.now() - timedelta(hours=24)
+    return 2 * _shown_since(crowdworker, timezone.now() - timedelta(hours=24)).count()
+
+
+def _shown_since(crowdworker: Crowdworker, since: datetime) -> QuerySet[Showing]:
     own = Q(purpose=Showing.Purpose.AUTHOR, created_at__gte=since)
     # A second opinion is queued before anybody sees it; its lease begins when it is shown.
     opinion = Q(purpose=Showing.Purpose.SECOND_OPINION, lease_until__gte=since)
-    showings = Showing.objects.filter(
+    return Showing.objects.filter(
         own | opinion,
         crowdworker=crowdworker,
         turn__conversation__objective=Objective.HARMLESS,
     )
-    return 2 * showings.count()
+
+
+def cooling_until(crowdworker: Crowdworker) -> datetime | None:
+    """When red-team work opens again after a long stretch of it; None while it is open."""
+    longest = COOL_DOWN * (STRETCH // 2)  # a stretch that lasted longer had a break in it
+    rows = _shown_since(crowdworker, timezone.now() - longest).values_list(
+        "purpose", "created_at", "lease_until"
+    )
+    times = sorted((_seen_at(*row) for row in rows), reverse=True)[: STRETCH // 2]
+    if len(times) < STRETCH // 2:
+        return None
+    has_break = any(after - before >= COOL_DOWN for after, before in pairwise(times))
+    until = times[0] + COOL_DOWN
+    return None if has_break or until <= timezone.now() else until
+
+
+def _seen_at(purpose: str, created_at: datetime, lease_until: datetime | None) -> datetime:
+    """A second opinion is seen when its lease begins."""
+    is_own = purpose == Showing.Purpose.AUTHOR or lease_until is None
+    return created_at if is_own else lease_until - OPINION_LEASE
 
 
 def check_daily_cap(crowdworker: Crowdworker, campaign: Campaign) -> None:
@@ -52,6 +86,13 @@ def check_daily_cap(crowdworker: Crowdworker, campaign: Campaign) -> None:
                 "your pay is not affected."
             )
         )
+    if until := cooling_until(crowdworker):
+        words = _(
+            "You have read {count} red-team responses without a longer break. This work opens "
+            "again at {time}; your text is kept, and helpful work is open."
+        )
+        local = timezone.localtime(until)
+        raise CoolingDown(words.format(count=STRETCH, time=f"{local:%H:%M}"))
 
 
 def should_suggest_break(crowdworker: Crowdworker) -> int:
@@ -72,6 +113,21 @@ def leave(crowdworker: Crowdworker) -> None:
     """Leave red-team work; what was done stays saved and paid."""
     crowdworker.is_red_team_opted_in = False
     crowdworker.save(update_fields=["is_red_team_opted_in"])
+
+
+def set_topics(crowdworker: Crowdworker, topics: Iterable[str]) -> None:
+    """Keep which topics the person does not want to meet."""
+    wanted = set(topics)
+    crowdworker.topic_opt_outs = [topic for topic in TOPICS if topic in wanted]
+    crowdworker.save(update_fields=["topic_opt_outs"])
+
+
+def set_comfort(crowdworker: Crowdworker, comfort: str) -> None:
+    """Keep how strong the text may be."""
+    if comfort not in COMFORTS:
+        raise ValueError(f"comfort {comfort!r}: one of {', '.join(COMFORTS)}")
+    crowdworker.comfort = comfort
+    crowdworker.save(update_fields=["comfort"])
 
 
 def set_cover(crowdworker: Crowdworker, cover: str) -> None:

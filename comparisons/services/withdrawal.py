@@ -14,7 +14,9 @@ from comparisons.models import (
     DatasetRelease,
     Flag,
     Response,
+    Showing,
     Turn,
+    WantedReply,
 )
 from comparisons.services import audit, streaming
 
@@ -26,7 +28,8 @@ def withdraw(crowdworker: Crowdworker) -> None:
         Crowdworker.objects.select_for_update().get(pk=crowdworker.pk)  # as `say` does: one waits
         _blank_texts(crowdworker)
         mine = Q(crowdworker=crowdworker) | Q(turn__conversation__crowdworker=crowdworker)
-        concerned = Comparison.objects.filter(mine)
+        written = Q(picked__author=crowdworker) | Q(other__author=crowdworker)
+        concerned = Comparison.objects.filter(mine | written)
         DatasetRelease.objects.filter(
             members__comparison__in=concerned, stale_at__isnull=True
         ).update(stale_at=now)
@@ -62,6 +65,13 @@ def _blank_texts(crowdworker: Crowdworker) -> None:
     turns.update(message="")
     Response.objects.filter(Q(turn__in=turns) | Q(author=crowdworker)).update(
         text="", candidates=[], token_ids=[]
+    )
+    blank = Showing.objects.filter(Q(side_a__author=crowdworker) | Q(side_b__author=crowdworker))
+    blank.filter(purpose=Showing.Purpose.SECOND_OPINION, replaced_at__isnull=True).update(
+        replaced_at=timezone.now()
+    )
+    WantedReply.objects.filter(crowdworker=crowdworker, response__isnull=True).update(
+        crowdworker=None, lease_until=None
     )
     Flag.objects.filter(crowdworker=crowdworker).update(note="")
     conversations.filter(state=Conversation.State.OPEN).update(state=Conversation.State.ABANDONED)

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from comparisons.models import Account, Assignment, Campaign, Crowdworker
 from comparisons.queries import work
-from comparisons.services import chat, onboarding, opinions, wellbeing
+from comparisons.services import chat, onboarding, opinions, qualifying, replies, wellbeing
 from comparisons.services.drawing import current_instructions
 from comparisons.web.access import NOT_YOURS, account_of, crowdworker_required
 from comparisons.web.account_views import safe_next
@@ -34,6 +34,7 @@ def _work(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     context = {
         "cards": work.campaign_cards(crowdworker),
         "opinions_waiting": opinions.waiting_count(crowdworker),
+        "replies_waiting": replies.waiting_count(crowdworker),
         "crowdworker": crowdworker,
     }
     return render(request, "comparisons/work.html", context)
@@ -65,11 +66,18 @@ def campaign_home(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> 
         "instructions": version,
         "has_consented": onboarding.has_consented(crowdworker, version),
         "needs_opt_in": campaign.is_red_team and not crowdworker.is_red_team_opted_in,
+        "practice": _practice(crowdworker, campaign),
         "others": work.open_campaigns(crowdworker).exclude(pk=campaign.pk),
         "given_back": _given_back(crowdworker, campaign),
         "crowdworker": crowdworker,
     }
     return render(request, "comparisons/campaign_home.html", context)
+
+
+def _practice(crowdworker: Crowdworker, campaign: Campaign) -> qualifying.Progress | None:
+    """The practice that still comes first."""
+    now = qualifying.progress(crowdworker, campaign)
+    return None if now is None or now.has_passed else now
 
 
 def _given_back(crowdworker: Crowdworker, campaign: Campaign) -> Assignment | None:
@@ -88,6 +96,8 @@ def start(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResp
         return redirect("campaign_home", campaign.slug)
     try:
         assignment = onboarding.open_assignment(crowdworker, campaign)
+        if assignment.state == Assignment.State.TRAINING:
+            return redirect("practice", campaign.slug)
         if assignment.state != Assignment.State.WORK:
             return redirect("instructions", campaign.slug)
         conversation = chat.start_conversation(assignment)

@@ -105,6 +105,20 @@ class ChoiceForm(forms.Form):
     active_milliseconds = forms.IntegerField(required=False, min_value=0, max_value=2**40)
 
 
+class PracticeForm(forms.Form):
+    """One pick of a practice comparison."""
+
+    point = forms.IntegerField(min_value=1, max_value=8)
+    active_milliseconds = forms.IntegerField(required=False, min_value=0, max_value=2**40)
+
+
+class ReplyForm(forms.Form):
+    """A reply written in the assistant's place."""
+
+    text = forms.CharField(strip=False, max_length=40_000)  # the service says what is too long
+    active_milliseconds = forms.IntegerField(required=False, min_value=0, max_value=2**40)
+
+
 class WriteForm(forms.Form):
     """A response of the person's own, edited from one side or written against it."""
 

@@ -18,11 +18,12 @@ from comparisons.queries.dialogues import messages_of
 from comparisons.queries.opinions import given_item
 from comparisons.queries.transcripts import sides_of
 from comparisons.services import judging, opinions, preferences
+from comparisons.services.flagging import flag_turn
 from comparisons.web.access import NOT_YOURS, crowdworker_required
 from comparisons.web.context import theme_of
 from comparisons.web.error_views import wants_json
-from comparisons.web.forms import ChoiceForm
-from comparisons.web.stage import opinion_context
+from comparisons.web.forms import ChoiceForm, FlagForm
+from comparisons.web.stage import flag_words, opinion_context
 from comparisons.web.strip import side_of, strength_of
 from comparisons.web.words import script_words
 
@@ -48,7 +49,11 @@ def next_item(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     """The item the person holds, or the next one."""
     showing = opinions.take(crowdworker, theme=theme_of(request))
     account = crowdworker.account
-    more = {"keys": preferences.keys_of(account), "words": script_words()}
+    more = {
+        "keys": preferences.keys_of(account),
+        "words": script_words(),
+        "flag_kinds": flag_words(),
+    }
     context = _stage(request, showing, has_single_keys=account.has_single_keys, **more)
     if wants_json(request):
         html = _stage_html(request, context)
@@ -60,9 +65,7 @@ def next_item(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
 @crowdworker_required
 def choice(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
     """One second opinion; the next item comes with the answer."""
-    showing = given_item(crowdworker, public_id)
-    if showing is None:
-        raise Http404(NOT_YOURS)
+    showing = _own_item(crowdworker, public_id)
     form = ChoiceForm(request.POST)
     if not form.is_valid():
         message = _("Pick a point from 1 to 8, then choose.")
@@ -83,6 +86,36 @@ def choice(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Ht
     except judging.ChoiceRefused as error:
         return _answer(request, crowdworker, status=409, error="went_on", message=str(error))
     return _answer(request, crowdworker, status=200, saved=str(comparison.public_id))
+
+
+def _own_item(crowdworker: Crowdworker, public_id: Any) -> Showing:
+    """A second opinion that was given to the person; anything else does not exist."""
+    showing = given_item(crowdworker, public_id)
+    if showing is None:
+        raise Http404(NOT_YOURS)
+    return showing
+
+
+@require_POST
+@crowdworker_required
+def pass_on(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
+    """Give an item back without a choice; the next one comes with the answer."""
+    opinions.pass_on(_own_item(crowdworker, public_id))
+    return _answer(request, crowdworker, status=200)
+
+
+@require_POST
+@crowdworker_required
+def flag(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
+    """Note that something in the item needs a person's look."""
+    showing = _own_item(crowdworker, public_id)
+    form = FlagForm(request.POST)
+    if not form.is_valid():
+        message = _("Say first what is wrong.")
+        return _answer(request, crowdworker, status=422, error="no_kind", message=message)
+    sent = form.cleaned_data
+    flag_turn(showing.turn, crowdworker, kind=sent["kind"], note=sent["note"])
+    return _answer(request, crowdworker, status=200)
 
 
 def _answer(

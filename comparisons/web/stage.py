@@ -159,6 +159,7 @@ def opinion_context(showing: Showing, *, choice_key: uuid.UUID) -> dict[str, Any
         "campaign": campaign,
         "choice_key": choice_key,
         "choice_url": reverse("opinion_choice", args=[showing.public_id]),
+        "pass_url": reverse("pass_opinion", args=[showing.public_id]),
         "is_opinion": True,
         "reason_tags": reason_words(),
         **question_words(question=campaign.question, language=campaign.language),

@@ -14,18 +14,23 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
 
 OPEN = {"sign_in", "sign_in_link", "join"}
 POST_ONLY = {
-    "sign_out", "preferences", "start_work", "consent", "opt_in", "leave_red_team", "say", "intent",
-    "comment", "end_conversation", "choice", "undo", "skip", "unskip", "stop", "regenerate", "retry",
-    "flag", "opinion_choice",
+    "sign_out", "preferences", "start_work", "consent", "opt_in", "leave_red_team", "say",
+    "intent", "comment", "end_conversation", "choice", "undo", "skip", "unskip", "stop",
+    "regenerate", "retry", "flag", "opinion_choice", "practice_choice", "pass_opinion",
+    "flag_opinion", "write_reply", "pass_reply",
 }  # fmt: skip
 OF_CONVERSATION = {"conversation", "say", "intent", "comment", "end_conversation"}
 OF_TURN = {
     "turn_events", "choice", "undo", "skip", "unskip", "stop", "regenerate", "retry", "flag", "write",
 }  # fmt: skip
-OF_CAMPAIGN = {"campaign_home", "instructions", "start_work", "consent", "opt_in", "leave_red_team"}
+OF_CAMPAIGN = {
+    "campaign_home", "instructions", "start_work", "consent", "opt_in", "leave_red_team",
+    "practice", "practice_choice",
+}  # fmt: skip
+OF_OTHERS = {"opinion_choice", "pass_opinion", "flag_opinion", "write_reply", "pass_reply"}
 PLAIN = {
     "home", "sign_out", "preferences", "keys", "opinions", "my_work", "own_data", "withdraw",
-    "wellbeing",
+    "wellbeing", "replies",
 }  # fmt: skip
 
 
@@ -39,9 +44,11 @@ def every_address(turn) -> dict[str, str]:
     conversation = turn.conversation
     found = {name: reverse(name, args=[conversation.public_id]) for name in OF_CONVERSATION}
     found |= {name: reverse(name, args=[turn.public_id]) for name in OF_TURN}
-    found |= {name: reverse(name, args=[conversation.campaign.slug]) for name in OF_CAMPAIGN}
+    slug = conversation.campaign.slug
+    found |= {name: reverse(name, args=[slug]) for name in OF_CAMPAIGN - {"practice_choice"}}
     found |= {name: reverse(name) for name in PLAIN | {"sign_in"}}
-    found["opinion_choice"] = reverse("opinion_choice", args=[uuid.uuid4()])
+    found |= {name: reverse(name, args=[uuid.uuid4()]) for name in OF_OTHERS}
+    found["practice_choice"] = reverse("practice_choice", args=[slug, 1, 1])
     found["sign_in_link"] = reverse("sign_in_link", args=["x"])
     found["join"] = reverse("join", args=["x"])
     return found
@@ -70,7 +77,7 @@ def test_a_foreign_conversation_or_turn_does_not_exist(client, turn):
     found = {
         name: ask(client, name, url).status_code
         for name, url in every_address(turn).items()
-        if name in OF_CONVERSATION | OF_TURN | {"opinion_choice"}
+        if name in OF_CONVERSATION | OF_TURN | OF_OTHERS
     }
 
     assert set(found.values()) == {404}, found
@@ -81,7 +88,8 @@ def test_staff_do_not_work_in_the_crowds_place(client, turn, role):
     client.force_login(make_account(role))
 
     for name, url in every_address(turn).items():
-        if name in OF_CONVERSATION | OF_TURN | OF_CAMPAIGN | {"my_work", "own_data", "opinions"}:
+        own = {"my_work", "own_data", "opinions", "replies"}
+        if name in OF_CONVERSATION | OF_TURN | OF_CAMPAIGN | OF_OTHERS | own:
             assert ask(client, name, url).status_code == 404, name
 
 

@@ -125,7 +125,7 @@ async function submit(form, submitter) {
   if (kind === "message" && !form.elements.text.value.trim()) return;
   form.dataset.busy = "1";
   const said = strip.picked()?.getAttribute("aria-label") ?? "";
-  const url = form.dataset.turnAction ? `/turns/${dock().dataset.turn}/${form.dataset.turnAction}` : form.getAttribute("action");
+  const url = form.dataset.turnAction ? `/${talk.dataset.conversation ? "turns" : "opinions"}/${dock().dataset.turn}/${form.dataset.turnAction}` : form.getAttribute("action");
   const isKept = kind === "message" || kind === "choice";
   const fields = fieldsOf(form, submitter);
   const answer = await outbox.send(url, fields, { keep: isKept ? `${talk.dataset.conversation ?? "opinions"}:${kind}` : "" });
@@ -138,6 +138,7 @@ function settleAnswer(kind, answer, { said, fields }) {
   if (isDone) drafts.taken(talk.dataset.conversation, dock(), fields);
   if (isDone) activity.begin();
   if (answer.body.stage) arrive(answer.body);
+  if (answer.body.said) announce(answer.body.said);
   if (isDone) { moves[kind]?.(said); return; }
   const isElsewhere = kind === "message" && answer.body.error === "went_on"; // a page that is behind
   const sentence = isElsewhere ? words.otherTab : answer.body.message ?? words.broken;
@@ -194,7 +195,7 @@ function end() {
 const actions = {
   pick: (value) => strip.pick(value),
   move: (direction) => strip.step(direction),
-  choose: () => { if (!strip.strip()) return false; strip.strip().requestSubmit(strip.strip().querySelector("[data-choose]")); return true; },
+  choose: () => { if (!strip.strip()) return press("main [data-action=next]"); strip.strip().requestSubmit(strip.strip().querySelector("[data-choose]")); return true; },
   send: (box) => { box.form?.dataset.send && box.form.requestSubmit(); },
   both_bad: () => press("#dock [data-action-box=both_bad]"),
   reason,
