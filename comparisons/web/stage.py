@@ -4,15 +4,19 @@ Knows states and words; every change goes through the services.
 """
 
 import uuid
+from functools import cache
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.safestring import SafeString
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from comparisons.models import Conversation, Flag, Showing
+from comparisons.models import Campaign, Conversation, Flag, Showing
 from comparisons.queries.transcripts import TurnView, turn_views
 from comparisons.services import onboarding, preferences, wellbeing
 from comparisons.services.drawing import current_instructions
@@ -73,16 +77,26 @@ def skip_words() -> list[tuple[str, str]]:
     ]
 
 
-def question_words(*, question: str, language: str) -> dict[str, Any]:
-    """The question, the strip's ends and its eight points."""
+@cache
+def strip_fields(question: str, *, is_opinion: bool, language: str) -> SafeString:  # noqa: ARG001 -- keys the cache
+    """The strip's eight points and the reasons: the same for everybody who reads `language`."""
     end_a, end_b = ENDS[question]
-    return {
+    context = {
         "question": QUESTIONS[question],
         "end_a": end_a,
         "end_b": end_b,
         "points": points(question),
-        "content_language": language,
+        "reason_tags": reason_words(),
+        "is_harmful_one_picked": question == "more_harmful" and not is_opinion,
     }
+    return render_to_string("comparisons/_strip_fields.html", context)
+
+
+def strip_words(campaign: Campaign, *, is_opinion: bool = False) -> dict[str, Any]:
+    """What the strip asks, in the interface's language, about texts in the campaign's."""
+    language = get_language() or settings.LANGUAGE_CODE
+    fields = strip_fields(campaign.question, is_opinion=is_opinion, language=language)
+    return {"strip_fields": fields, "content_language": campaign.language}
 
 
 def stage_context(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:
@@ -111,11 +125,10 @@ def stage_context(request: HttpRequest, conversation: Conversation) -> dict[str,
         "message_key": uuid.uuid4(),
         "choice_key": uuid.uuid4(),
         "choice_url": reverse("choice", args=[last.public_id]) if last else "",
-        "reason_tags": reason_words(),
         "skip_reasons": skip_words(),
         "break_after": _break_due(conversation, last),
         "request": request,
-        **question_words(question=campaign.question, language=campaign.language),
+        **strip_words(campaign),
     }
 
 
@@ -161,8 +174,7 @@ def opinion_context(showing: Showing, *, choice_key: uuid.UUID) -> dict[str, Any
         "choice_url": reverse("opinion_choice", args=[showing.public_id]),
         "pass_url": reverse("pass_opinion", args=[showing.public_id]),
         "is_opinion": True,
-        "reason_tags": reason_words(),
-        **question_words(question=campaign.question, language=campaign.language),
+        **strip_words(campaign, is_opinion=True),
     }
 
 
