@@ -62,7 +62,7 @@ def _standing(*, crowdworker: int, campaigns: Collection[int], now: datetime) ->
         turn__conversation__is_withdrawn=False,
         turn__conversation__campaign__in=campaigns,
     )
-    return mine.filter(~IS_JUDGED).values_list("pk")[:1]
+    return mine.filter(~IS_JUDGED).order_by("pk").values_list("pk")[:2]
 
 
 def waiting_for(
@@ -136,12 +136,12 @@ def open_campaigns(crowdworker: Crowdworker) -> list[OpenCampaign]:
     return [each for each in found if crowdworker.is_red_team_opted_in or not each.is_red_team]
 
 
-def standing_item(crowdworker: Crowdworker, *, campaigns: list[int], now: datetime) -> int | None:
-    """The key of the item that the person holds and has not judged."""
+def standing_items(crowdworker: Crowdworker, *, campaigns: list[int], now: datetime) -> list[int]:
+    """Keys of what the person holds and has not judged: one, or two where two tabs are open."""
     if not campaigns:
-        return None
+        return []
     rows = _STANDING.rows(crowdworker=crowdworker.pk, campaigns=campaigns, now=now)
-    return int(rows[0][0]) if rows else None
+    return [int(pk) for (pk,) in rows]
 
 
 def next_items(crowdworker: Crowdworker, *, campaigns: list[int]) -> list[tuple[int, int]]:

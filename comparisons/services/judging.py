@@ -4,7 +4,7 @@ Knows showings and comparisons; which text counts as chosen for training is read
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
@@ -73,8 +73,12 @@ def record_choice(
     reason_tags: Sequence[str] = (),
     reason_text: str = "",
     active_milliseconds: int | None = None,
+    along: Callable[[], None] = lambda: None,
 ) -> Comparison:
-    """One comparison for the showing. The same key gives the same row, however often it is sent."""
+    """One comparison for the showing. The same key gives the same row, however often it is sent.
+
+    `along` is done in the transaction that stores it, and not at all where it was stored before.
+    """
     if side not in Comparison.Side.values or not 1 <= strength <= 4:
         raise ChoiceRefused(_("Pick a point from 1 to 8."))
     a, b = showing.side_a, showing.side_b
@@ -95,7 +99,7 @@ def record_choice(
     try:
         check_standing(showing)
         check_texts(showing, text_sha256)
-        return _store(draft, active_milliseconds=active_milliseconds or 0)
+        return _store(draft, active_milliseconds=active_milliseconds or 0, along=along)
     except (IntegrityError, ChoiceRefused):
         if standing := _kept_by(showing, choice_key):
             return standing
@@ -112,7 +116,7 @@ def _kept_by(showing: Showing, choice_key: uuid.UUID) -> Comparison | None:
     return None
 
 
-def _store(draft: Comparison, *, active_milliseconds: int) -> Comparison:
+def _store(draft: Comparison, *, active_milliseconds: int, along: Callable[[], None]) -> Comparison:
     turn, conversation = draft.turn, draft.turn.conversation
     campaign = conversation.campaign
     assert campaign is not None, "only campaigns show responses to people"
@@ -138,6 +142,7 @@ def _store(draft: Comparison, *, active_milliseconds: int) -> Comparison:
             turn.continued_by = draft
             opinions.offer(turn, percent=campaign.second_opinion_percent)
             replies.offer(turn, percent=campaign.human_reply_percent)
+        along()
         hit("choice.before_commit")
     transaction.on_commit(lambda: hit("choice.after_commit"))
     return draft

@@ -6,6 +6,8 @@ Knows showings and turns; the choice itself is recorded by `judging`.
 import hashlib
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
@@ -46,19 +48,45 @@ def put_up(turn: Turn, first: int, second: int) -> Showing:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What a person could read next, as it stood when it was looked at."""
+
+    crowdworker: Crowdworker
+    standing: int | None
+    waiting: Sequence[tuple[int, OpenCampaign]]
+
+
 def take(crowdworker: Crowdworker, *, layout: str = "", theme: str = "") -> Showing | None:
     """The person's standing item, or the next one nobody holds. None when nothing waits."""
+    taken = claim(look(crowdworker), layout=layout, theme=theme)
+    return queue.item(taken) if taken else None
+
+
+def look(crowdworker: Crowdworker, *, besides: Showing | None = None) -> Outlook:
+    """What the person holds besides an item that they are about to judge, and what waits for them."""
     every = queue.open_campaigns(crowdworker)
     keys = [each.pk for each in every]
-    standing = queue.standing_item(crowdworker, campaigns=keys, now=timezone.now())
+    held = queue.standing_items(crowdworker, campaigns=keys, now=timezone.now())
+    standing = next((pk for pk in held if besides is None or pk != besides.pk), None)
     if standing:
-        return queue.item(standing) if _renewed(standing) else None
+        return Outlook(crowdworker=crowdworker, standing=standing, waiting=())
     campaigns = {each.pk: each for each in _under_cap(crowdworker, every)}
     waiting = queue.next_items(crowdworker, campaigns=list(campaigns))
     start = secrets.randbelow(len(waiting)) if waiting else 0
-    for pk, campaign in waiting[start:] + waiting[:start]:
-        if _claimed(pk, campaigns[campaign], crowdworker, layout=layout, theme=theme):
-            return queue.item(pk)
+    turned = [(pk, campaigns[campaign]) for pk, campaign in waiting[start:] + waiting[:start]]
+    if besides is not None:  # a red-team item locks the person, which must come before the choice
+        turned = list(takewhile(lambda each: not each[1].is_red_team, turned))
+    return Outlook(crowdworker=crowdworker, standing=None, waiting=turned)
+
+
+def claim(outlook: Outlook, *, layout: str = "", theme: str = "") -> int | None:
+    """Take one of what was seen, the standing one first; its key, None when others were faster."""
+    if outlook.standing:
+        return outlook.standing if _renewed(outlook.standing) else None
+    for pk, campaign in outlook.waiting:
+        if _claimed(pk, campaign, outlook.crowdworker, layout=layout, theme=theme):
+            return pk
     return None
 
 

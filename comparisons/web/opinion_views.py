@@ -17,7 +17,7 @@ from comparisons.models import Crowdworker, Showing
 from comparisons.queries.dialogues import messages_of
 from comparisons.queries.opinions import given_item
 from comparisons.queries.transcripts import sides_of
-from comparisons.services import judging, opinions, preferences
+from comparisons.services import giving, judging, opinions, preferences
 from comparisons.services.flagging import flag_turn
 from comparisons.web.access import NOT_YOURS, crowdworker_required
 from comparisons.web.context import theme_of
@@ -69,11 +69,12 @@ def choice(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Ht
     form = ChoiceForm(request.POST)
     if not form.is_valid():
         message = _("Pick a point from 1 to 8, then choose.")
-        return _answer(request, crowdworker, status=422, error="no_pick", message=message)
+        return _refusal(request, crowdworker, status=422, error="no_pick", message=message)
     sent = form.cleaned_data
     try:
-        comparison = judging.record_choice(
+        given = giving.give_opinion(
             showing,
+            crowdworker,
             side=side_of(sent["point"]),
             strength=strength_of(sent["point"]),
             text_sha256={"A": sent["sha256_a"], "B": sent["sha256_b"]},
@@ -82,10 +83,19 @@ def choice(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Ht
             reason_tags=sent["reason_tags"],
             reason_text=sent["reason_text"],
             active_milliseconds=sent["active_milliseconds"],
+            theme=theme_of(request),
         )
     except judging.ChoiceRefused as error:
-        return _answer(request, crowdworker, status=409, error="went_on", message=str(error))
-    return _answer(request, crowdworker, status=200, saved=str(comparison.public_id))
+        return _refusal(request, crowdworker, status=409, error="went_on", message=str(error))
+    saved = str(given.comparison.public_id)
+    return _answer(request, given.following, status=200, saved=saved)
+
+
+def _refusal(
+    request: HttpRequest, crowdworker: Crowdworker, *, status: int, error: str, message: str
+) -> HttpResponse:
+    following = opinions.take(crowdworker, theme=theme_of(request))
+    return _answer(request, following, status=status, error=error, message=message)
 
 
 def _own_item(crowdworker: Crowdworker, public_id: Any) -> Showing:
@@ -101,7 +111,7 @@ def _own_item(crowdworker: Crowdworker, public_id: Any) -> Showing:
 def pass_on(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
     """Give an item back without a choice; the next one comes with the answer."""
     opinions.pass_on(_own_item(crowdworker, public_id))
-    return _answer(request, crowdworker, status=200)
+    return _answer(request, opinions.take(crowdworker, theme=theme_of(request)), status=200)
 
 
 @require_POST
@@ -112,18 +122,18 @@ def flag(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Http
     form = FlagForm(request.POST)
     if not form.is_valid():
         message = _("Say first what is wrong.")
-        return _answer(request, crowdworker, status=422, error="no_kind", message=message)
+        return _refusal(request, crowdworker, status=422, error="no_kind", message=message)
     sent = form.cleaned_data
     flag_turn(showing.turn, crowdworker, kind=sent["kind"], note=sent["note"])
-    return _answer(request, crowdworker, status=200)
+    return _answer(request, opinions.take(crowdworker, theme=theme_of(request)), status=200)
 
 
 def _answer(
-    request: HttpRequest, crowdworker: Crowdworker, *, status: int, **facts: str
+    request: HttpRequest, following: Showing | None, *, status: int, **facts: str
 ) -> HttpResponse:
     if not wants_json(request):
         return redirect("opinions")
-    context = _stage(request, opinions.take(crowdworker, theme=theme_of(request)))
+    context = _stage(request, following)
     dock = "strip" if context["showing"] else "empty"
     return JsonResponse(
         {**facts, "stage": _stage_html(request, context), "dock": dock}, status=status
