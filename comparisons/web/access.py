@@ -11,11 +11,15 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
 from comparisons.models import Account, Crowdworker
+from comparisons.queries.prepared import Prepared
 
 P = ParamSpec("P")
 PageView = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 CrowdworkerView = Callable[Concatenate[HttpRequest, Crowdworker, P], HttpResponseBase]
 
+_PROFILE: Prepared[Crowdworker] = Prepared(
+    lambda *, account: Crowdworker.objects.filter(account=account)
+)
 NOT_YOURS = "There is nothing at this address, or it is not yours to see."
 
 
@@ -28,11 +32,11 @@ def account_of(request: HttpRequest) -> Account:
 
 def crowdworker_of(account: Account) -> Crowdworker:
     """The account's crowdworker profile, or nothing at this address."""
-    profile = Crowdworker.objects.filter(account=account).first()
-    if profile is None:
+    found = _PROFILE.objects(account=account.pk)
+    if not found:
         raise Http404(NOT_YOURS)
-    profile.account = account
-    return profile
+    found[0].account = account
+    return found[0]
 
 
 def crowdworker_required(view: CrowdworkerView[P]) -> PageView[P]:
