@@ -15,6 +15,7 @@ from training import queries
 from training.config import presets
 from training.iterations import LoopSettings
 from training.models import TrainingRun
+from training.web.topics import by_topic
 
 SETTING = "set:"  # prefix of the fields that hold the configuration's own values
 
@@ -51,7 +52,7 @@ class NewRunForm(forms.Form):
     def __init__(
         self, *args: Any, kind: str, typed: dict[str, str] | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, label_suffix="", **kwargs)
         self.offered = presets(kind)
         self.typed = typed or {}
         fields: dict[str, Any] = self.fields
@@ -69,8 +70,8 @@ class NewRunForm(forms.Form):
         if kind != "ppo":
             del self.fields["test_pm"]
 
-    def settings(self) -> list[dict[str, Any]]:
-        """Each setting of the kind with the demo preset's value and what was typed."""
+    def settings(self) -> list[tuple[Any, list[dict[str, Any]]]]:
+        """Each setting of the kind with the demo preset's value and what was typed, by topic."""
         shown = next(iter(self.offered.values()))
         rows = []
         for field in dataclasses.fields(shown):
@@ -85,7 +86,7 @@ class NewRunForm(forms.Form):
                         "typed": self.data.get(name, self.typed.get(field.name, "")),
                     }
                 )
-        return rows
+        return by_topic(rows)
 
     def overrides(self) -> dict[str, str]:
         """The settings that were typed."""
@@ -115,7 +116,7 @@ class DeploymentForm(forms.Form):
     best_of = forms.IntegerField(label=_("Best of"), initial=1, min_value=1, max_value=64)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, label_suffix="", **kwargs)
         fields: dict[str, Any] = self.fields
         fields["ranker"].queryset = queries.preference_models()
 
@@ -123,7 +124,9 @@ class DeploymentForm(forms.Form):
 class TrialForm(forms.Form):
     """A share of a slot's traffic for a deployment."""
 
-    slot = forms.ModelChoiceField(Slot.objects.all(), label=_("Slot"))
+    slot = forms.ModelChoiceField(
+        Slot.objects.all(), label=_("Slot"), empty_label=_("choose a slot")
+    )
     traffic = forms.IntegerField(
         label=_("Share of traffic, percent"), initial=30, min_value=1, max_value=99
     )
