@@ -100,7 +100,8 @@ def figure(value: Any, *, key: str) -> str:
     if not isinstance(value, dict):
         return f"{value:.4g}" if isinstance(value, float) else str(value)
     if "value" not in value:
-        return ", ".join(f"{name} {figure(each, key=name)}" for name, each in value.items())
+        parts = (f"{n.replace('_', ' ')} {figure(v, key=n)}" for n, v in value.items())
+        return ", ".join(parts) or "none"
     is_share = "accuracy" in key
 
     def show(number: float) -> str:

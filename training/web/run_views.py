@@ -93,13 +93,14 @@ def run(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     """One run: state, curves, samples, log, config, inputs."""
     found = get_object_or_404(queries.runs(), public_id=public_id)
     directory = run_files.directory_of(found)
+    is_over = found.state not in {TrainingRun.State.QUEUED, TrainingRun.State.RUNNING}
+    evaluation = queries.evaluation(found)
     context = lab(
         request, run=found, line=queries.line(found), results=queries.results(found),
-        evaluation=queries.evaluation(found), samples=queries.samples(found),
+        evaluation=evaluation, samples=queries.samples(found),
         waiting=queries.waiting_without_worker(),
         log=run_files.tail(directory / "log.txt"), inputs=run_files.read_object(directory / "inputs.json"),
-        figures=plots.offered(found.kind, evaluation=queries.evaluation(found)),
-        is_over=found.state not in {TrainingRun.State.QUEUED, TrainingRun.State.RUNNING},
+        figures=plots.offered(found.kind, evaluation=evaluation) if is_over else [], is_over=is_over,
     )  # fmt: skip
     template = (
         "training/_run_state.html" if request.headers.get("HX-Request") else "training/run.html"
