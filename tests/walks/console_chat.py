@@ -93,7 +93,7 @@ class CrowdPage:
 
     def finish(self) -> None:
         """End this conversation through its dialog."""
-        self.page.click("[data-open-dialog=end-dialog]")
+        self.page.locator("[data-open-dialog=end-dialog]:visible").first.click()
         self.page.check("#end-dialog [name=rating][value='3']")
         self.page.click("#end-dialog [name=then][value=stop]")
         self.page.wait_for_url("**/work/**")

@@ -72,7 +72,9 @@ class Lab:
         if ranker:
             self._select("ranker", ranker)
         if settings:
-            self.page.click("main form details summary")
+            self.page.evaluate(
+                "document.querySelectorAll('main form details').forEach((each) => { each.open = true; })"
+            )
             for key, value in settings.items():
                 self.page.fill(f"[name='set:{key}']", str(value))
         self.shot(f"{shot}-new-run")
