@@ -23,6 +23,15 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
+def die_with(parent: int) -> None:
+    """For a process that did not ask between fork and exec, and knows who started it."""
+    if _libc is None:
+        return
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
 def adopt_orphans() -> None:
     """Grandchildren whose parent dies become ours, so that none is left behind."""
     if _libc is not None:

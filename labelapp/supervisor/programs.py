@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from labelapp.processes import web_processes
 from labelapp.supervisor.child import Program
 from labelapp.supervisor.options import Options
 from labelapp.supervisor.places import ROOT, Places
@@ -87,6 +88,8 @@ def django_programs(environment: Mapping[str, str], *, options: Options) -> list
     web: Command = (PYTHON, "-m", "uvicorn", "labelapp.asgi:application", "--lifespan", "off")
     web += ("--host", options.host, "--port", str(options.port), "--no-server-header")
     web += ("--timeout-graceful-shutdown", "5", "--no-access-log")
+    web += ("--workers", environment.get("WEB_CONCURRENCY") or str(web_processes()))
+    web += ("--timeout-worker-healthcheck", "30")
     if environment.get("BEHIND_PROXY", "").lower() != "true":
         web += ("--no-proxy-headers",)
     beat = (PYTHON, "-m", "celery", "-A", "labelapp", "beat", "--pidfile=", "--loglevel", "INFO")
