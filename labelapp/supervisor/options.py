@@ -28,6 +28,7 @@ options of run and demo:
 environment: PUBLIC_URL, DATABASE_URL, REDIS_URL, MODELSERVER_URLS, LABELAPP_VAR, ARTEFACTS,
              DEVICE (auto, cpu, cuda); docs/operations.md tells what they hold
 """
+SHORT_USAGE = "./start [run | demo] [--port N] [--host NAME] [--threads N] [--verbose]; all of it: ./start --help"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -45,7 +46,7 @@ class Options:
 
 def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     """Parse the words after ./start (run or demo)."""
-    parser = argparse.ArgumentParser(prog="./start", usage=USAGE, add_help=False)
+    parser = argparse.ArgumentParser(prog="./start", usage=SHORT_USAGE, add_help=False)
     parser.add_argument("command", nargs="?", default="run", choices=("run", "demo"))
     parser.add_argument("--port", type=int)
     parser.add_argument("--host")
