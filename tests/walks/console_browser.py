@@ -16,7 +16,7 @@ FLAGS = [
 ]  # fmt: skip
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 CUT_OFF = re.compile(
-    r"ERR_(CONNECTION|EMPTY_RESPONSE|INCOMPLETE|NETWORK|SOCKET|FAILED)|status of 50[0-4]|Failed to fetch"
+    r"ERR_(CONNECTION|EMPTY_RESPONSE|INCOMPLETE|NETWORK|SOCKET|FAILED)|status of 50[0-4]|Failed to fetch|htmx:(send|response)Error"
 )
 
 

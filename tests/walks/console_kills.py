@@ -27,8 +27,9 @@ class Death:
     moment: str
     pid: int
     lines_before: int
-    at: float
+    at: float = 0.0
     seconds: float | None = None
+    was_there: bool = True
 
 
 def trainer_of(product: RunningProduct) -> int | None:
@@ -42,14 +43,21 @@ def trainer_of(product: RunningProduct) -> int | None:
     return found[0] if found else None
 
 
-def kill(product: RunningProduct, victim: str, *, moment: str) -> Death | None:
-    """SIGKILL; None when there is no such process now."""
+def aim(product: RunningProduct, victim: str, *, moment: str) -> Death | None:
+    """The process that would die, found beforehand so that the blow comes at once; None when there is none."""
     pid = trainer_of(product) if victim == "trainer" else product.processes().get(victim)
     if pid is None:
         return None
-    lines = _started(product, victim)
-    os.kill(pid, signal.SIGKILL)
-    return Death(victim=victim, moment=moment, pid=pid, lines_before=lines, at=time.monotonic())
+    return Death(victim=victim, moment=moment, pid=pid, lines_before=_started(product, victim))
+
+
+def strike(death: Death) -> None:
+    """SIGKILL."""
+    death.at = time.monotonic()
+    try:
+        os.kill(death.pid, signal.SIGKILL)
+    except ProcessLookupError:  # a trainer that ended by itself a moment ago
+        death.was_there = False
 
 
 def wait_until_back(product: RunningProduct, death: Death, *, is_over: bool = False) -> None:

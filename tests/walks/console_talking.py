@@ -3,7 +3,6 @@
 Knows the crowdworker, the kills and the record; knows nothing of what is trained or promoted.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from tests.walks import console_kills as kills
@@ -47,18 +46,13 @@ def talk_and_kill(walk: Any, run: Watched, *, when: str, at: str) -> None:
         walk.lab.page.wait_for_timeout(500)
     walk.visitors.is_killing = True
     for victim in (*(v for v in kills.VICTIMS if v != "training"), "training"):
-        found: list[kills.Death | None] = []
-
-        def act(victim: str = victim, found: list[kills.Death | None] = found) -> None:
-            found.append(kills.kill(walk.product, victim, moment=when))
-
-        hooks: dict[str, Callable[[], None]] = (
-            {"while_writing": act} if at == "writing" else {"at_choice": act}
-        )
-        turn = walk.crowd.take_turn(when=when, **hooks)
-        death = found[0] if found else None
+        death = kills.aim(walk.product, victim, moment=when)
         if death is None:
             walk.transcript.say(f"{victim}: there was none to kill")
+            continue
+        turn = _turn_with_a_death(walk, death, at=at)
+        if not death.was_there:
+            walk.transcript.say(f"{victim} had ended by itself")
             continue
         kills.wait_until_back(walk.product, death, is_over=walk.lab.state() in {"done", "failed"})
         walk.deaths.append(death)
@@ -70,6 +64,15 @@ def talk_and_kill(walk: Any, run: Watched, *, when: str, at: str) -> None:
         walk.must(death.seconds is not None, f"{victim} did not come back")
     walk.lab.page.wait_for_timeout(1000)
     walk.visitors.is_killing = False
+
+
+def _turn_with_a_death(walk: Any, death: kills.Death, *, at: str) -> Turn:
+    def strike() -> None:
+        kills.strike(death)
+
+    if at == "writing":
+        return walk.crowd.take_turn(when=death.moment, while_writing=strike)
+    return walk.crowd.take_turn(when=death.moment, at_choice=strike)
 
 
 def drawn(walk: Any, *, when: str) -> dict[str, int]:

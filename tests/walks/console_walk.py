@@ -18,6 +18,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.walks import console_steps as steps
 from tests.walks.console_browser import CHROMIUM, Visitors
+from tests.walks.console_outside import look_from_outside
 from tests.walks.console_transcript import Transcript
 from tests.walks.instance import RunningProduct, every_process
 
@@ -86,6 +87,7 @@ def _walk(
             steps.rank_with_it(walk)
             steps.train_policy(walk)
             steps.try_promote_roll_back(walk)
+            look_from_outside(walk)
             steps.examine(walk)
             visitors.close()
     finally:
