@@ -69,4 +69,5 @@ def _last_pages(walk: Any) -> None:
         {"16-runs": "/lab/runs/", "16-checkpoints": "/lab/checkpoints/", "16-slots": "/lab/slots/"}
     )
     walk.visitors.shot(walk.crowd.page, "16-conversation", is_crowd=True)
-    walk.transcript.say(f"{len(walk.visitors.taken)} screenshots in screenshots/")
+    walk.transcript.say(f"{len(walk.visitors.taken)} screenshots in screenshots/:")
+    walk.transcript.quote("\n".join(walk.visitors.taken))
