@@ -4,6 +4,7 @@ Knows what must hold after each step; the pages, the crowdworker and the kills a
 """
 
 import re
+import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.walks.console_examining import examine_everything
 from tests.walks.console_lab import Lab, Watched
 from tests.walks.console_talking import drawn, talk, talk_and_kill
 from tests.walks.console_transcript import Transcript
-from tests.walks.instance import RunningProduct
+from tests.walks.instance import ROOT, RunningProduct
 
 RELEASE, SLOT = "walk", "helpful"
 RANKED, POLICY = "Best of four", "Policy from the walk"
@@ -75,6 +76,13 @@ def start(walk: Walk) -> None:
             began = time.monotonic()
             walk.must(product.stop() == 0, "SIGTERM did not end with exit code 0")
             transcript.say(f"stopped by SIGTERM in {time.monotonic() - began:.1f} s")
+    second = subprocess.run(
+        ["./start", "demo", "--port", str(product.port + 1)], cwd=ROOT, env=product.environment,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    said = second.stderr.strip()
+    transcript.say(f"a second `./start`: exit code {second.returncode}, “{said}”")
+    walk.must(second.returncode == 1 and said.count("\n") == 0, f"a second ./start: {said}")
 
 
 def sign_in(walk: Walk, visitors: Visitors) -> None:
@@ -215,10 +223,10 @@ def _train(
     run = walk.lab.start_run(kind, release=RELEASE, settings=settings, shot=shot, ranker=ranker)
     walk.lab.wait_for_step(step=1)
     walk.transcript.say(f"first step after {time.monotonic() - began:.0f} s: {walk.lab.line()}")
+    turns = 3 if walk.is_small and walk.has_kills else TURNS_PER_RUN
+    talk(walk, when=kind, turns=turns, shot=shot, has_reload=True)
     if walk.has_kills:
         talk_and_kill(walk, run, when=f"{kind}, kills", at=at)
-    else:
-        talk(walk, when=kind, turns=TURNS_PER_RUN, shot=shot, has_reload=True)
     walk.lab.watch(run, began=began, shot=shot)
     row = record.run_row(walk.product, run.public_id)
     walk.transcript.say(
