@@ -1,5 +1,6 @@
 // Text that was typed and not taken by the server yet: kept on this device, per box.
 // Knows text boxes and their names; sending is the outbox's.
+import { cookie } from "./outbox.js";
 import { words } from "./words.js";
 
 const AGAIN = 5000;
@@ -53,10 +54,10 @@ export function attachComment(form, conversation) {
   const later = (milliseconds) => { clearTimeout(timer); timer = setTimeout(send, milliseconds); };
 
   async function send() {
-    const token = form.querySelector("[name=csrfmiddlewaretoken]").value;
     const text = box.value;
-    const body = new URLSearchParams({ comment: text, csrfmiddlewaretoken: token });
-    const answer = await fetch(form.action, { method: "POST", body, redirect: "manual", headers: { Accept: "application/json" } }).catch(() => null);
+    const body = new URLSearchParams({ comment: text });
+    const headers = { Accept: "application/json", "X-CSRFToken": cookie("csrftoken") };
+    const answer = await fetch(form.action, { method: "POST", body, headers, redirect: "manual" }).catch(() => null);
     if (!answer?.ok) { state.textContent = words.notSavedShort; later(AGAIN); return; }
     if (box.value !== text) return;
     localStorage.removeItem(name);

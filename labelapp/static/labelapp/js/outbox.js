@@ -12,7 +12,7 @@ let trouble = navigator.onLine ? "" : "offline";
 let wake = null;
 let sending = 0;
 
-const cookie = (name) => document.cookie.split("; ").find((each) => each.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
+export const cookie = (name) => document.cookie.split("; ").find((each) => each.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
 const pause = (milliseconds) => new Promise((done) => { wake = done; setTimeout(done, milliseconds); });
 
 export function showStatus() {
@@ -54,8 +54,9 @@ export const noteSignedOut = () => setTrouble("signed-out");
 async function post(item) {
   const response = await fetch(item.url, {
     method: "POST",
-    headers: { Accept: "application/json", "X-CSRFToken": cookie("csrftoken"), "Content-Type": "application/x-www-form-urlencoded" },
-    body: new URLSearchParams(item.fields),
+    headers: { Accept: "application/json", "X-CSRFToken": cookie(`${document.documentElement.dataset.cookiePrefix ?? ""}csrftoken`), "Content-Type": "application/x-www-form-urlencoded" },
+    // the form's own token is of the page's sign-in; the header's is of now
+    body: new URLSearchParams(item.fields.filter(([name]) => name !== "csrfmiddlewaretoken")),
     redirect: "manual",
     credentials: "same-origin",
     signal: AbortSignal.timeout(SILENCE),
