@@ -10,17 +10,19 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 import uvicorn
 from django.db import connections
+from django.test import Client
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from comparisons import tasks
 from comparisons.models import Account
 from comparisons.services import generating
+from tests.browser.proxy import Proxy
 from tests.comparisons.making import PASSWORD
 from tests.fake_engine import FakeEngine
 from tests.modelserving.serving import serving
@@ -137,6 +139,17 @@ class Visitor:
             page.wait_for_url(f"{self._site.url}/")
         return page
 
+    def signed_in(self, account: Account, **more) -> Page:
+        """A page of somebody who signed in before: the cookie without the form."""
+        client = Client()
+        client.force_login(account)
+        page = self.page(**more)
+        value = client.cookies["sessionid"].value
+        page.context.add_cookies(
+            [{"name": "sessionid", "value": value, "url": self._site.url, "httpOnly": True}]
+        )
+        return page
+
     def tab(self, context) -> Page:
         """Another tab of the same person."""
         page = context.new_page()
@@ -164,6 +177,25 @@ class Visitor:
 def visitor(chromium, site) -> Iterator[Visitor]:
     """A visitor whose console stays silent to the end."""
     visitor = Visitor(chromium, site)
+    yield visitor
+    for context in visitor.contexts:
+        context.close()
+    assert visitor.complaints == []
+
+
+@pytest.fixture
+def proxy(site):
+    """Between the browser and the product: keeps every byte, fails as told."""
+    host, port = site.url.removeprefix("http://").split(":")
+    with Proxy((host, int(port))).running() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def away(chromium, site, proxy):
+    """A visitor whose every byte goes through the proxy."""
+    visitor = Visitor(chromium, replace(site, url=proxy.url))
+    visitor.allowed = ("ERR_", "net::")
     yield visitor
     for context in visitor.contexts:
         context.close()

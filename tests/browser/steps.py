@@ -37,6 +37,7 @@ def go_to(page: Page, selector: str, *, most: int = 60) -> None:
 
 def say(page: Page, text: str) -> None:
     """Write and send."""
+    page.wait_for_load_state()  # scripts have run by then
     press(page, "m")
     page.keyboard.type(text)
     press(page, "Control+Enter")
@@ -48,3 +49,10 @@ def start(page: Page, slug: str) -> None:
     go_to(page, "main form[action$=start] button")
     press(page, "Enter")
     page.wait_for_url("**/conversations/**")
+
+
+def opened(visitor, at) -> Page:
+    """The page of a scene, for its person."""
+    page = visitor.signed_in(at.person.account)
+    page.goto(at.path)
+    return page
