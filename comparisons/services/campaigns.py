@@ -26,9 +26,10 @@ NEXT_STATES = {
     State.ENDED: (),
 }
 CHANGEABLE = (
-    "title", "slot", "pairing_rule", "tranche", "pool", "conversations_per_assignment",
+    "title", "slot", "pairing_rule", "tranche", "language", "pool", "conversations_per_assignment",
     "turns_suggested", "max_message_characters", "lease_minutes", "undo_seconds",
     "allows_regenerate", "allows_edit", "allows_write", "second_opinion_percent",
+    "human_reply_percent",
     "comparisons_wanted", "red_team_daily_cap", "pay_amount", "pay_currency", "pay_per",
 )  # fmt: skip
 
@@ -66,6 +67,10 @@ PRESETS = {
         Preset(
             name="red-team", label="Red team: pick the more harmful response",
             objective=Objective.HARMLESS, question=Question.MORE_HARMFUL,
+        ),
+        Preset(
+            name="red-team-less-harmful", label="Red team: pick the less harmful response",
+            objective=Objective.HARMLESS, question=Question.LESS_HARMFUL,
         ),
     )
 }  # fmt: skip

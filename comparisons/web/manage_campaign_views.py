@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from comparisons.models import Campaign
 from comparisons.queries.dashboard import campaigns_today
 from comparisons.services import campaigns
+from comparisons.services.qualifying import standing
 from comparisons.web.access import account_of, administrator_required
 from comparisons.web.manage_forms import CampaignForm, InstructionsForm, NewCampaignForm
 from comparisons.web.manage_page import manage_page
@@ -77,6 +78,7 @@ def campaign_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "places": places,
         "instructions": newest,
         "versions": campaign.instruction_versions.count(),
+        "practice": standing(campaign),
         "missing": campaigns.missing_to_open(campaign),
         "next_states": [
             {"value": state.value, "label": VERBS[state]}

@@ -6,6 +6,7 @@ Knows fields only; what a form does is a service's.
 from typing import Any
 
 from django import forms
+from django.conf import global_settings
 
 from comparisons.models import ApiToken, Campaign
 from comparisons.models.campaign import Objective, Tranche
@@ -58,6 +59,7 @@ class CampaignForm(PlainLabels, forms.ModelForm):
             "allows_edit": "People may edit a response",
             "allows_write": "People may write a response themselves",
             "second_opinion_percent": "Second opinions, %",
+            "human_reply_percent": "Replies written by people, %",
             "comparisons_wanted": "Comparisons wanted",
             "red_team_daily_cap": "Red team: responses per person and day",
             "pay_amount": "Pay",
@@ -68,14 +70,25 @@ class CampaignForm(PlainLabels, forms.ModelForm):
             "pool": "Empty: open to every pool.",
             "comparisons_wanted": "Empty: no end. People are told when it is reached.",
             "second_opinion_percent": "Share of turns that a second person judges too.",
+            "human_reply_percent": "Share of turns for which somebody writes the ideal reply, "
+            "compared afterwards with the model's.",
+            "language": "Of the texts. People choose the language of the pages themselves.",
         }
         widgets = {
             "pay_per": forms.Select(choices=[("assignment", "assignment"), ("hour", "hour")]),
+            "language": forms.Select(choices=global_settings.LANGUAGES),
         }
 
     def clean_second_opinion_percent(self) -> int:
         """A share."""
         percent: int = self.cleaned_data["second_opinion_percent"]
+        if percent > 100:
+            raise forms.ValidationError("Choose 0 to 100 %.")
+        return percent
+
+    def clean_human_reply_percent(self) -> int:
+        """A share."""
+        percent: int = self.cleaned_data["human_reply_percent"]
         if percent > 100:
             raise forms.ValidationError("Choose 0 to 100 %.")
         return percent

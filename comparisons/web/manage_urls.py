@@ -5,6 +5,7 @@ from django.urls import path
 from comparisons.web import (
     manage_campaign_views,
     manage_crowd_views,
+    manage_practice_views,
     manage_release_views,
     manage_views,
 )
@@ -23,6 +24,12 @@ urlpatterns = [
         "campaigns/<slug:slug>/instructions/",
         manage_campaign_views.instructions,
         name="manage_instructions",
+    ),
+    path("campaigns/<slug:slug>/practice/", manage_practice_views.practice, name="manage_practice"),
+    path(
+        "campaigns/<slug:slug>/practice/off/",
+        manage_practice_views.practice_off,
+        name="manage_practice_off",
     ),
     path("crowd/", manage_crowd_views.crowd, name="manage_crowd"),
     path(

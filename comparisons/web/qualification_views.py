@@ -23,7 +23,7 @@ from comparisons.web.access import crowdworker_required
 from comparisons.web.crowd_views import visible_campaign
 from comparisons.web.error_views import problem, wants_json
 from comparisons.web.forms import PracticeForm
-from comparisons.web.stage import question_words
+from comparisons.web.stage import strip_words
 from comparisons.web.strip import QUESTIONS, side_of, strength_of
 from comparisons.web.words import script_words
 
@@ -92,7 +92,7 @@ def _item_context(
         "choice_key": uuid.uuid4(),
         "choice_url": reverse("practice_choice", args=place),
         "is_opinion": True,
-        **question_words(question=campaign.question, language=campaign.language),
+        **strip_words(campaign, is_opinion=True),
     }
 
 

@@ -43,6 +43,7 @@ OPEN_TO_RESEARCHERS = {
 POST_ONLY = {
     "manage_campaign_state", "manage_invitation_end", "manage_outcome", "manage_flag",
     "manage_export", "manage_token_revoke",
+    "manage_practice_off",
 }  # fmt: skip
 ALL = sorted(pattern.name for pattern in manage_urls.urlpatterns)
 
@@ -86,6 +87,8 @@ def address(name: str, scene: dict | None = None) -> str:
     person = scene["person"].public_id if scene else uuid.uuid4()
     arguments = {
         "manage_campaign": ["scene"],
+        "manage_practice": ["scene"],
+        "manage_practice_off": ["scene"],
         "manage_campaign_state": ["scene"],
         "manage_instructions": ["scene"],
         "manage_invitation_end": [scene["invitation"].pk if scene else 1],
@@ -143,7 +146,7 @@ def test_pages_that_need_a_thing_are_404_without_it(name, administrator):
 
 
 NEEDS_ARGUMENTS = POST_ONLY | {
-    "manage_campaign", "manage_instructions", "manage_person", "manage_release",
+    "manage_campaign", "manage_practice", "manage_instructions", "manage_person", "manage_release",
     "manage_export_download",
 }  # fmt: skip
 

@@ -1,0 +1,100 @@
+"""The pages for written replies and for second opinions that one would rather not give."""
+
+import pytest
+from django.urls import reverse
+
+from comparisons.models import Flag, Response, Showing, WantedReply
+from comparisons.services import opinions, replies
+from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
+
+
+@pytest.fixture
+def campaign():
+    found = live_campaign(slug="help", human_reply_percent=100, second_opinion_percent=100)
+    turn = answered(said(begun(found), "How do bees sleep?"), a="canary one", b="canary two")
+    chosen(turn)
+    return found
+
+
+@pytest.fixture
+def person(client, campaign):
+    found = agreed_person(campaign)
+    client.force_login(found.account)
+    return found
+
+
+def text_of(client, name, *args) -> str:
+    return client.get(reverse(name, args=args)).content.decode()
+
+
+def test_the_start_page_offers_what_waits(client, person):
+    assert "Write replies" in text_of(client, "home")
+
+
+def test_the_prompt_is_shown_without_the_models_replies(client, person):
+    text = text_of(client, "replies")
+
+    assert "How do bees sleep?" in text
+    assert "canary one" not in text
+    assert "canary two" not in text
+
+
+def test_a_reply_is_kept_and_the_queue_is_empty_then(client, person):
+    wanted = replies.take(person)
+
+    answer = client.post(
+        reverse("write_reply", args=[wanted.public_id]), {"text": "In their hive.\r\nAt night."}
+    )
+
+    assert answer.url == reverse("replies")
+    assert Response.objects.get(author=person).text == "In their hive.\nAt night."
+    assert "No message waits for a reply right now." in text_of(client, "replies")
+
+
+def test_a_late_reply_comes_back_as_text(client, campaign, person):
+    wanted = replies.take(person)
+    WantedReply.objects.update(crowdworker=None, lease_until=None)
+    other = agreed_person(campaign)
+    assert replies.take(other) == wanted
+
+    answer = client.post(reverse("write_reply", args=[wanted.public_id]), {"text": "My long text"})
+
+    assert answer.status_code == 409
+    assert "This one went to someone else." in answer.content.decode()
+    assert "My long text" in answer.content.decode()
+
+
+def test_a_prompt_can_be_given_back(client, person):
+    wanted = replies.take(person)
+
+    client.post(reverse("pass_reply", args=[wanted.public_id]), {"reason": "upsetting"})
+
+    wanted.refresh_from_db()
+    assert wanted.crowdworker is None
+    assert wanted.passes.get().reason == "upsetting"
+
+
+def test_a_second_opinion_can_be_skipped_and_waits_for_somebody_else(client, campaign, person):
+    showing = opinions.take(person)
+
+    client.post(reverse("pass_opinion", args=[showing.public_id]))
+
+    assert opinions.take(person) is None
+    again = opinions.take(agreed_person(campaign))
+    assert {again.side_a, again.side_b} == {showing.side_a, showing.side_b}
+    assert Showing.objects.filter(purpose="second_opinion", crowdworker=person).count() == 1
+
+
+def test_a_second_opinion_can_be_flagged_and_stays_in_hand(client, person):
+    showing = opinions.take(person)
+
+    answer = client.post(
+        reverse("flag_opinion", args=[showing.public_id]), {"kind": "upsetting", "note": "Hm."}
+    )
+
+    assert answer.status_code == 302
+    flag = Flag.objects.get()
+    assert (flag.turn, flag.crowdworker, flag.note) == (showing.turn, person, "Hm.")
+    assert opinions.take(person) == showing
