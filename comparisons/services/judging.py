@@ -13,9 +13,18 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from comparisons.core.cleaning import cleaned
-from comparisons.models import ChoiceUndo, Comparison, Conversation, Response, Showing, Turn
+from comparisons.models import (
+    Campaign,
+    ChoiceUndo,
+    Comparison,
+    Conversation,
+    Response,
+    Showing,
+    Turn,
+)
 from comparisons.services import onboarding, opinions, replies
 from comparisons.services.chat import count_active, lock_conversation
+from comparisons.services.together import stored_together
 from modelserving.core.faults import hit
 
 REASON_TAGS = (
@@ -117,7 +126,7 @@ def _kept_by(showing: Showing, choice_key: uuid.UUID) -> Comparison | None:
 
 
 def _store(draft: Comparison, *, active_milliseconds: int, along: Callable[[], None]) -> Comparison:
-    turn, conversation = draft.turn, draft.turn.conversation
+    conversation = draft.turn.conversation
     campaign = conversation.campaign
     assert campaign is not None, "only campaigns show responses to people"
     draft.question, draft.objective = campaign.question, conversation.objective
@@ -126,26 +135,33 @@ def _store(draft: Comparison, *, active_milliseconds: int, along: Callable[[], N
     draft.origin = conversation.origin
     if not is_author and draft.crowdworker is not None:
         draft.origin = onboarding.origin_of(draft.crowdworker)
-    with transaction.atomic():
+
+    def insert() -> None:
         if is_author:
             check_open(lock_conversation(conversation))
         else:
             _end_lease(draft.showing)
         draft.save(force_insert=True)
         if is_author:
-            waiting = Turn.objects.filter(
-                pk=turn.pk, state=Turn.State.READY, continued_by__isnull=True
-            )
-            if waiting.update(state=Turn.State.CHOSEN, continued_by=draft) != 1:
-                raise AlreadyJudged(_("This turn was chosen or skipped already."))
-            count_active(conversation, active_milliseconds)
-            turn.continued_by = draft
-            opinions.offer(turn, percent=campaign.second_opinion_percent)
-            replies.offer(turn, percent=campaign.human_reply_percent)
+            _carry_on(draft, campaign, active_milliseconds=active_milliseconds)
         along()
         hit("choice.before_commit")
-    transaction.on_commit(lambda: hit("choice.after_commit"))
+
+    stored_together(insert)
+    hit("choice.after_commit")
     return draft
+
+
+def _carry_on(draft: Comparison, campaign: Campaign, *, active_milliseconds: int) -> None:
+    """The writer's own choice carries the dialogue on, and may be asked of others too."""
+    turn = draft.turn
+    waiting = Turn.objects.filter(pk=turn.pk, state=Turn.State.READY, continued_by__isnull=True)
+    if waiting.update(state=Turn.State.CHOSEN, continued_by=draft) != 1:
+        raise AlreadyJudged(_("This turn was chosen or skipped already."))
+    count_active(turn.conversation, active_milliseconds)
+    turn.continued_by = draft
+    opinions.offer(turn, percent=campaign.second_opinion_percent)
+    replies.offer(turn, percent=campaign.human_reply_percent)
 
 
 def _end_lease(showing: Showing) -> None:

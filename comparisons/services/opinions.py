@@ -129,8 +129,11 @@ def _is_still_under_cap(crowdworker: Crowdworker, campaign: OpenCampaign) -> boo
 
 def _renewed(pk: int) -> bool:
     """Prolong the lease; False where it ran out just now and went back into the queue."""
+    now = timezone.now()
     held = Showing.objects.filter(pk=pk, replaced_at__isnull=True)
-    return held.update(lease_until=timezone.now() + LEASE) == 1
+    if held.filter(lease_until__gt=now + LEASE / 2).exists():
+        return True  # a page loaded again writes nothing
+    return held.update(lease_until=now + LEASE) == 1
 
 
 def pass_on(showing: Showing) -> bool:
