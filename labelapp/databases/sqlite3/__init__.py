@@ -1,0 +1,1 @@
+"""SQLite with its writers in a queue; see base."""
