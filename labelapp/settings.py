@@ -155,7 +155,7 @@ def _sqlite(path: Path) -> dict[str, Any]:
     )
     journal = "WAL" if is_wal_safe else "TRUNCATE"
     return {
-        "ENGINE": "django.db.backends.sqlite3",
+        "ENGINE": "labelapp.databases.sqlite3",
         "NAME": path,
         "CONN_MAX_AGE": 60,  # the web's threads are kept, and so are their connections
         "OPTIONS": {
