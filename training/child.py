@@ -31,8 +31,22 @@ def main(arguments: list[str]) -> None:
         sys.exit(1)
     if not _alone_in(Path(run_directory)):
         sys.exit(BUSY)
-    os.nice(NICENESS)
+    _give_way()
     os.execv(sys.executable, [sys.executable, "-m", "training.core", run_directory])  # noqa: S606 -- no shell
+
+
+def _give_way() -> None:
+    """Be nice within the session and as a session.
+
+    Where Linux groups processes by session (sched_autogroup, on by default in most distributions), the
+    kernel shares the processor between sessions first: the niceness of a process that leads its own
+    session says nothing to the others. The session has a niceness of its own.
+    """
+    os.nice(NICENESS)
+    try:
+        Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
+    except OSError:  # another system, or a kernel without session groups
+        return
 
 
 def _alone_in(run_directory: Path) -> bool:
