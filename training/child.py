@@ -15,6 +15,7 @@ from typing import TextIO
 
 PR_SET_PDEATHSIG = 1
 NICENESS = 10  # people at work get the processor first
+SESSION_NICENESS = 5  # against a busy session a third of an equal share, so that a run still goes on
 BUSY = (
     75  # exit code: another process of this run is in the directory and cannot be ended from here
 )
@@ -44,7 +45,7 @@ def _give_way() -> None:
     """
     os.nice(NICENESS)
     try:
-        Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
+        Path("/proc/self/autogroup").write_text(str(SESSION_NICENESS), encoding="ascii")
     except OSError:  # another system, or a kernel without session groups
         return
 
