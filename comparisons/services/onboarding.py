@@ -3,13 +3,11 @@
 Knows people, campaigns and assignments; knows nothing of what is said inside.
 """
 
-import hmac
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -18,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from comparisons.models import (
     Account,
+    ArrivalSource,
     Assignment,
     Campaign,
     ConsentRecord,
@@ -29,6 +28,8 @@ from comparisons.models import (
 from comparisons.models.campaign import Origin
 from comparisons.services import qualifying
 from comparisons.services.accounts import create_account
+from comparisons.services.arrival_ids import external_id_hash
+from comparisons.services.assignment_states import move, record_opening
 from comparisons.services.drawing import current_instructions
 
 LETTERS = "abcdefghjkmnpqrstuvwxyz"
@@ -57,12 +58,6 @@ class NoWork(OnboardingRefused):
 def hash_of_code(code: str) -> str:
     """What is kept of an invitation code."""
     return sha256(code.strip().encode()).hexdigest()
-
-
-def external_id_hash(*, platform: str, external_id: str) -> str:
-    """A keyed hash of the id that another platform knows a person by."""
-    message = f"{platform}:{external_id.strip()}".encode()
-    return hmac.new(settings.SECRET_KEY.encode(), message, sha256).hexdigest()
 
 
 def make_invitation(
@@ -174,33 +169,59 @@ def open_assignment(crowdworker: Crowdworker, campaign: Campaign) -> Assignment:
     """The person's open assignment in the campaign, or a new one."""
     standing = open_assignment_of(crowdworker, campaign)
     if standing:
+        if standing.state == Assignment.State.PREVIEW:
+            move(standing, to=_first_state(crowdworker, campaign), actor=crowdworker.account)
         return standing
+    if crowdworker.platform in ArrivalSource.Platform:
+        raise NoWork(_("Take this work on where you found it: each time, it starts from there."))
     if campaign.state != Campaign.State.LIVE or not may_see(crowdworker, campaign):
         raise NoWork(_("No work here right now."))
+    pay_rule = {
+        "amount": str(campaign.pay_amount),
+        "currency": campaign.pay_currency,
+        "per": campaign.pay_per,
+    }
+    state = _first_state(crowdworker, campaign)
     try:
-        with transaction.atomic():
-            return Assignment.objects.create(
-                crowdworker=crowdworker,
-                campaign=campaign,
-                state=_first_state(crowdworker, campaign),
-                conversations_required=campaign.conversations_per_assignment,
-                pay_rule={
-                    "amount": str(campaign.pay_amount),
-                    "currency": campaign.pay_currency,
-                    "per": campaign.pay_per,
-                },
-                lease_until=timezone.now() + timedelta(minutes=campaign.lease_minutes),
-            )
+        return make_assignment(crowdworker, campaign, state=state, pay_rule=pay_rule)
     except IntegrityError:  # another tab opened it first
         return Assignment.objects.get(
             crowdworker=crowdworker, campaign=campaign, state__in=Assignment.OPEN_STATES
         )
 
 
-def _first_state(crowdworker: Crowdworker, campaign: Campaign) -> Assignment.State:
-    """Where a new assignment begins: at the consent, the practice or the work."""
-    if not has_consented(crowdworker, current_instructions(campaign)):
-        return Assignment.State.CONSENT
+def make_assignment(
+    crowdworker: Crowdworker,
+    campaign: Campaign,
+    *,
+    state: str,
+    pay_rule: dict[str, str],
+    **values: str,
+) -> Assignment:
+    """A new row with its lease; a constraint refuses a second open one."""
+    with transaction.atomic():
+        assignment = Assignment.objects.create(
+            crowdworker=crowdworker,
+            campaign=campaign,
+            state=state,
+            conversations_required=campaign.conversations_per_assignment,
+            pay_rule=pay_rule,
+            lease_until=timezone.now() + timedelta(minutes=campaign.lease_minutes),
+            **values,
+        )
+        record_opening(assignment, actor=crowdworker.account)
+    return assignment
+
+
+def _first_state(crowdworker: Crowdworker, campaign: Campaign) -> str:
+    """Consent, until the wording in force was accepted."""
+    if has_consented(crowdworker, current_instructions(campaign)):
+        return state_after_consent(crowdworker, campaign)
+    return Assignment.State.CONSENT
+
+
+def state_after_consent(crowdworker: Crowdworker, campaign: Campaign) -> str:
+    """What follows once the wording is accepted: the practice, or the work."""
     is_new = qualifying.is_needed(crowdworker, campaign)
     return Assignment.State.TRAINING if is_new else Assignment.State.WORK
 
@@ -210,7 +231,7 @@ def open_assignment_of(crowdworker: Crowdworker, campaign: Campaign) -> Assignme
     open_ones = crowdworker.assignments.filter(campaign=campaign, state__in=Assignment.OPEN_STATES)
     standing = open_ones.first()
     if standing and standing.lease_until and standing.lease_until < timezone.now():
-        give_back(standing, only_overdue=True)
+        give_back(standing, only_overdue=True, reason="lease over")
         return open_ones.first()  # another tab may have kept the lease going
     return standing
 
@@ -218,12 +239,12 @@ def open_assignment_of(crowdworker: Crowdworker, campaign: Campaign) -> Assignme
 def give_consent(crowdworker: Crowdworker, version: InstructionVersion) -> None:
     """Record that this wording was read and accepted; work that waited for it opens."""
     ConsentRecord.objects.get_or_create(crowdworker=crowdworker, instruction_version=version)
-    waiting = crowdworker.assignments.filter(
+    for waiting in crowdworker.assignments.filter(
         campaign_id=version.campaign_id,
         state__in=(Assignment.State.PREVIEW, Assignment.State.CONSENT),
-    )
-    is_new = qualifying.is_needed(crowdworker, version.campaign)
-    waiting.update(state=Assignment.State.TRAINING if is_new else Assignment.State.WORK)
+    ).select_related("campaign"):
+        after = state_after_consent(crowdworker, waiting.campaign)
+        move(waiting, to=after, actor=crowdworker.account)
 
 
 def submit_when_finished(assignment: Assignment) -> bool:
@@ -234,32 +255,31 @@ def submit_when_finished(assignment: Assignment) -> bool:
 
 def submit_assignment(assignment: Assignment) -> bool:
     """Hand the work in. False when it was handed in before."""
-    working = Assignment.objects.filter(pk=assignment.pk, state=Assignment.State.WORK)
-    return working.update(state=Assignment.State.SUBMITTED, submitted_at=timezone.now()) == 1
+    return move(assignment, to=Assignment.State.SUBMITTED, actor=assignment.crowdworker.account)
 
 
-def give_back(assignment: Assignment, *, only_overdue: bool = False) -> bool:
+def give_back(assignment: Assignment, *, only_overdue: bool = False, reason: str = "") -> bool:
     """End an assignment early: finished conversations are handed in, an open one is given back.
 
     False, and nothing changed, where it was over already, or, when asked, its lease goes on.
     """
     with transaction.atomic():
         # The order of everything that happens in a conversation: the person's row comes first.
-        Crowdworker.objects.select_for_update().get(pk=assignment.crowdworker_id)
-        mine = Assignment.objects.filter(pk=assignment.pk)
-        still_open = mine.filter(state__in=Assignment.OPEN_STATES)
+        locked = Crowdworker.objects.select_for_update().get(pk=assignment.crowdworker_id)
+        actor = None if only_overdue else locked.account
+        finished = assignment.conversations.filter(state=Conversation.State.FINISHED)
+        after = Assignment.State.SUBMITTED if finished.exists() else Assignment.State.RETURNED
+        still_open = Q(state__in=Assignment.OPEN_STATES)
         if only_overdue:
-            still_open = still_open.filter(lease_until__lt=Now())
-        if still_open.update(state=Assignment.State.RETURNED) != 1:
+            still_open &= Q(lease_until__lt=Now())
+        if not move(assignment, to=after, actor=actor, reason=reason, only_if=still_open):
             return False
         open_ones = assignment.conversations.filter(state=Conversation.State.OPEN)
         open_ones.update(state=Conversation.State.ABANDONED)
-        if assignment.conversations.filter(state=Conversation.State.FINISHED).exists():
-            mine.update(state=Assignment.State.SUBMITTED, submitted_at=timezone.now())
         return True
 
 
 def give_back_overdue() -> int:
     """Give back every assignment whose lease ran out; the number of them."""
     overdue = Assignment.objects.filter(state__in=Assignment.OPEN_STATES, lease_until__lt=Now())
-    return sum(give_back(each, only_overdue=True) for each in overdue)
+    return sum(give_back(each, only_overdue=True, reason="lease over") for each in overdue)
