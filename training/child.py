@@ -15,7 +15,7 @@ from typing import TextIO
 
 PR_SET_PDEATHSIG = 1
 NICENESS = 10  # people at work get the processor first
-SESSION_NICENESS = 5  # against a busy session a third of an equal share, so that a run still goes on
+SESSION_NICENESS = 5  # a third of an equal share beside a busy session: a run still goes on
 BUSY = (
     75  # exit code: another process of this run is in the directory and cannot be ended from here
 )
