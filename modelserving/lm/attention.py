@@ -11,18 +11,17 @@ token k exactly when `k <= q < subtree_end[k]`: the same rule says causal, packe
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from modelserving.lm.tree_attention import TreeSpan, tree_attention
+from modelserving.lm.packed_llama import fits, packed_hidden
+from modelserving.lm.tree_attention import tree_attention
+from modelserving.lm.tree_plan import TreePlan, Visibility, plan_trees
 
 PACKED = "packed"
-# Shapes that come again and again: CPU kernels are compiled per shape and kept.
-ROW_STEP = 256  # rows are padded to a multiple of so many tokens
-TREE_STEP = 32  # attention within a tree is computed over a multiple of so many tokens
+ROW_STEP = 64  # rows are padded to a multiple of so many tokens: CPU kernels are compiled per shape and kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,17 +125,6 @@ def pack(groups: Sequence[Sequence[Sequence[int]]]) -> PackedRow:
     )
 
 
-def may_look(row: PackedRow, *, start: int, stop: int, window: int | None = None) -> Tensor:
-    """True where token q (first axis) may look at token k, for row[start:stop]: (N, N)."""
-    index = torch.arange(start, stop, device=row.subtree_end.device)
-    ends = row.subtree_end[start:stop]
-    seen = (index[None, :] <= index[:, None]) & (index[:, None] < ends[None, :])
-    if window is None:
-        return seen
-    position = row.positions[start:stop]
-    return seen & (position[:, None] - position[None, :] < window)
-
-
 def packed_attention(
     _module: nn.Module,
     query: Tensor,
@@ -161,44 +149,42 @@ def packed_attention(
 
 
 class RowAttention:
-    """The attention of one row: its masks are made once and shared by all layers of one window."""
+    """The attention of one row: what is made once for all layers of one window."""
 
     def __init__(self, row: PackedRow, *, dtype: torch.dtype) -> None:
         self._row = row
         self._dtype = dtype
         self._longest = int(row.positions.max()) + 1
-        self._spans: dict[int | None, list[TreeSpan]] = {}
+        self._plans: dict[tuple[int | None, bool], TreePlan] = {}
         self._block_masks: dict[int | None, object] = {}
+
+    def plan(self, *, window: int | None, queries: Tensor | None = None) -> TreePlan:
+        """The trees' plan on the CPU; `queries` are the same in every call that gives any."""
+        window = self._needed(window)
+        key = (window, queries is not None)
+        if key not in self._plans:
+            row = self._row
+            visibility = Visibility(
+                subtree_end=row.subtree_end, positions=row.positions, window=window
+            )
+            self._plans[key] = plan_trees(
+                row.tree_starts, visibility, dtype=self._dtype, queries=queries
+            )
+        return self._plans[key]
+
+    def _needed(self, window: int | None) -> int | None:
+        return None if window is not None and window >= self._longest else window
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, *, scale: float, window: int | None
     ) -> Tensor:
         """query (H, T, D), key and value (H or fewer, T, D) → (H, T, D)."""
-        if window is not None and window >= self._longest:
-            window = None
+        window = self._needed(window)
         if query.is_cuda:
             if window not in self._block_masks:
                 self._block_masks[window] = _block_mask(self._row, window=window)
             return _flex(query, key, value, scale=scale, block_mask=self._block_masks[window])
-        groups = query.shape[0] // key.shape[0]
-        if groups > 1:
-            key, value = (each.repeat_interleave(groups, dim=0) for each in (key, value))
-        if window not in self._spans:
-            self._spans[window] = _spans(self._row, dtype=self._dtype, window=window)
-        return tree_attention(query, key, value, spans=self._spans[window], scale=scale)
-
-
-def _spans(row: PackedRow, *, dtype: torch.dtype, window: int | None) -> list[TreeSpan]:
-    """Each tree with some of what follows it, which it cannot see, up to a common length."""
-    spans = []
-    for start, stop in pairwise(row.tree_starts):
-        end = min(start + _up_to(stop - start, TREE_STEP), len(row.tokens))
-        forbidden = ~may_look(row, start=start, stop=end, window=window)
-        forbidden[:, stop - start :] = True
-        forbidden[stop - start :] = False  # no row without a visible token: these are thrown away
-        bias = torch.zeros(forbidden.shape, dtype=dtype).masked_fill(forbidden, float("-inf"))
-        spans.append(TreeSpan(start=start, stop=stop, end=end, bias=bias))
-    return spans
+        return tree_attention(query, key, value, plan=self.plan(window=window), scale=scale)
 
 
 def _up_to(length: int, step: int) -> int:
@@ -208,9 +194,7 @@ def _up_to(length: int, step: int) -> int:
 def _padded(row: PackedRow) -> PackedRow:
     """The row up to a common length with tokens that see and are seen by nobody else."""
     length = len(row.tokens)
-    last_start = row.tree_starts[-2]
-    least = last_start + _up_to(length - last_start, TREE_STEP)
-    extra = torch.arange(length, _up_to(least, ROW_STEP))
+    extra = torch.arange(length, _up_to(length, ROW_STEP))
     nothing = torch.zeros_like(extra)
     return PackedRow(
         tokens=torch.cat([row.tokens, nothing]),
@@ -248,21 +232,31 @@ def _flex(query: Tensor, key: Tensor, value: Tensor, *, scale: float, block_mask
 _compiled_flex: Callable[..., Tensor] | None = None
 
 
-def hidden_states(model: nn.Module, row: PackedRow) -> Tensor:
-    """The backbone's last hidden states of every token of the row: (T, hidden)."""
+def hidden_states(model: nn.Module, row: PackedRow, *, asked: Tensor | None = None) -> Tensor:
+    """The backbone's last hidden states of the row's tokens, or of those at some indices: (T or S, hidden)."""
     backbone = model.base_model
-    backbone.config._attn_implementation = PACKED  # noqa: SLF001 -- transformers' own switch
     parameter = next(backbone.parameters())
     length = len(row.tokens)
     row = _padded(row).to(parameter.device)
     attention = RowAttention(row, dtype=parameter.dtype)
+    if fits(backbone):
+        hidden = packed_hidden(
+            backbone,
+            tokens=row.tokens,
+            positions=row.positions,
+            plans=lambda window, queries: attention.plan(window=window, queries=queries),
+            asked=asked,
+        )
+        return hidden if asked is not None else hidden[:length]
+    backbone.config._attn_implementation = PACKED  # noqa: SLF001 -- transformers' own switch
     outputs = backbone(
         input_ids=row.tokens[None],
         position_ids=row.positions[None],
         use_cache=False,
         packed=attention,
     )
-    return outputs.last_hidden_state[0, :length]
+    hidden = outputs.last_hidden_state[0, :length]
+    return hidden if asked is None else hidden[asked.to(hidden.device)]
 
 
 def without_dropout(model: nn.Module) -> nn.Module:

@@ -14,27 +14,39 @@ from torch import Tensor, nn
 PLAIN_NORMS = ("LlamaRMSNorm", "MistralRMSNorm", "Phi3RMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm")
 
 
+def normal_forward(x: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
+    """n = x · r and r = 1 / √(mean x² + ε) (Zhang & Sennrich 2019): (…, D) and (…, 1)."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=_wide(x))
+    scale = norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+    return (x.to(scale.dtype) * scale).to(x.dtype), scale
+
+
+def normal_backward(
+    upstream: Tensor, *, normal: Tensor, weight: Tensor, scale: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients g of y = w ∘ n: dx = r · (w∘g − n · mean(w∘g∘n)), dw = Σ g∘n."""
+    of_weight = upstream * normal
+    along = (of_weight * weight).sum(-1, keepdim=True, dtype=scale.dtype) / normal.shape[-1]
+    of_x = torch.addcmul(upstream * weight, normal, along.to(normal.dtype), value=-1)
+    of_x *= scale.to(normal.dtype)
+    return of_x, of_weight.flatten(0, -2).sum(0)
+
+
 class _RMSNorm(torch.autograd.Function):
-    """y = w ∘ n with n = x · r, r = 1 / √(mean x² + ε) (Zhang & Sennrich 2019)."""
+    """y = w ∘ n."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=_wide(x))
-        scale = norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()  # r: (…, 1)
-        normal = (x.to(scale.dtype) * scale).to(x.dtype)  # n: (…, D)
+        normal, scale = normal_forward(x, epsilon=epsilon)
         ctx.save_for_backward(normal, weight, scale)
         return normal * weight
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """dx = r · (w∘g − n · mean(w∘g∘n)), dw = Σ g∘n."""
         (upstream,) = gradients
         normal, weight, scale = ctx.saved_tensors
-        of_weight = upstream * normal
-        along = (of_weight * weight).sum(-1, keepdim=True, dtype=scale.dtype) / normal.shape[-1]
-        of_x = torch.addcmul(upstream * weight, normal, along.to(normal.dtype), value=-1)
-        of_x *= scale.to(normal.dtype)
-        return of_x, of_weight.flatten(0, -2).sum(0), None
+        found = normal_backward(upstream, normal=normal, weight=weight, scale=scale)
+        return (*found, None)
 
 
 def _wide(x: Tensor) -> torch.dtype:

@@ -45,10 +45,9 @@ def response_logprobs(
     temperature: float,
     with_entropy: bool = True,
 ) -> ResponseLogprobs:
-    """log π(token | everything before it) at the sampling temperature; the LM head sees response tokens only."""
-    predicted_at = tokens.predicted_at.to(hidden.device)
+    """log π(token | everything before it) at the sampling temperature, from hidden states at `predicted_at` (N, hidden)."""
     targets = tokens.targets.to(hidden.device)
-    logits = model.get_output_embeddings()(hidden[predicted_at]).float()  # (N, V)
+    logits = model.get_output_embeddings()(hidden).float()  # (N, V)
     if temperature != 1.0:
         logits = logits / temperature
     log_normaliser = logits.logsumexp(dim=-1)  # (N,)
@@ -66,6 +65,5 @@ def packed_logprobs(
 ) -> ResponseLogprobs:
     """The same straight from a packed row, for models of which only the log-probabilities are wanted."""
     tokens = response_tokens(row, prompt_lengths=prompt_lengths)
-    return response_logprobs(
-        model, hidden_states(model, row), tokens=tokens, temperature=temperature
-    )
+    hidden = hidden_states(model, row, asked=tokens.predicted_at)
+    return response_logprobs(model, hidden, tokens=tokens, temperature=temperature)

@@ -44,8 +44,8 @@ def score_groups(model: nn.Module, groups: Sequence[Sequence[Sequence[int]]]) ->
     Sequences of one group share their common prefixes.
     """
     row = pack(groups)
-    hidden = hidden_states(model, row)  # (T, hidden)
-    return model.score(hidden[row.ends.to(hidden.device)])[:, 0].float()  # (B,)
+    hidden = hidden_states(model, row, asked=row.ends)  # (B, hidden)
+    return model.score(hidden)[:, 0].float()  # (B,)
 
 
 @torch.no_grad()

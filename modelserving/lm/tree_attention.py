@@ -1,103 +1,148 @@
 """Exact attention within each tree of a packed row, on the CPU.
 
-It does not know where the trees come from: it gets their bounds and one additive bias per tree.
+It does not know where the trees come from: a plan says which tokens are multiplied together.
 
-Plain products and a softmax beat PyTorch's CPU kernels at these sizes (hundreds of tokens, bfloat16), and one
-autograd function over the whole row saves a full-size gradient per slice.
+Plain products and a softmax beat PyTorch's CPU kernels at these sizes (hundreds of tokens, bfloat16). Heads lie
+contiguous, because strided products cost a third more; trees of like length are one product; keys behind the last
+query of a block are not read.
 
-Legend: H heads, T tokens of the row, D head size, N tokens of one tree, M ≥ N tokens of its span.
+Legend: Q queries, T tokens of the row, H heads, G key heads, D head size; B, M, N trees, queries and keys of a bucket.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from modelserving.lm.tree_plan import TreeBucket, TreePlan
 
-@dataclass(frozen=True, kw_only=True)
-class TreeSpan:
-    """A tree's tokens [start, stop) within a span [start, end) of a round length."""
 
-    start: int
-    stop: int
-    end: int
-    bias: Tensor  # (M, M) added to the scores; −inf in the columns that do not belong to the tree
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, *, plan: TreePlan, scale: float
+) -> tuple[Tensor, list[Tensor]]:
+    """softmax(scale · q kᵀ + bias) v; query (Q, H, D), key and value (T, G, D) → (Q, H, D).
 
-    @property
-    def whole(self) -> slice:
-        """All tokens of the span."""
-        return slice(self.start, self.end)
+    Also what the backward pass needs: of each bucket its heads, and of each of its blocks the probabilities.
+    """
+    total = sum(len(bucket.queries) for bucket in plan.buckets)
+    results = query.new_empty(total + 1, *query.shape[1:])
+    results[total] = 0
+    seen: list[Tensor] = []
+    start = 0
+    for bucket in plan.buckets:
+        stop = start + len(bucket.queries)
+        here = results[start:stop].unflatten(0, (bucket.trees, -1)).transpose(1, 2)  # (B, H, M, D)
+        seen += _attend(query, key, value, bucket=bucket, scale=scale, results=here)
+        start = stop
+    return results.index_select(0, plan.query_places), seen
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, *, bucket: TreeBucket, scale: float, results: Tensor
+) -> list[Tensor]:
+    q = _heads_first(query, bucket.queries, trees=bucket.trees)  # (B, H, M, D)
+    k = _heads_first(key, bucket.keys, trees=bucket.trees).flatten(0, 1)  # (B·G, N, D)
+    v = _heads_first(value, bucket.keys, trees=bucket.trees).flatten(0, 1)
+    probabilities = []
+    for first, stop, keys in bucket.blocks:
+        asking = _rows(q[:, :, first:stop], key_heads=len(k))
+        bias = bucket.bias[:, None, first:stop, :keys].expand(-1, q.shape[1], -1, -1)
+        scores = bias.clone(memory_format=torch.contiguous_format)
+        scores = scores.view(len(k), -1, keys)  # (B·G, H/G·M, N)
+        scores.baddbmm_(asking, k[:, :keys].transpose(1, 2), alpha=scale)
+        found = scores.softmax(dim=-1)
+        results[:, :, first:stop] = torch.bmm(found, v[:, :keys]).view(*q.shape[:2], -1, q.shape[3])
+        probabilities.append(found)
+    return [q, k, v, *probabilities]
+
+
+def attend_backward(
+    upstream: Tensor, seen: Sequence[Tensor], *, plan: TreePlan, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of query (Q, H, D), key and value (T, G, D) from that of the result (Q, H, D)."""
+    of_query, of_key, of_value = [], [], []
+    start = 0
+    for bucket in plan.buckets:
+        kept = seen[start : start + 3 + len(bucket.blocks)]
+        start += len(kept)
+        found = _attend_backward(upstream, kept, bucket=bucket, scale=scale)
+        for gathered, each in zip((of_query, of_key, of_value), found, strict=True):
+            gathered.append(each.transpose(1, 2).flatten(0, 1))  # (B·M or B·N, heads, D)
+    return (
+        _put_back(of_query, plan.query_places),
+        _put_back(of_key, plan.key_places),
+        _put_back(of_value, plan.key_places),
+    )
+
+
+def _attend_backward(
+    upstream: Tensor, kept: Sequence[Tensor], *, bucket: TreeBucket, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    q, k, v, *probabilities = kept  # (B, H, M, D), (B·G, N, D), (B·G, N, D), (B·G, H/G·M, N) each
+    given = upstream.index_select(0, bucket.queries).index_fill_(0, bucket.behind, 0)
+    given = _transposed(given, trees=bucket.trees)  # (B, H, M, D)
+    of_query = torch.empty_like(q)
+    of_key, of_value = torch.zeros_like(k), torch.zeros_like(v)
+    for (first, stop, keys), found in zip(bucket.blocks, probabilities, strict=True):
+        own = _rows(given[:, :, first:stop], key_heads=len(k))
+        asking = _rows(q[:, :, first:stop], key_heads=len(k))
+        of_scores = torch._softmax_backward_data(  # noqa: SLF001 -- P ∘ (dP − Σ dP ∘ P) in one kernel
+            torch.bmm(own, v[:, :keys].transpose(1, 2)), found, -1, found.dtype
+        )
+        of_query[:, :, first:stop] = torch.bmm(of_scores, k[:, :keys]).view(
+            *q.shape[:2], -1, q.shape[3]
+        )
+        of_value[:, :keys].baddbmm_(found.transpose(1, 2), own)
+        of_key[:, :keys].baddbmm_(of_scores.transpose(1, 2), asking)
+    shape = (bucket.trees, -1, *k.shape[1:])
+    return of_query.mul_(scale), of_key.mul_(scale).view(shape), of_value.view(shape)
+
+
+def _heads_first(tensor: Tensor, places: Tensor, *, trees: int) -> Tensor:
+    """Some rows of (T, H, D), tree by tree: (B, H, N, D)."""
+    return _transposed(tensor.index_select(0, places), trees=trees)
+
+
+def _transposed(rows: Tensor, *, trees: int) -> Tensor:
+    """(B·N, H, D) → (B, H, N, D), contiguous."""
+    return rows.unflatten(0, (trees, -1)).transpose(1, 2).contiguous()
+
+
+def _rows(heads: Tensor, *, key_heads: int) -> Tensor:
+    """(B, H, M, D) → (B·G, H/G·M, D): query heads of one key head, as rows."""
+    return heads.reshape(key_heads, -1, heads.shape[3])
+
+
+def _put_back(gathered: list[Tensor], places: Tensor) -> Tensor:
+    """Rows of all buckets, and zeros behind them, to where they belong."""
+    nothing = gathered[0].new_zeros(1, *gathered[0].shape[1:])
+    return torch.cat([*gathered, nothing]).index_select(0, places)
 
 
 def tree_attention(
-    query: Tensor, key: Tensor, value: Tensor, *, spans: Sequence[TreeSpan], scale: float
+    query: Tensor, key: Tensor, value: Tensor, *, plan: TreePlan, scale: float
 ) -> Tensor:
-    """softmax(scale · q kᵀ + bias) v per tree; query, key, value (H, T, D) → (H, T, D).
-
-    Spans come in the order of the row: what one writes behind its tree, the next overwrites.
-    """
-    result: Tensor = _TreeAttention.apply(query, key, value, spans, scale)
-    return result
+    """The same under autograd: query (H, T, D), key and value (G, T, D) → (H, T, D)."""
+    token_first = (each.transpose(0, 1) for each in (query, key, value))
+    result: Tensor = _TreeAttention.apply(*token_first, plan, scale)
+    return result.transpose(0, 1)
 
 
 class _TreeAttention(torch.autograd.Function):
-    """Forward keeps the probabilities of each tree, N² per head: trees are short, rows hold many."""
+    """Keeps the probabilities of each tree: trees are short, rows hold many."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        spans: Sequence[TreeSpan],
-        scale: float,
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, plan: TreePlan, scale: float
     ) -> Tensor:
-        attended = _like_tokens(query, written_to=spans[-1].end)
-        kept = []
-        for span in spans:
-            here = span.whole
-            scores = torch.baddbmm(
-                span.bias[None], query[:, here], key[:, here].transpose(1, 2), alpha=scale
-            )
-            probabilities = scores.softmax(dim=-1)  # (H, M, M)
-            probabilities[:, span.stop - span.start :] = 0
-            attended[:, here] = probabilities @ value[:, here]
-            kept.append(probabilities)
-        ctx.spans, ctx.scale = spans, scale
-        ctx.save_for_backward(query, key, value, *kept)
+        attended, seen = attend(query, key, value, plan=plan, scale=scale)
+        ctx.save_for_backward(*seen)
+        ctx.plan, ctx.scale = plan, scale
         return attended
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (of_attended,) = gradients
-        query, key, value, *kept = ctx.saved_tensors
-        end = ctx.spans[-1].end
-        of_query, of_key, of_value = (
-            _like_tokens(each, written_to=end) for each in (query, key, value)
-        )
-        for span, probabilities in zip(ctx.spans, kept, strict=True):
-            here = span.whole
-            upstream = of_attended[:, here]
-            of_value[:, here] = probabilities.transpose(1, 2) @ upstream
-            of_probabilities = upstream @ value[:, here].transpose(1, 2)  # (H, M, M)
-            of_scores = _softmax_backward(of_probabilities, probabilities) * ctx.scale
-            of_query[:, here] = of_scores @ key[:, here]
-            of_key[:, here] = of_scores.transpose(1, 2) @ query[:, here]
-        return of_query, of_key, of_value, None, None
-
-
-def _softmax_backward(upstream: Tensor, probabilities: Tensor) -> Tensor:
-    """P ∘ (dP − Σ dP ∘ P) in one kernel."""
-    return torch._softmax_backward_data(  # noqa: SLF001 -- autograd's own kernel
-        upstream, probabilities, -1, probabilities.dtype
-    )
-
-
-def _like_tokens(tensor: Tensor, *, written_to: int) -> Tensor:
-    """(H, T, D) with the heads of one token next to each other, as the projections want them; 0 behind the trees."""
-    heads, tokens, width = tensor.shape
-    made = tensor.new_empty(tokens, heads, width)
-    made[written_to:] = 0
-    return made.transpose(0, 1)
+        (upstream,) = gradients
+        found = attend_backward(upstream, ctx.saved_tensors, plan=ctx.plan, scale=ctx.scale)
+        return (*found, None, None)

@@ -126,7 +126,9 @@ class Updates:
     def _accumulate(self, row: SampleRow, tokens: int, statistics: UpdateStatistics) -> float:
         """Gradients of one row's share of the minibatch's mean token loss; returns that share."""
         learner, config = self.learner, self.config
-        hidden = hidden_states(learner.policy, row.row)  # (T, hidden)
+        hidden = hidden_states(
+            learner.policy, row.row, asked=row.tokens.predicted_at
+        )  # (N, hidden)
         spoken = response_logprobs(
             learner.policy,
             hidden,

@@ -11,6 +11,7 @@ import torch
 from modelserving.lm.attention import without_dropout
 from modelserving.lm.fused_norm import fuse_norms
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
+from modelserving.lm.packed_llama import leave_to_transformers
 from training.config import PPOConfig
 from training.core.prompts import (
     Prompt,
@@ -98,6 +99,8 @@ def _read_models(
             fuse_norms(frozen.model)
             frozen.model.requires_grad_(requires_grad=False).eval()
     without_dropout(policy.model)  # it would move the ratio
+    if config.lora.rank > 0:  # KL is 0 at the start, not nearly
+        leave_to_transformers(reference.model.base_model)
     if config.activation_checkpointing:
         policy.model.train()
         policy.model.activation_checkpointing_enable({"use_reentrant": False})

@@ -200,11 +200,12 @@ def read_back(
     """
     logprobs, before, values, entropy = (TokenTable.empty(rollout.is_response) for _ in range(4))
     for each in rows:
-        hidden = hidden_states(policy, each.row)
+        asked = each.tokens.predicted_at
+        hidden = hidden_states(policy, each.row, asked=asked)
         own = response_logprobs(policy, hidden, tokens=each.tokens, temperature=temperature)
         frozen = response_logprobs(
             reference,
-            hidden_states(reference, each.row),
+            hidden_states(reference, each.row, asked=asked),
             tokens=each.tokens,
             temperature=temperature,
         )
@@ -225,5 +226,7 @@ class ValueReader:
 
     def read(self, row: SampleRow, *, policy_hidden: Tensor) -> Tensor:
         """V of the state before each response token: (N,)."""
-        hidden = policy_hidden if self.network is None else hidden_states(self.network, row.row)
-        return self.head(hidden[row.tokens.predicted_at.to(hidden.device)])[:, 0].float()
+        hidden = policy_hidden
+        if self.network is not None:
+            hidden = hidden_states(self.network, row.row, asked=row.tokens.predicted_at)
+        return self.head(hidden)[:, 0].float()

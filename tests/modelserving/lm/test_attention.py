@@ -10,7 +10,8 @@ from transformers import (
     PretrainedConfig,
 )
 
-from modelserving.lm.attention import hidden_states, may_look, pack, without_dropout
+from modelserving.lm.attention import hidden_states, pack, without_dropout
+from modelserving.lm.tree_plan import Visibility
 
 SEQUENCES = [
     [[5, 6, 7, 8, 9, 10], [5, 6, 7, 11], [5, 6, 7, 8, 12, 13, 14]],
@@ -36,10 +37,13 @@ def test_pack_lays_a_tree_out_depth_first():
     assert [path.tolist() for path in row.paths] == [[0, 1, 2], [0, 1, 3, 4], [5]]
 
 
-def test_may_look_is_causal_along_the_branch_and_blind_across():
+def test_visibility_is_causal_along_the_branch_and_blind_across():
     row = pack([[[1, 2, 3], [1, 2, 4, 5]]])
 
-    allowed = may_look(row, start=0, stop=5).int().tolist()
+    rule = Visibility(subtree_end=row.subtree_end, positions=row.positions, window=None)
+    index = torch.arange(5)
+
+    allowed = rule.allowed(query=index[:, None], key=index[None, :]).int().tolist()
 
     assert allowed == [
         [1, 0, 0, 0, 0],

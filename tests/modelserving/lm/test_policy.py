@@ -44,7 +44,8 @@ def test_a_head_of_zeros_gives_the_uniform_distribution():
     row = pack(SEQUENCES)
     tokens = response_tokens(row, prompt_lengths=PROMPTS)
 
-    uniform = response_logprobs(model, hidden_states(model, row), tokens=tokens, temperature=1.0)
+    hidden = hidden_states(model, row, asked=tokens.predicted_at)
+    uniform = response_logprobs(model, hidden, tokens=tokens, temperature=1.0)
 
     torch.testing.assert_close(uniform.logprobs, torch.full((7,), -math.log(64)))
     torch.testing.assert_close(uniform.entropy, torch.full((7,), math.log(64)))

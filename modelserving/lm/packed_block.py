@@ -1,0 +1,179 @@
+"""One block of a Llama-like model over a packed row, forward and backward written by hand.
+
+Few and large operations, gradients of weights straight from their products, and nothing computed for tokens that
+nobody asks about. It does not know where weights live in a model, nor losses.
+
+Legend: T tokens of the row, S tokens asked for (T unless it is the last block), E hidden, H query heads, G key heads,
+D head size, I width of the MLP.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modelserving.lm.fused_norm import normal_backward, normal_forward
+from modelserving.lm.tree_attention import attend, attend_backward
+from modelserving.lm.tree_plan import TreePlan
+
+
+class BlockWeights(NamedTuple):
+    """Matrices are (out, in), as transformers holds them."""
+
+    norm_in: Tensor
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    query_bias: Tensor | None
+    key_bias: Tensor | None
+    value_bias: Tensor | None
+    out: Tensor
+    norm_mlp: Tensor
+    gate: Tensor
+    up: Tensor
+    down: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Angles:
+    """Rotary position embedding (Su et al. 2021) of some tokens: (S, 1, D) each."""
+
+    cos: Tensor
+    sin: Tensor  # negative in the first half, as the swapped halves enter
+
+    def turned(self, heads: Tensor) -> Tensor:
+        """(S, H, D) rotated."""
+        return torch.addcmul(heads * self.cos, heads.roll(self.cos.shape[-1] // 2, -1), self.sin)
+
+    def turned_back(self, heads: Tensor) -> Tensor:
+        """The transpose of the rotation."""
+        swapped = heads.roll(self.cos.shape[-1] // 2, -1)
+        return torch.addcmul(heads * self.cos, swapped, self.sin, value=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockCall:
+    """What a block needs beyond its input and weights."""
+
+    plan: TreePlan
+    query_angles: Angles
+    key_angles: Angles
+    scale: float
+    epsilon: float
+    asked: Tensor | None  # (S,) the tokens whose results are wanted; None: all
+    recompute: bool  # keep the input alone and run forward again before backward
+
+
+class _PackedBlock(torch.autograd.Function):
+    """x + attention(norm(x)), then + mlp(norm(x)) (Touvron et al. 2023)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, call: BlockCall, *weights: Tensor | None) -> Tensor:
+        own = BlockWeights(*weights)
+        result, attention, mlp = _forward(x, own, call)
+        kept = () if call.recompute else (*attention, *mlp)
+        ctx.call, ctx.counts = call, (len(weights), len(attention))
+        ctx.save_for_backward(x, *weights, *kept)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (upstream,) = gradients
+        x, *rest = ctx.saved_tensors
+        count, first = ctx.counts
+        weights, kept = BlockWeights(*rest[:count]), rest[count:]
+        if ctx.call.recompute:
+            _, attention, mlp = _forward(x, weights, ctx.call)
+        else:
+            attention, mlp = kept[:first], kept[first:]
+        upstream, of_mlp = _mlp_backward(upstream, weights, mlp)
+        of_x, of_attention = _attention_backward(upstream, weights, attention, ctx.call)
+        return (of_x, None, *of_attention, *of_mlp)
+
+
+def packed_block(x: Tensor, *, weights: BlockWeights, call: BlockCall) -> Tensor:
+    """x (T, E) → (S, E)."""
+    result: Tensor = _PackedBlock.apply(x, call, *weights)
+    return result
+
+
+Kept = tuple[Tensor, ...]
+
+
+def _forward(x: Tensor, weights: BlockWeights, call: BlockCall) -> tuple[Tensor, Kept, Kept]:
+    """The result (S, E), and what the backward pass needs of both halves."""
+    middle, attention = _attention(x, weights, call)
+    normal, scale = normal_forward(middle, epsilon=call.epsilon)
+    h = normal * weights.norm_mlp  # (S, E)
+    gate, up = F.linear(h, weights.gate), F.linear(h, weights.up)  # (S, I)
+    opened = F.silu(gate)
+    inner = opened * up
+    result = torch.addmm(middle, inner, weights.down.t())
+    return result, attention, (normal, scale, gate, up, opened, inner)
+
+
+def _attention(x: Tensor, weights: BlockWeights, call: BlockCall) -> tuple[Tensor, Kept]:
+    D = call.key_angles.cos.shape[-1]
+    normal, scale = normal_forward(x, epsilon=call.epsilon)
+    h = normal * weights.norm_in  # (T, E)
+    asking = h if call.asked is None else h.index_select(0, call.asked)  # (S, E)
+    query = F.linear(asking, weights.query, weights.query_bias).unflatten(-1, (-1, D))  # (S, H, D)
+    key = F.linear(h, weights.key, weights.key_bias).unflatten(-1, (-1, D))  # (T, G, D)
+    value = F.linear(h, weights.value, weights.value_bias).unflatten(-1, (-1, D))
+    query, key = call.query_angles.turned(query), call.key_angles.turned(key)
+    attended, seen = attend(query, key, value, plan=call.plan, scale=call.scale)
+    attended = attended.flatten(1)  # (S, H·D)
+    carried = x if call.asked is None else x.index_select(0, call.asked)
+    middle = torch.addmm(carried, attended, weights.out.t())  # (S, E)
+    return middle, (normal, scale, attended, *seen)
+
+
+def _mlp_backward(
+    upstream: Tensor, weights: BlockWeights, kept: Kept
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Gradient of the half's input (S, E); of the norm, gate, up and down weights."""
+    normal, scale, gate, up, opened, inner = kept
+    of_down = upstream.t() @ inner
+    of_inner = upstream @ weights.down  # (S, I)
+    of_up = of_inner * opened
+    of_gate = torch.ops.aten.silu_backward(of_inner.mul_(up), gate)
+    h = normal * weights.norm_mlp
+    of_weights = (of_gate.t() @ h, of_up.t() @ h, of_down)
+    of_h = (of_gate @ weights.gate).addmm_(of_up, weights.up)  # (S, E)
+    of_middle, of_norm = normal_backward(of_h, normal=normal, weight=weights.norm_mlp, scale=scale)
+    return of_middle.add_(upstream), (of_norm, *of_weights)
+
+
+def _attention_backward(
+    upstream: Tensor, weights: BlockWeights, kept: Kept, call: BlockCall
+) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+    """Gradient of the block's input (T, E); of its weights up to the output projection."""
+    normal, scale, attended, *seen = kept
+    D = call.key_angles.cos.shape[-1]
+    of_out = upstream.t() @ attended
+    of_attended = (upstream @ weights.out).unflatten(-1, (-1, D))  # (S, H, D)
+    found = attend_backward(of_attended, seen, plan=call.plan, scale=call.scale)
+    of_query = call.query_angles.turned_back(found[0]).flatten(1)  # (S, H·D)
+    of_key = call.key_angles.turned_back(found[1]).flatten(1)  # (T, G·D)
+    of_value = found[2].flatten(1)
+    h = normal * weights.norm_in
+    of_h = (of_key @ weights.key).addmm_(of_value, weights.value)  # (T, E)
+    if call.asked is None:
+        asking = h
+        of_h.addmm_(of_query, weights.query)
+    else:
+        asking = h.index_select(0, call.asked)
+        of_h.index_add_(0, call.asked, of_query @ weights.query)
+    of_x, of_norm = normal_backward(of_h, normal=normal, weight=weights.norm_in, scale=scale)
+    if call.asked is None:
+        of_x.add_(upstream)
+    else:
+        of_x.index_add_(0, call.asked, upstream)
+    products = (of_query.t() @ asking, of_key.t() @ h, of_value.t() @ h)
+    biases = [
+        None if bias is None else gradient.sum(0)
+        for bias, gradient in zip(weights[4:7], (of_query, of_key, of_value), strict=True)
+    ]
+    return of_x, (of_norm, *products, *biases, of_out)

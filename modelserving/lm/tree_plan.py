@@ -1,0 +1,155 @@
+"""Which tokens of a packed row are attended to together: trees of like length as one rectangle.
+
+It knows bounds and visibility, no queries, keys or models.
+
+Legend: B trees of a bucket, M queries and N keys of each, Q queries and T tokens of the row.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+# Shapes that come again and again: CPU kernels are compiled per shape and kept.
+LENGTH_STEP = 32
+LIKE = 0.8  # the shortest tree of a bucket has at least this share of the longest one's length
+BLOCK = 128  # queries that are multiplied with the same keys: those up to the last of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visibility:
+    """Token q may look at token k exactly when k <= q < subtree_end[k], and within the window."""
+
+    subtree_end: Tensor  # (T,)
+    positions: Tensor  # (T,) along the branch
+    window: int | None
+
+    def allowed(self, *, query: Tensor, key: Tensor) -> Tensor:
+        """Row indices query (…, M, 1) and key (…, 1, N), which may run past the row → (…, M, N)."""
+        last = len(self.subtree_end) - 1
+        seen = (key <= query) & (query < self.subtree_end[key.clamp(max=last)])
+        if self.window is None:
+            return seen
+        distance = self.positions[query.clamp(max=last)] - self.positions[key.clamp(max=last)]
+        return seen & (distance < self.window)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeBucket:
+    """Trees of like length, each with something behind it that stands for nothing."""
+
+    trees: int  # B
+    queries: Tensor  # (B·M,) which query stands there; behind a tree's queries any
+    behind: Tensor  # the places of the latter
+    keys: Tensor  # (B·N,) row index of each key
+    bias: Tensor  # (B, M, N) 0 where the query may look, −inf elsewhere
+    blocks: tuple[tuple[int, int, int], ...]  # queries [first, stop) see keys below the third
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreePlan:
+    """The buckets of a row and where each query and key stands in them, counted through all buckets.
+
+    One more place behind the last holds zeros, for tokens that belong to no tree.
+    """
+
+    buckets: tuple[TreeBucket, ...]
+    query_places: Tensor  # (Q,)
+    key_places: Tensor  # (T,)
+
+
+def plan_trees(
+    starts: Sequence[int],
+    visibility: Visibility,
+    *,
+    dtype: torch.dtype,
+    queries: Tensor | None = None,
+) -> TreePlan:
+    """`starts` bounds the trees; the queries are all tokens, or those at some row indices (Q,)."""
+    bounds = list(pairwise(starts))
+    length = len(visibility.subtree_end)
+    asked = _asked(bounds, queries=queries)
+    buckets: list[TreeBucket] = []
+    query_places = torch.full((length if queries is None else len(queries),), -1)
+    key_places = torch.full((length,), -1)
+    used_queries = used_keys = 0
+    for chosen in _alike([stop - start for start, stop in bounds]):
+        trees = [(bounds[each], asked[each]) for each in chosen]
+        bucket = _bucket(trees, visibility, dtype=dtype, rows=queries)
+        buckets.append(bucket)
+        width = len(bucket.keys) // len(trees)
+        asking = len(bucket.queries) // len(trees)
+        for row, ((start, stop), own) in enumerate(trees):
+            at = used_keys + row * width
+            key_places[start:stop] = torch.arange(at, at + stop - start)
+            at = used_queries + row * asking
+            query_places[own] = torch.arange(at, at + len(own))
+        used_queries += len(bucket.queries)
+        used_keys += len(bucket.keys)
+    query_places[query_places < 0] = used_queries
+    key_places[key_places < 0] = used_keys
+    return TreePlan(buckets=tuple(buckets), query_places=query_places, key_places=key_places)
+
+
+def _asked(bounds: Sequence[tuple[int, int]], *, queries: Tensor | None) -> list[Tensor]:
+    """Which queries lie in each tree."""
+    if queries is None:
+        return [torch.arange(start, stop) for start, stop in bounds]
+    inside = ((queries >= start) & (queries < stop) for start, stop in bounds)
+    return [each.nonzero()[:, 0] for each in inside]
+
+
+def _up_to(length: int, step: int) -> int:
+    return -(-length // step) * step
+
+
+def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Trees by falling length, as many together as are of like length."""
+    bucket: list[int] = []
+    for tree in sorted(range(len(lengths)), key=lambda each: (-lengths[each], each)):
+        if bucket:
+            longest, own = (_up_to(lengths[each], LENGTH_STEP) for each in (bucket[0], tree))
+            if own < LIKE * longest and longest - own > LENGTH_STEP:
+                yield bucket
+                bucket = []
+        bucket.append(tree)
+    yield bucket
+
+
+def _bucket(
+    trees: Sequence[tuple[tuple[int, int], Tensor]],
+    visibility: Visibility,
+    *,
+    dtype: torch.dtype,
+    rows: Tensor | None,
+) -> TreeBucket:
+    width = max(_up_to(stop - start, LENGTH_STEP) for (start, stop), _ in trees)
+    asking = width if rows is None else max(1, *(len(own) for _, own in trees))
+    keys = torch.stack([torch.arange(start, start + width) for (start, _), _ in trees])  # (B, N)
+    queries = torch.zeros(len(trees), asking, dtype=torch.long)
+    is_behind = torch.ones(queries.shape, dtype=torch.bool)
+    for row, (_, own) in enumerate(trees):
+        queries[row, : len(own)] = own
+        is_behind[row, : len(own)] = False
+    at = queries if rows is None else rows[queries]
+    seen = visibility.allowed(query=at[:, :, None], key=keys[:, None, :])  # (B, M, N)
+    seen |= is_behind[:, :, None]  # no query without a visible key
+    blocks = ((0, asking, width),) if rows is not None else tuple(_blocks(width))
+    return TreeBucket(
+        trees=len(trees),
+        queries=queries.flatten(),
+        behind=is_behind.flatten().nonzero()[:, 0],
+        keys=keys.clamp(max=len(visibility.subtree_end) - 1).flatten(),
+        bias=torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, float("-inf")),
+        blocks=blocks,
+    )
+
+
+def _blocks(width: int) -> Iterator[tuple[int, int, int]]:
+    """Blocks of like size: a query never sees a key behind it."""
+    size = _up_to(-(-width // -(-width // BLOCK)), LENGTH_STEP)
+    for first in range(0, width, size):
+        stop = min(first + size, width)
+        yield first, stop, stop
