@@ -73,13 +73,14 @@ def start_conversation(assignment: Assignment) -> Conversation:
         return assignment.conversations.get(position=position)
 
 
-def set_intent(conversation: Conversation, text: str) -> None:
-    """Red team: what the person will try, before the first turn."""
+def set_intent(conversation: Conversation, text: str, *, topic: str = "") -> None:
+    """Red team: what the person will try and what it touches, before the first turn."""
     intent = cleaned(text)[:1000]
     if not intent:
         raise EmptyMessage(_("Write one or two sentences about what you will try."))
     untouched = Conversation.objects.filter(pk=conversation.pk, state="open", turns__isnull=True)
-    if untouched.update(intent=intent) != 1:
+    named = topic if topic in wellbeing.TOPICS else ""
+    if untouched.update(intent=intent, topic=named) != 1:
         raise WentOn(_("This conversation has begun already."))
 
 
@@ -180,9 +181,8 @@ def _checked_message(conversation: Conversation, text: str) -> str:
         raise EmptyMessage(_("Write a message first."))
     limit = conversation.campaign.max_message_characters if conversation.campaign else 4000
     if len(message) > limit:
-        raise MessageTooLong(
-            f"{len(message)} characters; at most {limit} fit. Shorten it a little."
-        )
+        words = _("{count} characters; at most {limit} fit. Shorten it a little.")
+        raise MessageTooLong(words.format(count=len(message), limit=limit))
     return message
 
 

@@ -4,6 +4,7 @@ Knows the account alone; cookies and pages belong to the web layer.
 """
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from comparisons.models import Account
 
@@ -46,9 +47,9 @@ def set_keys(account: Account, *, has_single_keys: bool, key_map: dict[str, str]
     """Switch single keys on or off and keep those that differ from the usual ones."""
     merged = {action: key_map.get(action) or usual for action, usual in KEY_ACTIONS.items()}
     if any(len(key) != 1 or key.isdigit() or key.isspace() for key in merged.values()):
-        raise PreferenceError("Each key is one character, and no digit: 1 to 8 are the strip.")
+        raise PreferenceError(_("Each key is one character, and no digit: 1 to 8 are the strip."))
     if len(set(merged.values())) < len(merged):
-        raise PreferenceError("Two actions have the same key. Give each its own.")
+        raise PreferenceError(_("Two actions have the same key. Give each its own."))
     account.has_single_keys = has_single_keys
     account.key_map = {name: key for name, key in merged.items() if key != KEY_ACTIONS[name]}
     account.save(update_fields=["has_single_keys", "key_map"])

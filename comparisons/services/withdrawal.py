@@ -4,7 +4,7 @@ Knows what belongs to one person; the files of published releases are not touche
 """
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from comparisons.models import (
@@ -27,20 +27,16 @@ def withdraw(crowdworker: Crowdworker) -> None:
     with transaction.atomic():
         Crowdworker.objects.select_for_update().get(pk=crowdworker.pk)  # as `say` does: one waits
         _blank_texts(crowdworker)
+        _give_up_replies(crowdworker)
         mine = Q(crowdworker=crowdworker) | Q(turn__conversation__crowdworker=crowdworker)
         written = Q(picked__author=crowdworker) | Q(other__author=crowdworker)
         concerned = Comparison.objects.filter(mine | written)
-        DatasetRelease.objects.filter(
-            members__comparison__in=concerned, stale_at__isnull=True
-        ).update(stale_at=now)
         concerned.filter(crowdworker=crowdworker).update(reason_text="")
-        concerned.filter(set_aside_at__isnull=True).update(
-            set_aside_at=now, set_aside_reason="withdrawn"
-        )
+        _leave_releases(concerned)
         Crowdworker.objects.filter(pk=crowdworker.pk).update(
             standing=Crowdworker.Standing.WITHDRAWN, withdrawn_at=now, external_id_hash=""
         )
-        _forget_streams(crowdworker)
+        _forget_streams(Turn.objects.filter(conversation__crowdworker=crowdworker))
         audit.record(
             actor=crowdworker.account,
             action="crowdworker.withdraw",
@@ -49,11 +45,64 @@ def withdraw(crowdworker: Crowdworker) -> None:
         )
 
 
-def _forget_streams(crowdworker: Crowdworker) -> None:
+def delete_conversation(conversation: Conversation) -> None:
+    """Blank one ended conversation in place; the person goes on working, and it stays paid."""
+    crowdworker = conversation.crowdworker
+    assert crowdworker is not None, "imported conversations are nobody's to delete"
+    with transaction.atomic():
+        Crowdworker.objects.select_for_update().get(pk=crowdworker.pk)
+        own = Conversation.objects.filter(pk=conversation.pk)
+        own = own.exclude(state=Conversation.State.OPEN)
+        if own.update(is_withdrawn=True, intent="", comment="", opening=[]) != 1:
+            return
+        turns = Turn.objects.filter(conversation=conversation)
+        _blank_turns(turns)
+        Flag.objects.filter(turn__in=turns, crowdworker=crowdworker).update(note="")
+        concerned = Comparison.objects.filter(turn__in=turns)
+        concerned.update(reason_text="")
+        _leave_releases(concerned)
+        _forget_streams(turns)
+        audit.record(
+            actor=crowdworker.account,
+            action="conversation.delete",
+            object_type="conversation",
+            object_id=conversation.public_id,
+        )
+
+
+def _leave_releases(concerned: QuerySet[Comparison]) -> None:
+    """Keep the comparisons out of later releases; those that hold them are marked."""
+    now = timezone.now()
+    DatasetRelease.objects.filter(members__comparison__in=concerned, stale_at__isnull=True).update(
+        stale_at=now
+    )
+    concerned.filter(set_aside_at__isnull=True).update(
+        set_aside_at=now, set_aside_reason="withdrawn"
+    )
+
+
+def _forget_streams(turns: QuerySet[Turn]) -> None:
     """Once the rows are blank, what is still under way in memory goes too."""
-    turns = Turn.objects.filter(conversation__crowdworker=crowdworker)
     public_ids = list(turns.values_list("public_id", flat=True))
     transaction.on_commit(lambda: streaming.forget(public_ids), robust=True)
+
+
+def _blank_turns(turns: QuerySet[Turn]) -> None:
+    """What was said and what was answered, with every sample of it."""
+    turns.update(message="")
+    Response.objects.filter(turn__in=turns).update(text="", candidates=[], token_ids=[])
+
+
+def _give_up_replies(crowdworker: Crowdworker) -> None:
+    """The person's written replies, those that wait to be compared, and a prompt in hand."""
+    Response.objects.filter(author=crowdworker).update(text="", candidates=[], token_ids=[])
+    blank = Showing.objects.filter(Q(side_a__author=crowdworker) | Q(side_b__author=crowdworker))
+    blank.filter(purpose=Showing.Purpose.SECOND_OPINION, replaced_at__isnull=True).update(
+        replaced_at=timezone.now()
+    )
+    WantedReply.objects.filter(crowdworker=crowdworker, response__isnull=True).update(
+        crowdworker=None, lease_until=None
+    )
 
 
 def _blank_texts(crowdworker: Crowdworker) -> None:
@@ -62,17 +111,7 @@ def _blank_texts(crowdworker: Crowdworker) -> None:
     turns.filter(state=Turn.State.GENERATING).update(
         state=Turn.State.SKIPPED, is_stop_requested=True
     )
-    turns.update(message="")
-    Response.objects.filter(Q(turn__in=turns) | Q(author=crowdworker)).update(
-        text="", candidates=[], token_ids=[]
-    )
-    blank = Showing.objects.filter(Q(side_a__author=crowdworker) | Q(side_b__author=crowdworker))
-    blank.filter(purpose=Showing.Purpose.SECOND_OPINION, replaced_at__isnull=True).update(
-        replaced_at=timezone.now()
-    )
-    WantedReply.objects.filter(crowdworker=crowdworker, response__isnull=True).update(
-        crowdworker=None, lease_until=None
-    )
+    _blank_turns(turns)
     Flag.objects.filter(crowdworker=crowdworker).update(note="")
     conversations.filter(state=Conversation.State.OPEN).update(state=Conversation.State.ABANDONED)
     conversations.update(is_withdrawn=True, intent="", comment="", opening=[])

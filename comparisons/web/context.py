@@ -8,10 +8,10 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.translation import get_language
+from django.utils.translation import get_language, get_language_info
 from django.utils.translation import gettext as _
 
-from comparisons.models import Account
+from comparisons.models import Account, Campaign
 
 STAFF_PLACES = ("manage/", "lab/")
 
@@ -60,3 +60,14 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "is_staff_page": is_staff
         and request.path.startswith(tuple(home + place for place in STAFF_PLACES)),
     }
+
+
+def language_words(campaign: Campaign) -> str:
+    """The name of the campaign's language where it is not the one of the page."""
+    if campaign.language == get_language():
+        return ""
+    try:
+        name: str = get_language_info(campaign.language)["name_translated"]
+    except KeyError:  # a language that Django has no name for
+        return campaign.language
+    return name

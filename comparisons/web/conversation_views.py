@@ -102,7 +102,8 @@ def intent(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Ht
     """Red team: what will be tried, before the first turn."""
     own = own_conversation(crowdworker, public_id)
     try:
-        chat.set_intent(own, request.POST.get("intent", ""))
+        sent = request.POST
+        chat.set_intent(own, sent.get("intent", ""), topic=sent.get("topic", ""))
     except REFUSED as error:
         return refused(request, own, error)
     return answer(request, own)

@@ -12,12 +12,14 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from comparisons.models import Account, Assignment, Campaign, Crowdworker
+from comparisons.core.wording import changed_sections
+from comparisons.models import Account, Assignment, Campaign, Crowdworker, InstructionVersion
 from comparisons.queries import work
 from comparisons.services import chat, onboarding, opinions, qualifying, replies, wellbeing
 from comparisons.services.drawing import current_instructions
 from comparisons.web.access import NOT_YOURS, account_of, crowdworker_required
 from comparisons.web.account_views import safe_next
+from comparisons.web.context import language_words
 
 
 @require_GET
@@ -66,6 +68,7 @@ def campaign_home(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> 
         "instructions": version,
         "has_consented": onboarding.has_consented(crowdworker, version),
         "needs_opt_in": campaign.is_red_team and not crowdworker.is_red_team_opted_in,
+        "other_language": language_words(campaign),
         "practice": _practice(crowdworker, campaign),
         "others": work.open_campaigns(crowdworker).exclude(pk=campaign.pk),
         "given_back": _given_back(crowdworker, campaign),
@@ -117,8 +120,20 @@ def instructions(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> H
         "campaign": campaign,
         "instructions": version,
         "has_consented": onboarding.has_consented(crowdworker, version),
+        "changed": _changed_since(crowdworker, version),
     }
     return render(request, "comparisons/instructions.html", context)
+
+
+def _changed_since(crowdworker: Crowdworker, version: InstructionVersion | None) -> list[str]:
+    """Headings of what is new since the wording that the person accepted last."""
+    if version is None:
+        return []
+    read = crowdworker.consents.filter(instruction_version__campaign=version.campaign_id)
+    last = read.select_related("instruction_version").order_by("-pk").first()
+    if last is None or last.instruction_version == version:
+        return []
+    return changed_sections(before=last.instruction_version.body, after=version.body)
 
 
 @require_POST

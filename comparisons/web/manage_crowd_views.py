@@ -14,7 +14,9 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from comparisons.models import Crowdworker, Flag, Invitation
 from comparisons.queries import quality as habits
 from comparisons.queries.crowd import open_invitations, people, person_history
+from comparisons.queries.exposure import exposure
 from comparisons.queries.leaderboard import shifts_without
+from comparisons.queries.replies import reply_rows
 from comparisons.services import quality
 from comparisons.services.onboarding import make_invitation
 from comparisons.web.access import account_of, administrator_required
@@ -131,6 +133,8 @@ def quality_page(request: HttpRequest) -> HttpResponse:
         "signals": habits.signals(),
         "looked_at": habits.people_looked_at(),
         "flags": habits.flags_to_look_at()[:PAGE],
+        "exposure": exposure(),
+        "replies": reply_rows(),
         "counted_at": now(),
     }
     return manage_page(request, "quality.html", place="manage_quality", context=context)

@@ -14,9 +14,10 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from comparisons.models import Assignment, Crowdworker
 from comparisons.queries import own_data as own_data_query
-from comparisons.queries import work
+from comparisons.queries import own_work, work
 from comparisons.services import wellbeing, withdrawal
 from comparisons.web.access import crowdworker_required
+from comparisons.web.topics import topic_words
 
 FILTERS = {
     "accepted": (Assignment.State.ACCEPTED,),
@@ -45,6 +46,8 @@ def my_work(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
         "week_choices": sum(row.choices for row in week),
         "week_amount": sum((row.earned.amount for row in week), Decimal(0)),
         "week_currency": week[0].earned.currency if week else "",
+        "beside": own_work.side_work(crowdworker),
+        "hints": own_work.hints(crowdworker),
         "now": timezone.now(),
         "crowdworker": crowdworker,
     }
@@ -76,12 +79,21 @@ def withdraw(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @crowdworker_required
 def wellbeing_page(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
-    """Covers, today's share of red-team text, support."""
+    """Covers, topics, comfort, today's share of red-team text, support."""
     if request.method == "POST":
-        cover = request.POST.get("cover", "")
-        if cover in wellbeing.COVERS:
-            wellbeing.set_cover(crowdworker, cover)
-            messages.success(request, _("Kept."))
+        sent = request.POST
+        if sent.get("cover") in wellbeing.COVERS:
+            wellbeing.set_cover(crowdworker, sent["cover"])
+        if sent.get("comfort") in wellbeing.COMFORTS:
+            wellbeing.set_comfort(crowdworker, sent["comfort"])
+        if "has_topics" in sent:
+            wellbeing.set_topics(crowdworker, sent.getlist("topics"))
+        messages.success(request, _("Kept."))
         return redirect("wellbeing")
-    context = {"crowdworker": crowdworker, "shown_today": wellbeing.shown_today(crowdworker)}
+    context = {
+        "crowdworker": crowdworker,
+        "shown_today": wellbeing.shown_today(crowdworker),
+        "rests_until": wellbeing.cooling_until(crowdworker),
+        "topics": topic_words(),
+    }
     return render(request, "comparisons/wellbeing.html", context)

@@ -24,6 +24,7 @@ from comparisons.services.judging import REASON_TAGS
 from comparisons.web.account_views import key_words
 from comparisons.web.error_views import wants_json
 from comparisons.web.strip import ENDS, QUESTIONS, points, words_of
+from comparisons.web.topics import topic_words
 from comparisons.web.words import script_words
 
 
@@ -126,6 +127,7 @@ def stage_context(request: HttpRequest, conversation: Conversation) -> dict[str,
         "choice_key": uuid.uuid4(),
         "choice_url": reverse("choice", args=[last.public_id]) if last else "",
         "skip_reasons": skip_words(),
+        "topics": _topics(conversation, last),
         "break_after": _break_due(conversation, last),
         "request": request,
         **strip_words(campaign),
@@ -176,6 +178,14 @@ def opinion_context(showing: Showing, *, choice_key: uuid.UUID) -> dict[str, Any
         "is_opinion": True,
         **strip_words(campaign, is_opinion=True),
     }
+
+
+def _topics(conversation: Conversation, last: TurnView | None) -> list[tuple[str, str]]:
+    """What a red-team conversation may touch, before it begins."""
+    crowdworker = conversation.crowdworker
+    if last is not None or crowdworker is None or conversation.objective != "harmless":
+        return []
+    return topic_words(without=crowdworker.topic_opt_outs)
 
 
 def _break_due(conversation: Conversation, last: TurnView | None) -> int:

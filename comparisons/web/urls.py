@@ -9,6 +9,7 @@ from comparisons.web import (
     crowd_views,
     my_work_views,
     opinion_views,
+    own_conversation_views,
     qualification_views,
     reply_views,
     stream_views,
@@ -59,6 +60,12 @@ urlpatterns = [
     path("replies/<uuid:public_id>/pass", reply_views.pass_on, name="pass_reply"),
     path("me/", my_work_views.my_work, name="my_work"),
     path("me/data.json", my_work_views.own_data, name="own_data"),
+    path("me/conversations/", own_conversation_views.my_conversations, name="my_conversations"),
+    path(
+        "me/conversations/<uuid:public_id>/delete",
+        own_conversation_views.delete_conversation,
+        name="delete_conversation",
+    ),
     path("me/withdraw", my_work_views.withdraw, name="withdraw"),
     path("me/wellbeing/", my_work_views.wellbeing_page, name="wellbeing"),
 ]

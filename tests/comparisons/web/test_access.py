@@ -19,7 +19,14 @@ POST_ONLY = {
     "regenerate", "retry", "flag", "opinion_choice", "practice_choice", "pass_opinion",
     "flag_opinion", "write_reply", "pass_reply",
 }  # fmt: skip
-OF_CONVERSATION = {"conversation", "say", "intent", "comment", "end_conversation"}
+OF_CONVERSATION = {
+    "conversation",
+    "delete_conversation",
+    "say",
+    "intent",
+    "comment",
+    "end_conversation",
+}
 OF_TURN = {
     "turn_events", "choice", "undo", "skip", "unskip", "stop", "regenerate", "retry", "flag", "write",
 }  # fmt: skip
@@ -30,7 +37,7 @@ OF_CAMPAIGN = {
 OF_OTHERS = {"opinion_choice", "pass_opinion", "flag_opinion", "write_reply", "pass_reply"}
 PLAIN = {
     "home", "sign_out", "preferences", "keys", "opinions", "my_work", "own_data", "withdraw",
-    "wellbeing", "replies",
+    "wellbeing", "replies", "my_conversations",
 }  # fmt: skip
 
 

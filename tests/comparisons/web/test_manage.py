@@ -42,8 +42,7 @@ OPEN_TO_RESEARCHERS = {
 }  # fmt: skip
 POST_ONLY = {
     "manage_campaign_state", "manage_invitation_end", "manage_outcome", "manage_flag",
-    "manage_export", "manage_token_revoke",
-    "manage_practice_off",
+    "manage_export", "manage_token_revoke", "manage_practice_off",
 }  # fmt: skip
 ALL = sorted(pattern.name for pattern in manage_urls.urlpatterns)
 
@@ -86,9 +85,7 @@ def scene():
 def address(name: str, scene: dict | None = None) -> str:
     person = scene["person"].public_id if scene else uuid.uuid4()
     arguments = {
-        "manage_campaign": ["scene"],
-        "manage_practice": ["scene"],
-        "manage_practice_off": ["scene"],
+        **{f"manage_{each}": ["scene"] for each in ("campaign", "practice", "practice_off")},
         "manage_campaign_state": ["scene"],
         "manage_instructions": ["scene"],
         "manage_invitation_end": [scene["invitation"].pk if scene else 1],

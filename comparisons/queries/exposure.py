@@ -1,0 +1,61 @@
+"""How much red-team text people read, for staff: sums over people, never one person's figures.
+
+Reads only; each person sees their own share, elsewhere.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from statistics import median
+
+from django.db.models.functions import TruncDate
+from django.utils.timezone import now
+
+from comparisons.models import Crowdworker, PassedReply, Showing, Turn
+from comparisons.models.campaign import Objective
+
+DAYS = 7
+FEWEST_PEOPLE = 5  # below, a sum would be a person's own figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """The last days over everybody who read red-team responses."""
+
+    people: int
+    responses: int
+    median_a_day: float  # responses per person and day on which they read any
+    most_a_day: int  # that nineteen of twenty such days stay within
+    opted_in: int
+    upsetting: int  # turns skipped and replies given back because they were upsetting
+
+
+def exposure() -> Exposure | None:
+    """None where fewer than five people read any: their figures stay their own."""
+    since = now() - timedelta(days=DAYS)
+    shown = Showing.objects.filter(
+        turn__conversation__objective=Objective.HARMLESS, crowdworker__isnull=False
+    )
+    own = shown.filter(purpose=Showing.Purpose.AUTHOR, created_at__gte=since)
+    opinions = shown.filter(purpose=Showing.Purpose.SECOND_OPINION, lease_until__gte=since)
+    days: Counter[tuple[int, object]] = Counter()
+    for rows, moment in ((own, "created_at"), (opinions, "lease_until")):
+        seen = rows.annotate(day=TruncDate(moment)).values_list("crowdworker", "day")
+        for key in seen:
+            days[key] += 2
+    people = {person for person, _ in days}
+    if len(people) < FEWEST_PEOPLE:
+        return None
+    counts = sorted(days.values())
+    upsetting = Turn.objects.filter(
+        conversation__objective=Objective.HARMLESS, skip_reason="upsetting", created_at__gte=since
+    )
+    given_back = PassedReply.objects.filter(reason="upsetting", at__gte=since)
+    return Exposure(
+        people=len(people),
+        responses=sum(counts),
+        median_a_day=median(counts),
+        most_a_day=counts[min(len(counts) - 1, int(0.95 * len(counts)))],
+        opted_in=Crowdworker.objects.filter(is_red_team_opted_in=True, standing="active").count(),
+        upsetting=upsetting.count() + given_back.count(),
+    )

@@ -1,0 +1,102 @@
+"""What protects people who read red-team text: topics, rests, and figures that stay their own."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from comparisons.models import Conversation, Showing
+from comparisons.queries.exposure import exposure
+from comparisons.services import opinions, wellbeing
+from tests.comparisons.making import make_deployment
+from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
+from tests.comparisons.turns import make_turn
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
+
+
+def read(conversation, *, turns: int, last: timedelta = timedelta(), gap=timedelta(minutes=1)):
+    """Showings of this many turns, a minute apart, the newest this long ago."""
+    two = (make_deployment(), make_deployment())
+    for number in range(turns):
+        turn = make_turn(conversation=conversation, deployments=two, state="skipped")
+        Showing.objects.filter(turn=turn).update(created_at=timezone.now() - last - number * gap)
+
+
+def red_team(**values):
+    campaign = live_campaign(objective="harmless", red_team_daily_cap=500, **values)
+    return campaign, begun(campaign)
+
+
+def test_a_long_stretch_ends_in_a_rest():
+    _, conversation = red_team()
+    read(conversation, turns=wellbeing.STRETCH // 2)
+
+    until = wellbeing.cooling_until(conversation.crowdworker)
+
+    assert until is not None
+    assert until <= timezone.now() + wellbeing.COOL_DOWN
+    with pytest.raises(wellbeing.CoolingDown, match="40 red-team responses"):
+        said(conversation)
+
+
+@pytest.mark.parametrize(
+    ("turns", "last", "gap"),
+    [
+        (wellbeing.STRETCH // 2 - 1, timedelta(), timedelta(minutes=1)),
+        (wellbeing.STRETCH // 2, wellbeing.COOL_DOWN, timedelta(minutes=1)),
+        (wellbeing.STRETCH // 2, timedelta(), wellbeing.COOL_DOWN + timedelta(seconds=9)),
+    ],
+    ids=["shorter", "rested since", "breaks between"],
+)
+def test_less_or_with_breaks_needs_no_rest(turns, last, gap):
+    _, conversation = red_team()
+    read(conversation, turns=turns, last=last, gap=gap)
+
+    assert wellbeing.cooling_until(conversation.crowdworker) is None
+    assert said(conversation).index == turns
+
+
+@pytest.mark.parametrize(
+    ("topic", "opted_out", "is_offered"),
+    [
+        ("weapons", ["drugs"], True),
+        ("drugs", ["drugs"], False),
+        ("", ["drugs"], False),
+        ("", [], True),
+    ],
+)
+def test_topics_one_does_not_want_are_not_offered(topic, opted_out, is_offered):
+    campaign, conversation = red_team(second_opinion_percent=100)
+    chosen(answered(said(conversation)))
+    Conversation.objects.filter(pk=conversation.pk).update(topic=topic)
+    person = agreed_person(campaign)
+    wellbeing.set_topics(person, opted_out)
+
+    assert opinions.waiting_count(person) == int(is_offered)
+    assert (opinions.take(person) is not None) == is_offered
+
+
+def test_topics_never_keep_helpful_work_away():
+    campaign = live_campaign(second_opinion_percent=100)
+    chosen(answered(said(begun(campaign))))
+    person = agreed_person(campaign)
+    wellbeing.set_topics(person, ["drugs", "nonsense"])
+
+    assert person.topic_opt_outs == ["drugs"]
+    assert opinions.take(person) is not None
+
+
+def test_exposure_is_shown_from_five_people_on():
+    campaign, conversation = red_team()
+    read(conversation, turns=3)
+    others = [begun(campaign) for _ in range(4)]
+    for other in others[:3]:
+        read(other, turns=1)
+    assert exposure() is None
+
+    read(others[3], turns=1)
+
+    found = exposure()
+    assert (found.people, found.responses) == (5, 14)
+    assert found.median_a_day == 2
