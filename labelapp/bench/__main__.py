@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import uvloop
 from labelapp.bench import history as told
 from labelapp.bench import instance as instances
 from labelapp.bench.measuring import milliseconds, table
-from labelapp.bench.people import RELOAD_EVERY, Reader, Timings, sign_in
+from labelapp.bench.people import NEXT_ITEM, RELOAD_EVERY, SUBMIT, Reader, Timings, sign_in
 from labelapp.bench.wire import Browser
 
 DATABASES = {"sqlite": ["sqlite"], "postgresql": ["postgresql"], "both": ["sqlite", "postgresql"]}
@@ -43,10 +44,21 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one crowd did in how long."""
+
+    timings: Timings
+    seconds: float
+    history: Path
+    web_cpu: float  # seconds of processor time of the web processes
+    client_cpu: float
+
+
 async def crowd(
-    instance: instances.Instance, *, clients: int, asked: argparse.Namespace
-) -> tuple[Timings, float, Path]:
-    """Everybody at once for a while; the answers' seconds, the whole time, and the history."""
+    instance: instances.Instance, *, clients: int, web: int, asked: argparse.Namespace
+) -> Part:
+    """Everybody at once for a while."""
     stock = await asyncio.to_thread(instance.stock, people=clients, items=asked.items)
     path = instance.folder / f"history-{clients}.jsonl"
     history, timings = told.History(path), Timings()
@@ -62,12 +74,19 @@ async def crowd(
     began = time.perf_counter()
     await _work(readers, until=began + WARM_UP_SECONDS)
     timings.seconds.clear()
+    web_cpu, client_cpu = instances.cpu_seconds(web), time.process_time()
     began = time.perf_counter()
     await _work(readers, until=began + asked.seconds)
-    took = time.perf_counter() - began
+    part = Part(
+        timings=timings,
+        seconds=time.perf_counter() - began,
+        history=path,
+        web_cpu=instances.cpu_seconds(web) - web_cpu,
+        client_cpu=time.process_time() - client_cpu,
+    )
     history.close()
     await asyncio.gather(*(reader.browser.close() for reader in readers))
-    return timings, took, path
+    return part
 
 
 async def _work(readers: Sequence[Reader], *, until: float) -> None:
@@ -81,23 +100,26 @@ def measure(database: str, *, clients: int, asked: argparse.Namespace) -> dict[s
     with (
         tempfile.TemporaryDirectory(prefix="labelapp-bench-") as name,
         instances.scratch_instance(Path(name), database=database) as instance,
-        instances.running_web(instance),
+        instances.running_web(instance) as web,
     ):
-        timings, took, path = uvloop.run(crowd(instance, clients=clients, asked=asked))
+        part = uvloop.run(crowd(instance, clients=clients, web=web, asked=asked))
         rows = instance.command("-m", "labelapp.bench.stored").splitlines()
         stored = [told.Stored(**json.loads(row)) for row in rows]
-        found = told.check(told.read_events(path), stored)
-    submits = timings.seconds.get("submit", [])
+        found = told.check(told.read_events(part.history), stored)
+    submits = part.timings.seconds.get(SUBMIT, [])
+    each = 1000 / max(1, len(submits))
     return {
         "database": database,
         "clients": clients,
-        "choices_per_second": round((len(submits) - timings.refused) / took, 1),
+        "choices_per_second": round((len(submits) - part.timings.refused) / part.seconds, 1),
         "submit_ms": milliseconds(submits),
-        "next_item_ms": milliseconds(timings.seconds.get("next_item", [])),
-        "refused": timings.refused,
+        "next_item_ms": milliseconds(part.timings.seconds.get(NEXT_ITEM, [])),
+        "refused": part.timings.refused,
         "given_twice": len(found.given_twice) + len(found.doubled),
         "missing": len(found.missing),
         "phantom": len(found.phantom),
+        "web_cpu_ms_per_choice": round(each * part.web_cpu, 2),
+        "client_cpu_ms_per_choice": round(each * part.client_cpu, 2),
     }
 
 

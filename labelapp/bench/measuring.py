@@ -33,7 +33,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _line(row: Mapping[str, Any]) -> str:
     submit, following = row["submit_ms"], row["next_item_ms"]
     return (
-        f"{row['database']:<11}{row['clients']:>8}{row['choices_per_second']:>11.1f}"
+        f"{row['database']:<11}{row['clients']:>8}{row['choices_per_second']:>12.1f}"
         f"{submit['p50']:>13.1f}{submit['p95']:>7.1f}{submit['p99']:>7.1f}"
         f"{following['p50']:>17.1f}{following['p95']:>7.1f}{following['p99']:>7.1f}"
         f"{row['given_twice']:>14}{row['missing']:>9}"

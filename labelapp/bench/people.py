@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from labelapp.bench.history import History
 from labelapp.bench.wire import Answer, Browser, NoAnswer
 
+SUBMIT = "submit"
+NEXT_ITEM = "next_item"
 CHOICE = re.compile(r'action="/opinions/([0-9a-f-]{36})/choice"')
 HIDDEN = re.compile(r'name="(sha256_a|sha256_b|choice_key)" value="([^"]*)"')
 RELOAD_EVERY = (
@@ -77,8 +79,8 @@ class Reader:
     async def load(self) -> Item | None:
         """The page as it is opened or loaded again: the item the person holds, or the next."""
         began = time.perf_counter()
-        answer = _good(await self.browser.get("/opinions/"))
-        self.timings.note("next_item", began)
+        answer = good(await self.browser.get("/opinions/"))
+        self.timings.note(NEXT_ITEM, began)
         return self._given(answer.body.decode())
 
     async def choose(self, item: Item) -> Item | None:
@@ -90,14 +92,14 @@ class Reader:
         try:
             path = f"/opinions/{item.public_id}/choice"
             answer = await self.browser.post(path, sent, is_script=True)
-        except (NoAnswer, TimeoutError):
+        except NoAnswer:
             return await self.load()
-        self.timings.note("submit", began)
+        self.timings.note(SUBMIT, began)
         if answer.status == 409:
             self.timings.refused += 1
             self.history.note("fail", person=self.name, key=key)
         else:
-            _good(answer)
+            good(answer)
             self.history.note("ok", person=self.name, key=key)
         return self._given(json.loads(answer.body)["stage"])
 
@@ -111,7 +113,8 @@ class Reader:
         return Item(public_id=found[1], fields=fields)
 
 
-def _good(answer: Answer) -> Answer:
+def good(answer: Answer) -> Answer:
+    """The answer, when it is what a person should get."""
     if answer.status != 200:
         raise Unexpected(f"{answer.status} {answer.location} {answer.body[:500]!r}")
     return answer

@@ -41,14 +41,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=32)
     parser.add_argument("--items", type=int, default=10_000)
+    parser.add_argument("--campaign", default="", help="people for this one, and no items")
     asked = parser.parse_args()
     with transaction.atomic():
         password = secrets.token_urlsafe(12)
-        campaign, version = _campaign()
+        campaign, version = _standing(asked.campaign) if asked.campaign else _campaign()
         people = _people(asked.people + 1, password=password, version=version)
-        _work(campaign, author=people[-1], items=asked.items)
+        if not asked.campaign:
+            _work(campaign, author=people[-1], items=asked.items)
     names = [each.account.username for each in people[:-1]]
     print(json.dumps({"password": password, "names": names}))
+
+
+def _standing(slug: str) -> tuple[Campaign, InstructionVersion]:
+    campaign = Campaign.objects.get(slug=slug)
+    return campaign, campaign.instruction_versions.latest("version")
 
 
 def _campaign() -> tuple[Campaign, InstructionVersion]:

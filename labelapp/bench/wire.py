@@ -97,18 +97,15 @@ class Browser:
 
     async def _ask(self, request: bytes) -> Answer:
         """Send and read; once more where a kept connection was closed meanwhile."""
-        is_kept = self._writer is not None
-        try:
-            return await asyncio.wait_for(self._exchange(request), ANSWER_WITHIN)
-        except (asyncio.IncompleteReadError, ConnectionError) as gone:
-            await self.close()
-            if not is_kept or getattr(gone, "partial", b""):
-                raise NoAnswer(repr(gone)) from gone
-        try:
-            return await asyncio.wait_for(self._exchange(request), ANSWER_WITHIN)
-        except (asyncio.IncompleteReadError, ConnectionError) as gone:
-            await self.close()
-            raise NoAnswer(repr(gone)) from gone
+        while True:
+            is_kept = self._writer is not None
+            try:
+                return await asyncio.wait_for(self._exchange(request), ANSWER_WITHIN)
+            except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as gone:
+                await self.close()
+                is_closed = isinstance(gone, ConnectionError) or not getattr(gone, "partial", b"-")
+                if not is_kept or not is_closed:
+                    raise NoAnswer(repr(gone)) from gone
 
     async def _exchange(self, request: bytes) -> Answer:
         if self._writer is None or self._reader is None:
