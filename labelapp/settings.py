@@ -79,6 +79,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "comparisons.web.arrival_frame.framed_by_mturk",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -122,6 +123,8 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # --- people --------------------------------------------------------------------------------
+MTURK_HOSTS = [f"https://{name}.mturk.com" for name in ("worker", "www", "workersandbox")]
+PROLIFIC_WEBHOOK_SECRETS = env_list("PROLIFIC_WEBHOOK_SECRETS")  # none: every event is refused
 AUTH_USER_MODEL = "comparisons.Account"
 LOGIN_URL = "sign_in"
 LOGIN_REDIRECT_URL = "home"

@@ -11,7 +11,7 @@ from decimal import Decimal
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
-from comparisons.models import Assignment, Campaign, Conversation, Crowdworker
+from comparisons.models import ArrivalSource, Assignment, Campaign, Conversation, Crowdworker
 from comparisons.models.campaign import Objective
 
 
@@ -58,6 +58,8 @@ def open_campaigns(crowdworker: Crowdworker) -> QuerySet[Campaign]:
     """Live campaigns for the person's pool, helpful work first."""
     for_pool = Q(pool="") | Q(pool=crowdworker.pool)
     live = Campaign.objects.filter(for_pool, state=Campaign.State.LIVE)
+    if crowdworker.platform in ArrivalSource.Platform:  # work is taken on there, not here
+        live = live.filter(pk__in=crowdworker.assignments.values("campaign_id"))
     return live.order_by("-objective", "title")
 
 

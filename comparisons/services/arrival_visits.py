@@ -85,7 +85,7 @@ def visit_of(source: ArrivalSource, parameters: Mapping[str, str]) -> Visit:
 def submit_origin(turk_submit_to: str) -> str:
     """The one of MTurk's hosts that takes the form; nothing else is ever posted to."""
     origin = turk_submit_to.strip().removesuffix(SUBMIT_PATH).rstrip("/")
-    if origin not in settings.MTURK_SUBMIT_HOSTS:
+    if origin not in settings.MTURK_HOSTS:
         raise ArrivalRefused(_("This address is not one of MTurk's. Open the work again there."))
     return origin
 

@@ -12,6 +12,7 @@ from django.utils.translation import get_language, get_language_info
 from django.utils.translation import gettext as _
 
 from comparisons.models import Account, Campaign
+from comparisons.web.arrival_frame import COOKIE_PREFIX, is_framed
 
 STAFF_PLACES = ("manage/", "lab/")
 
@@ -53,6 +54,8 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "theme": theme,
         "theme_options": [_option(value, label, theme) for value, label in names.items()],
         "language_options": [_option(code, name, language) for code, name in settings.LANGUAGES],
+        "is_framed": is_framed(request),
+        "cookie_prefix": COOKIE_PREFIX,
         "account_name": account.get_full_name() or account.username if account else "",
         "nav": _navigation(account, request.path) if account else [],
         "is_staff": is_staff,

@@ -13,8 +13,16 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from comparisons.core.wording import changed_sections
-from comparisons.models import Account, Assignment, Campaign, Crowdworker, InstructionVersion
+from comparisons.models import (
+    Account,
+    ArrivalSource,
+    Assignment,
+    Campaign,
+    Crowdworker,
+    InstructionVersion,
+)
 from comparisons.queries import work
+from comparisons.queries.arrivals import arrival_to_hand_in
 from comparisons.services import chat, onboarding, opinions, qualifying, replies, wellbeing
 from comparisons.services.drawing import current_instructions
 from comparisons.web.access import NOT_YOURS, account_of, crowdworker_required
@@ -57,6 +65,9 @@ def campaign_home(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> 
     """Progress and the one next thing to do."""
     campaign = visible_campaign(crowdworker, slug)
     assignment = onboarding.open_assignment_of(crowdworker, campaign)
+    handed_in = None if assignment else arrival_to_hand_in(crowdworker, campaign)
+    if handed_in is not None:
+        return redirect("hand_in", handed_in.assignment.public_id)
     steps = work.steps(assignment) if assignment else []
     version = current_instructions(campaign)
     context = {
@@ -179,5 +190,7 @@ def leave(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResp
     if standing:
         onboarding.give_back(standing)
     messages.success(request, _("You left red-team work. What you did is saved and paid."))
+    if crowdworker.platform in ArrivalSource.Platform:  # other work has to be taken on there
+        return redirect("campaign_home", campaign.slug)
     helpful: Any = work.helpful_alternatives(crowdworker, besides=campaign).first()
     return redirect("campaign_home", helpful.slug) if helpful else redirect("home")

@@ -9,6 +9,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from comparisons.models import Campaign
+from comparisons.queries.arrivals import source_rows
 from comparisons.queries.dashboard import campaigns_today
 from comparisons.services import campaigns
 from comparisons.services.qualifying import standing
@@ -78,6 +79,7 @@ def campaign_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "places": places,
         "instructions": newest,
         "versions": campaign.instruction_versions.count(),
+        "arrivals": source_rows(campaign),
         "practice": standing(campaign),
         "missing": campaigns.missing_to_open(campaign),
         "next_states": [

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from comparisons.web import (
+    manage_arrival_views,
     manage_campaign_views,
     manage_crowd_views,
     manage_practice_views,
@@ -24,6 +25,22 @@ urlpatterns = [
         "campaigns/<slug:slug>/instructions/",
         manage_campaign_views.instructions,
         name="manage_instructions",
+    ),
+    path(
+        "campaigns/<slug:slug>/arrivals/",
+        manage_arrival_views.campaign_arrivals,
+        name="manage_arrivals",
+    ),
+    path("arrivals/<uuid:public_id>/", manage_arrival_views.arrival, name="manage_arrival"),
+    path(
+        "arrivals/<uuid:public_id>/settle/",
+        manage_arrival_views.arrival_settle,
+        name="manage_arrival_settle",
+    ),
+    path(
+        "arrivals/<uuid:public_id>/pay.csv",
+        manage_arrival_views.arrival_pay,
+        name="manage_arrival_pay",
     ),
     path("campaigns/<slug:slug>/practice/", manage_practice_views.practice, name="manage_practice"),
     path(

@@ -4,6 +4,8 @@ from django.urls import path
 
 from comparisons.web import (
     account_views,
+    arrival_hook_views,
+    arrival_platform_views,
     arrival_views,
     conversation_views,
     crowd_views,
@@ -24,6 +26,9 @@ urlpatterns = [
     path("preferences/", account_views.preferences_view, name="preferences"),
     path("keys/", account_views.keys, name="keys"),
     path("join/<str:code>/", arrival_views.join, name="join"),
+    path("arrive/<uuid:public_id>/", arrival_platform_views.arrive, name="arrive"),
+    path("hooks/prolific/", arrival_hook_views.prolific_hook, name="prolific_hook"),
+    path("hand-in/<uuid:public_id>/", arrival_platform_views.hand_in, name="hand_in"),
     path("work/<slug:slug>/", crowd_views.campaign_home, name="campaign_home"),
     path("work/<slug:slug>/instructions/", crowd_views.instructions, name="instructions"),
     path("work/<slug:slug>/start", crowd_views.start, name="start_work"),

@@ -23,6 +23,7 @@ from comparisons.services.exporting import export_release
 from comparisons.services.releasing import cut_release
 from comparisons.web import manage_urls
 from modelserving.models import Slot, SlotDeployment
+from tests.comparisons.arriving import arrived
 from tests.comparisons.making import (
     make_account,
     make_campaign,
@@ -42,8 +43,9 @@ OPEN_TO_RESEARCHERS = {
 }  # fmt: skip
 POST_ONLY = {
     "manage_campaign_state", "manage_invitation_end", "manage_outcome", "manage_flag",
-    "manage_export", "manage_token_revoke", "manage_practice_off",
+    "manage_export", "manage_token_revoke", "manage_arrival_settle", "manage_practice_off",
 }  # fmt: skip
+FILES = {"manage_export_download", "manage_arrival_pay"}
 ALL = sorted(pattern.name for pattern in manage_urls.urlpatterns)
 
 
@@ -76,15 +78,21 @@ def scene():
         turn=comparison.turn, crowdworker=person, kind=Flag.Kind.PERSONAL_DATA, note=HOSTILE
     )
     invitation = Invitation.objects.create(code_sha256="1" * 64, label=HOSTILE)
+    source = arrived(campaign, person=person, label=HOSTILE).source
     return {
         "campaign": campaign, "person": person, "comparison": comparison, "release": release,
-        "flag": flag, "invitation": invitation,
+        "flag": flag, "invitation": invitation, "source": source,
     }  # fmt: skip
 
 
 def address(name: str, scene: dict | None = None) -> str:
     person = scene["person"].public_id if scene else uuid.uuid4()
+    source = scene["source"].public_id if scene else uuid.uuid4()
     arguments = {
+        "manage_arrivals": ["scene"],
+        "manage_arrival": [source],
+        "manage_arrival_pay": [source],
+        "manage_arrival_settle": [source],
         **{f"manage_{each}": ["scene"] for each in ("campaign", "practice", "practice_off")},
         "manage_campaign_state": ["scene"],
         "manage_instructions": ["scene"],
@@ -124,7 +132,7 @@ def test_each_page_opens_for_its_roles_only(name, scene):
     assert administrator == (302 if name in POST_ONLY else 200)
 
 
-@pytest.mark.parametrize("name", sorted(set(ALL) - POST_ONLY - {"manage_export_download"}))
+@pytest.mark.parametrize("name", sorted(set(ALL) - POST_ONLY - FILES))
 def test_hostile_text_is_shown_and_never_runs(name, scene, administrator):
     page = administrator.get(address(name, scene)).content.decode()
 
@@ -144,7 +152,7 @@ def test_pages_that_need_a_thing_are_404_without_it(name, administrator):
 
 NEEDS_ARGUMENTS = POST_ONLY | {
     "manage_campaign", "manage_practice", "manage_instructions", "manage_person", "manage_release",
-    "manage_export_download",
+    "manage_export_download", "manage_arrivals", "manage_arrival", "manage_arrival_pay",
 }  # fmt: skip
 
 

@@ -1,0 +1,92 @@
+"""What Prolific tells by itself: signed events, each heeded once, that move assignments on.
+
+Knows signatures, statuses and submission ids; the participant's id in an event is never kept.
+"""
+
+import hmac
+import json
+from base64 import b64encode
+from hashlib import sha256
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from comparisons.models import Arrival, ArrivalSource, Assignment, PlatformEvent
+from comparisons.services import onboarding
+from comparisons.services.assignment_states import move
+
+PROLIFIC = ArrivalSource.Platform.PROLIFIC
+MOST_SECONDS_OLD = 600
+SUBMISSION_CHANGED = "submission.status.change"
+ENDED = ("RETURNED", "TIMED OUT", "SCREENED OUT")
+
+
+class EventRefused(ValueError):
+    """The event is not from the platform, or cannot be read."""
+
+
+def check_signature(*, body: bytes, timestamp: str, signature: str) -> None:
+    """Prolific's scheme: base64 of HMAC-SHA256 over the timestamp followed by the body.
+
+    Every secret of the deployment may have signed, so that one can be replaced by the next.
+    """
+    if not timestamp.isascii() or not timestamp.isdigit():
+        raise EventRefused("the event has no timestamp")
+    if abs(timezone.now().timestamp() - int(timestamp[:15])) > MOST_SECONDS_OLD:
+        raise EventRefused("the event is older than ten minutes, or from the future")
+    for secret in settings.PROLIFIC_WEBHOOK_SECRETS:
+        digest = hmac.new(secret.encode(), timestamp.encode() + body, sha256).digest()
+        if hmac.compare_digest(b64encode(digest), signature.encode()):
+            return
+    raise EventRefused("the event is not signed with a secret of ours")
+
+
+def take_event(*, body: bytes, event_id: str) -> bool:
+    """Heed one event of Prolific; False when it was heeded before."""
+    try:
+        event = json.loads(body)
+        kind, status = str(event["event_type"])[:60], str(event.get("status", ""))
+        submission_id = str(event["resource_id"])[:80]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EventRefused("the event is no JSON object with event_type and resource_id") from error
+    if not event_id or len(event_id) > 80:
+        raise EventRefused("the event has no id")
+    status = status.upper().replace("_", " ").replace("-", " ")[:24]
+    arrival = _arrival(submission_id) if kind == SUBMISSION_CHANGED else None
+    try:
+        with transaction.atomic():
+            PlatformEvent.objects.create(
+                platform=PROLIFIC,
+                event_id=event_id,
+                event_type=kind,
+                status=status,
+                assignment=arrival.assignment if arrival else None,
+            )
+            if arrival is not None:
+                _heed(arrival, status=status)
+    except IntegrityError:
+        if PlatformEvent.objects.filter(platform=PROLIFIC, event_id=event_id).exists():
+            return False
+        raise
+    return True
+
+
+def _arrival(submission_id: str) -> Arrival | None:
+    rows = Arrival.objects.select_related("assignment__crowdworker__account")
+    return rows.filter(
+        source__platform=PROLIFIC, assignment__external_submission_id=submission_id
+    ).first()
+
+
+def _heed(arrival: Arrival, *, status: str) -> None:
+    """Events come in any order: only a legal step is taken, so a late one changes nothing."""
+    Arrival.objects.filter(pk=arrival.pk).update(platform_status=status)
+    assignment, reason = arrival.assignment, f"Prolific: {status.lower()}"
+    if status in ENDED:
+        onboarding.give_back(assignment, reason=reason)
+    elif status == "APPROVED":  # approved is paid there
+        move(assignment, to=Assignment.State.ACCEPTED, reason=reason)
+        move(assignment, to=Assignment.State.PAID, reason=reason)
+    elif status == "REJECTED":
+        move(assignment, to=Assignment.State.RETURNED, reason=reason)

@@ -1,0 +1,131 @@
+"""Prolific's events: only signed ones, each once, only legal steps."""
+
+import json
+
+import pytest
+from django.urls import reverse
+
+from comparisons.models import Arrival, Assignment, PlatformEvent
+from tests.comparisons.arriving import PERSON, SECRET, arrive, event, make_source, prolific
+from tests.comparisons.talking import live_campaign
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
+
+
+@pytest.fixture(autouse=True)
+def secrets(settings):
+    settings.PROLIFIC_WEBHOOK_SECRETS = ["the secret before", SECRET]
+
+
+@pytest.fixture
+def assignment():
+    return arrive(make_source(live_campaign()), prolific())
+
+
+def post(client, body, headers):
+    return client.post(
+        reverse("prolific_hook"), body, content_type="application/json", headers=headers
+    )
+
+
+def state(assignment: Assignment) -> str:
+    assignment.refresh_from_db()
+    return assignment.state
+
+
+def test_an_approved_submission_is_accepted_and_paid_once(client, assignment):
+    Assignment.objects.update(state="submitted")
+
+    answers = [post(client, *event("APPROVED")) for _ in range(2)]
+
+    assert [(each.status_code, each.json()) for each in answers] == [
+        (200, {"heeded": True}), (200, {"heeded": False}),
+    ]  # fmt: skip
+    assert state(assignment) == "paid"
+    assert PlatformEvent.objects.get().assignment == assignment
+    assert PERSON not in str(PlatformEvent.objects.values())
+    assert Arrival.objects.get().platform_status == "APPROVED"
+
+
+@pytest.mark.parametrize("status", ["RETURNED", "TIMED-OUT", "TIMED_OUT", "SCREENED OUT"])
+def test_a_place_given_up_there_is_given_back_here(client, assignment, status):
+    post(client, *event(status))
+
+    assert state(assignment) == "returned"
+
+
+def test_a_rejected_submission_is_not_paid(client, assignment):
+    Assignment.objects.update(state="submitted")
+
+    post(client, *event("REJECTED"))
+
+    assert state(assignment) == "returned"
+
+
+def test_events_in_the_wrong_order_change_nothing(client, assignment):
+    Assignment.objects.update(state="submitted")
+    for number, status in enumerate(["APPROVED", "AWAITING REVIEW", "RETURNED", "REJECTED"]):
+        post(client, *event(status, number=number))
+
+    assert state(assignment) == "paid"
+
+
+@pytest.mark.parametrize(
+    "changes", [
+        {"secret": "a guess"}, {"timestamp": "1700000000"}, {"timestamp": "99999999999999"},
+        {"timestamp": ""}, {"timestamp": "soon"}, {"timestamp": "²"},
+    ],
+)  # fmt: skip
+def test_an_event_that_is_not_signed_now_by_them_is_refused(client, assignment, changes):
+    Assignment.objects.update(state="submitted")
+    body, headers = event("APPROVED", **changes)
+
+    answer = post(
+        client, body, {k: v.encode("utf-8").decode("latin-1") for k, v in headers.items()}
+    )
+
+    assert answer.status_code == 403
+    assert state(assignment) == "submitted"
+    assert PlatformEvent.objects.count() == 0
+
+
+def test_a_changed_body_or_a_missing_signature_is_refused(client, assignment):
+    body, headers = event("RETURNED")
+
+    changed = post(client, body.replace(b"RETURNED", b"APPROVED"), headers)
+    unsigned = post(client, body, {"X-Event-ID": "e"})
+    strange = post(client, body, {**headers, "X-Prolific-Request-Signature": "ä"})
+
+    assert [each.status_code for each in (changed, unsigned, strange)] == [403, 403, 403]
+    assert state(assignment) == "preview"
+
+
+def test_without_a_secret_every_event_is_refused(client, assignment, settings):
+    settings.PROLIFIC_WEBHOOK_SECRETS = []
+
+    assert post(client, *event("RETURNED", secret="")).status_code == 403
+
+
+def test_other_events_and_unknown_submissions_are_kept_and_change_nothing(client, assignment):
+    unknown = post(client, *event("RETURNED", submission="nobody"))
+
+    assert unknown.status_code == 200
+    assert state(assignment) == "preview"
+    assert PlatformEvent.objects.get().assignment is None
+
+
+def test_signed_nonsense_is_400(client):
+    import base64
+    import hashlib
+    import hmac
+    import time
+
+    for text in (b"not json", b"[]", json.dumps({"event_type": "x"}).encode(), b"\xff"):
+        timestamp = str(int(time.time()))
+        digest = hmac.new(SECRET.encode(), timestamp.encode() + text, hashlib.sha256).digest()
+        headers = {
+            "X-Prolific-Request-Timestamp": timestamp, "X-Event-ID": "e",
+            "X-Prolific-Request-Signature": base64.b64encode(digest).decode(),
+        }  # fmt: skip
+        assert post(client, text, headers).status_code == 400
+    assert PlatformEvent.objects.count() == 0
