@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 from django.db import connections
 from django.test import Client
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from comparisons import tasks
 from comparisons.models import Account
@@ -32,6 +32,7 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
     "--disable-component-update", "--no-first-run",
 ]  # fmt: skip
+expect.set_options(timeout=15_000)  # a busy machine takes longer, what is right stays right
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 
 

@@ -186,6 +186,7 @@ def test_a_change_of_models_between_turns_leaves_the_turn_with_its_own(visitor, 
     leave_box(page)
     press(page, "1", "Enter")
     dock(page, "message")
+    leave_box(page)
     say(page, "Drawn after it.")
     dock(page, "strip")
 
