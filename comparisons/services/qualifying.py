@@ -19,6 +19,7 @@ from comparisons.models import (
     QualificationItem,
     QualificationResult,
 )
+from comparisons.services.assignment_states import move
 
 
 class PracticeOver(Exception):
@@ -189,7 +190,8 @@ def _finish(attempt: QualificationAttempt) -> None:
         campaign=qualification.campaign_id,
         state=Assignment.State.TRAINING,
     )
-    if is_passed:
-        waiting.update(state=Assignment.State.WORK)
-    elif attempt.number >= qualification.attempts:
-        waiting.update(state=Assignment.State.RETURNED)
+    if not is_passed and attempt.number < qualification.attempts:
+        return
+    after = Assignment.State.WORK if is_passed else Assignment.State.RETURNED
+    for assignment in waiting:
+        move(assignment, to=after, actor=attempt.crowdworker.account, reason="practice")
