@@ -31,6 +31,16 @@ def own_data(crowdworker: Crowdworker) -> dict[str, Any]:
             }
             for consent in crowdworker.consents.select_related("instruction_version__campaign")
         ],
+        "assignments": [
+            {
+                "campaign": assignment.campaign.title,
+                "state": assignment.state,
+                "begun_at": assignment.created_at.isoformat(),
+                "study": assignment.external_study_id,
+                "submission": assignment.external_submission_id,
+            }
+            for assignment in crowdworker.assignments.select_related("campaign").order_by("pk")
+        ],
         "conversations": [
             _conversation(each)
             for each in crowdworker.conversations.select_related("campaign").order_by("pk")

@@ -22,6 +22,7 @@ from comparisons.web.arrival_frame import allow_submit, is_framed
 from comparisons.web.error_views import problem
 
 HOUR = 3600
+MOST_AN_HOUR = 1000  # at one source: more is somebody who makes ids up
 
 
 def _source(request: HttpRequest, public_id: UUID) -> ArrivalSource:
@@ -63,7 +64,11 @@ def _begin(
     request: HttpRequest, source: ArrivalSource, visit: arrival_visits.Visit
 ) -> HttpResponse:
     hashed = external_id_hash(platform=source.platform, external_id=visit.person_id)
-    if seconds := limits.take(f"arrive:{hashed}", limit=60, seconds=HOUR):
+    seconds = max(
+        limits.take(f"arrive:{hashed}", limit=60, seconds=HOUR),
+        limits.take(f"arrive-at:{source.public_id}", limit=MOST_AN_HOUR, seconds=HOUR),
+    )
+    if seconds:
         return too_fast(request, seconds)
     assignment = arrival_visits.arrive(source, visit)
     home = reverse("campaign_home", args=[source.campaign.slug])

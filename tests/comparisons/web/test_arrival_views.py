@@ -76,6 +76,23 @@ def test_the_whole_way_to_prolific_and_back(client):
     assert home.redirect_chain[0][0] == at(assignment, "hand_in")
 
 
+def test_the_same_id_again_and_again_is_slowed_down(client):
+    source = make_source(live_campaign(), is_open=False)
+
+    statuses = [client.post(at(source), prolific()).status_code for _ in range(61)]
+
+    assert statuses == [409] * 60 + [429]
+
+
+def test_ones_own_data_names_the_submission_and_not_the_id(client):
+    client.post(at(make_source(live_campaign())), prolific())
+
+    text = client.get(reverse("own_data")).content.decode()
+
+    assert SUBMISSION in text
+    assert PERSON not in text
+
+
 def test_elsewhere_each_assignment_has_a_code_of_its_own(client):
     source = make_source(
         live_campaign(), platform="external", completion_url="https://sona.example/?c={code}"
