@@ -13,8 +13,10 @@ from typing import Any, Generic, TypeVar
 
 from django.db import connection, models
 from django.db.models.query import get_related_populators
+from django.db.models.sql import UpdateQuery
 
 Row = TypeVar("Row", bound=models.Model)
+_PUT_IN = "put in each time"
 STAND_IN = 1_900_000_000_000_000  # for whole numbers; no row has such a key
 
 
@@ -32,9 +34,17 @@ class _Made:
 class Prepared(Generic[Row]):
     """A queryset built once with stand-ins; lists of another length are another question."""
 
-    def __init__(self, build: Callable[..., models.QuerySet[Row, Any]]) -> None:
-        """`build` gets the values by name: whole numbers, texts, UUIDs, times, lists of numbers."""
-        self._build = build
+    def __init__(
+        self,
+        build: Callable[..., models.QuerySet[Row, Any]],
+        *,
+        sets: Sequence[str] = (),
+    ) -> None:
+        """`build` gets the values by name: whole numbers, texts, UUIDs, times, lists of numbers.
+
+        `sets` names those that are not asked for but written into the columns of these names.
+        """
+        self._build, self._sets = build, frozenset(sets)
         self._made: dict[tuple[Any, ...], _Made] = {}
         self._lock = threading.Lock()
 
@@ -59,15 +69,16 @@ class Prepared(Generic[Row]):
             found.append(each)
         return found
 
-    def _answer(self, made: _Made, values: dict[str, Any]) -> Sequence[Sequence[Any]]:
-        sent = [
-            _adapted(values[name][place] if isinstance(values[name], list) else values[name])
-            if name
-            else constant
-            for name, place, constant in made.places
-        ]
+    def update(self, **values: Any) -> int:
+        """Write the values of `sets` into the rows that the others find; the number of them."""
+        made = self._made_for(values)
         with connection.cursor() as cursor:
-            cursor.execute(made.sql, sent)
+            cursor.execute(made.sql, _sent(made, values))
+            return int(cursor.rowcount)
+
+    def _answer(self, made: _Made, values: dict[str, Any]) -> Sequence[Sequence[Any]]:
+        with connection.cursor() as cursor:
+            cursor.execute(made.sql, _sent(made, values))
             answer: list[Sequence[Any]] = cursor.fetchall()
         return answer
 
@@ -79,8 +90,7 @@ class Prepared(Generic[Row]):
         return tuple(values)
 
     def _made_for(self, values: dict[str, Any]) -> _Made:
-        lengths = (len(each) if isinstance(each, list) else -1 for each in values.values())
-        kind = (connection.vendor, connection.settings_dict["NAME"], *lengths)
+        kind = (connection.vendor, connection.settings_dict["NAME"], *map(_kind, values.values()))
         if kind not in self._made:
             with self._lock:
                 self._made[kind] = self._make(values)
@@ -90,30 +100,54 @@ class Prepared(Generic[Row]):
         stand_ins = {
             name: _stand_in(number, each) for number, (name, each) in enumerate(values.items())
         }
-        query = self._build(**stand_ins).query
+        asked = {name: each for name, each in stand_ins.items() if name not in self._sets}
+        query = self._build(**asked).query
+        if self._sets:
+            query = query.chain(UpdateQuery)
+            query.add_update_values({name: stand_ins[name] for name in self._sets})
         compiler = query.get_compiler(connection=connection)
         sql, params = compiler.as_sql()
         known: dict[Any, tuple[str, int]] = {}
         for name, each in stand_ins.items():
             for place, part in enumerate(each if isinstance(each, list) else [each]):
-                known[_adapted(part)] = (name, place)
+                if _kind(part) is _PUT_IN:
+                    known[_adapted(part)] = (name, place)
         places = tuple((*known.get(each, ("", 0)), each) for each in params)
         missing = set(known.values()) - {(name, place) for name, place, _ in places}
         assert not missing, f"the question does not ask for {missing}"
-        found = compiler.get_converters([column[0] for column in compiler.select])
+        select = () if self._sets else compiler.select
+        found = compiler.get_converters([column[0] for column in select])
         converters = tuple((place, *each) for place, each in found.items())
         return _Made(
             sql=sql,
             places=places,
-            select=compiler.select,
-            klass_info=compiler.klass_info,
+            select=select,
+            klass_info=None if self._sets else compiler.klass_info,
             converters=converters,
         )
+
+
+def _sent(made: _Made, values: dict[str, Any]) -> list[Any]:
+    return [
+        _adapted(values[name][place] if isinstance(values[name], list) else values[name])
+        if name
+        else constant
+        for name, place, constant in made.places
+    ]
+
+
+def _kind(value: Any) -> Any:
+    """What of a value the SQL depends on: a list's length, nothing and truth themselves."""
+    if isinstance(value, list):
+        return len(value)
+    return value if value is None or isinstance(value, bool) else _PUT_IN
 
 
 def _stand_in(number: int, value: Any) -> Any:
     if isinstance(value, list):
         return [STAND_IN + 1000 * number + place for place in range(len(value))]
+    if _kind(value) is not _PUT_IN:
+        return value
     if isinstance(value, uuid.UUID):
         return uuid.uuid4()
     if isinstance(value, datetime):

@@ -22,6 +22,7 @@ from comparisons.models import (
     Showing,
     Turn,
 )
+from comparisons.queries.prepared import Prepared
 from comparisons.services import onboarding, opinions, replies
 from comparisons.services.chat import count_active, lock_conversation
 from comparisons.services.together import stored_together
@@ -41,6 +42,13 @@ REASON_TAGS = (
 
 
 GONE = gettext_noop("This one went to someone else. Your pick was not needed; the time counts.")
+
+_END_LEASE: Prepared[Showing] = Prepared(
+    lambda *, pk, crowdworker, since: Showing.objects.filter(
+        pk=pk, crowdworker=crowdworker, replaced_at__isnull=True, lease_until__gte=since
+    ),
+    sets=("lease_until",),
+)
 
 
 class ChoiceRefused(Exception):
@@ -167,10 +175,10 @@ def _carry_on(draft: Comparison, campaign: Campaign, *, active_milliseconds: int
 def _end_lease(showing: Showing) -> None:
     """The person is done with this item; refuses where it went to somebody else meanwhile."""
     now = timezone.now()
-    held = Showing.objects.filter(
-        pk=showing.pk, crowdworker=showing.crowdworker_id, replaced_at__isnull=True
+    ended = _END_LEASE.update(
+        pk=showing.pk, crowdworker=showing.crowdworker_id, since=now, lease_until=now
     )
-    if held.filter(lease_until__gte=now).update(lease_until=now) != 1:
+    if ended != 1:
         raise LeaseOver(_(GONE))
 
 

@@ -16,10 +16,15 @@ from django.utils import timezone
 from comparisons.models import Crowdworker, Showing, Turn
 from comparisons.queries import opinions as queue
 from comparisons.queries.opinions import OpenCampaign
+from comparisons.queries.prepared import Prepared
 from comparisons.services import wellbeing
 from comparisons.services.drawing import is_coin_heads
 
 LEASE = wellbeing.OPINION_LEASE
+_TAKE: Prepared[Showing] = Prepared(
+    lambda *, pk: Showing.objects.filter(pk=pk, crowdworker__isnull=True, replaced_at__isnull=True),
+    sets=("crowdworker", "lease_until", "instruction_version", "layout", "theme", "is_covered"),
+)
 
 
 def offer(turn: Turn, *, percent: int) -> Showing | None:
@@ -103,13 +108,13 @@ def _claimed(
     pk: int, campaign: OpenCampaign, crowdworker: Crowdworker, *, layout: str, theme: str
 ) -> bool:
     """Take the item unless somebody was first; the condition decides, without a look before."""
-    free = Showing.objects.filter(pk=pk, crowdworker__isnull=True, replaced_at__isnull=True)
     try:
         with transaction.atomic():
             if campaign.is_red_team and not _is_still_under_cap(crowdworker, campaign):
                 return False
-            taken = free.update(
-                crowdworker=crowdworker,
+            taken = _TAKE.update(
+                pk=pk,
+                crowdworker=crowdworker.pk,
                 lease_until=timezone.now() + LEASE,
                 instruction_version=campaign.instructions,
                 layout=layout,

@@ -66,6 +66,31 @@ def test_lists_of_any_length_and_times_and_texts_go_in(showings):
     assert prepared.rows(keys=keys, before=later, layout="stacked") == []
 
 
+def test_an_update_writes_into_the_rows_it_finds_and_counts_them(showings):
+    prepared = Prepared(
+        lambda *, pk, layout: Showing.objects.filter(
+            pk=pk, replaced_at__isnull=True, layout=layout
+        ),
+        sets=("crowdworker", "lease_until", "theme", "is_covered"),
+    )
+    one, other = showings
+    now = timezone.now()
+    new = {"lease_until": now, "theme": "dark", "is_covered": True}
+
+    assert prepared.update(pk=one.pk, layout="", crowdworker=None, **new) == 1
+    assert prepared.update(pk=one.pk, layout="stacked", crowdworker=None, **new) == 0
+    assert prepared.update(pk=0, layout="", crowdworker=other.crowdworker_id, **new) == 0
+
+    columns = ("crowdworker", "lease_until", "theme", "is_covered")
+    rows = Showing.objects.order_by("pk").values_list(*columns)
+    assert list(rows) == [
+        (None, now, "dark", True),
+        (other.crowdworker_id, None, "", False),
+    ]
+    assert prepared.update(pk=one.pk, layout="", crowdworker=other.crowdworker_id, **new) == 1
+    assert Showing.objects.get(pk=one.pk).crowdworker_id == other.crowdworker_id
+
+
 def test_a_value_that_is_not_asked_for_is_refused():
     prepared = Prepared(lambda *, pk, **_forgotten: Crowdworker.objects.filter(pk=pk))
 
