@@ -43,11 +43,11 @@ REASON_TAGS = (
 
 GONE = gettext_noop("This one went to someone else. Your pick was not needed; the time counts.")
 
-_END_LEASE: Prepared[Showing] = Prepared(
+_HOLD: Prepared[Showing] = Prepared(
     lambda *, pk, crowdworker, since: Showing.objects.filter(
         pk=pk, crowdworker=crowdworker, replaced_at__isnull=True, lease_until__gte=since
     ),
-    sets=("lease_until",),
+    sets=("replaced_at",),  # as it was: the row is held, so that nobody releases it meanwhile
 )
 
 
@@ -148,7 +148,7 @@ def _store(draft: Comparison, *, active_milliseconds: int, along: Callable[[], N
         if is_author:
             check_open(lock_conversation(conversation))
         else:
-            _end_lease(draft.showing)
+            _hold(draft.showing)
         draft.save(force_insert=True)
         if is_author:
             _carry_on(draft, campaign, active_milliseconds=active_milliseconds)
@@ -172,13 +172,15 @@ def _carry_on(draft: Comparison, campaign: Campaign, *, active_milliseconds: int
     replies.offer(turn, percent=campaign.human_reply_percent)
 
 
-def _end_lease(showing: Showing) -> None:
-    """The person is done with this item; refuses where it went to somebody else meanwhile."""
-    now = timezone.now()
-    ended = _END_LEASE.update(
-        pk=showing.pk, crowdworker=showing.crowdworker_id, since=now, lease_until=now
+def _hold(showing: Showing) -> None:
+    """Hold the item until the end of the transaction; refuses where it went to somebody else."""
+    held = _HOLD.update(
+        pk=showing.pk,
+        crowdworker=showing.crowdworker_id,
+        since=timezone.now(),
+        replaced_at=None,
     )
-    if ended != 1:
+    if held != 1:
         raise LeaseOver(_(GONE))
 
 
