@@ -65,6 +65,7 @@ def seen_in(visitor, state: State, **more) -> Page:
     return page
 
 
+@pytest.mark.timeout(400)  # axe twenty-four times
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_state_fits_and_satisfies_axe(visitor, family, axe):
     visitor.allowed = ("ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "dialog: beforeunload")

@@ -12,6 +12,7 @@ from tests.browser.steps import dock, go_to, leave_box, press, say
 from tests.comparisons.making import PASSWORD, make_crowdworker
 from tests.comparisons.talking import agreed_person, live_campaign
 
+pytestmark = pytest.mark.timeout(300)  # axe at every step
 LISTEN = """
 window.spoken = [];
 document.addEventListener("DOMContentLoaded", () => {
