@@ -171,11 +171,15 @@ def open_assignment(crowdworker: Crowdworker, campaign: Campaign) -> Assignment:
     if standing:
         if standing.state == Assignment.State.PREVIEW:
             move(standing, to=_first_state(crowdworker, campaign), actor=crowdworker.account)
-        return standing
+        return _past_practice(standing)
     if crowdworker.platform in ArrivalSource.Platform:
         raise NoWork(_("Take this work on where you found it: each time, it starts from there."))
     if campaign.state != Campaign.State.LIVE or not may_see(crowdworker, campaign):
         raise NoWork(_("No work here right now."))
+    if qualifying.is_closed(crowdworker, campaign):
+        raise PracticeNeeded(
+            _("So this work stays closed for now. It says nothing about your other work here.")
+        )
     pay_rule = {
         "amount": str(campaign.pay_amount),
         "currency": campaign.pay_currency,
@@ -224,6 +228,14 @@ def state_after_consent(crowdworker: Crowdworker, campaign: Campaign) -> str:
     """What follows once the wording is accepted: the practice, or the work."""
     is_new = qualifying.is_needed(crowdworker, campaign)
     return Assignment.State.TRAINING if is_new else Assignment.State.WORK
+
+
+def _past_practice(assignment: Assignment) -> Assignment:
+    """An assignment that waited for practice goes on where none is asked for any more."""
+    is_waiting = assignment.state == Assignment.State.TRAINING
+    if is_waiting and not qualifying.is_needed(assignment.crowdworker, assignment.campaign):
+        move(assignment, to=Assignment.State.WORK, actor=assignment.crowdworker.account)
+    return assignment
 
 
 def open_assignment_of(crowdworker: Crowdworker, campaign: Campaign) -> Assignment | None:

@@ -61,6 +61,12 @@ def is_needed(crowdworker: Crowdworker, campaign: Campaign) -> bool:
     return standing(campaign) is not None and not _has_passed(crowdworker, campaign)
 
 
+def is_closed(crowdworker: Crowdworker, campaign: Campaign) -> bool:
+    """Whether every try was used without passing."""
+    now = progress(crowdworker, campaign)
+    return now is not None and not now.has_passed and not now.tries_left
+
+
 def _has_passed(crowdworker: Crowdworker, campaign: Campaign) -> bool:
     """Passed in any version: a new set is for those who come new."""
     return QualificationResult.objects.filter(
@@ -185,13 +191,13 @@ def _finish(attempt: QualificationAttempt) -> None:
     QualificationResult.objects.create(
         attempt=attempt, right=right, total=total, is_passed=is_passed
     )
+    if not is_passed and attempt.number < qualification.attempts:
+        return
     waiting = Assignment.objects.filter(
         crowdworker=attempt.crowdworker_id,
         campaign=qualification.campaign_id,
         state=Assignment.State.TRAINING,
     )
-    if not is_passed and attempt.number < qualification.attempts:
-        return
     after = Assignment.State.WORK if is_passed else Assignment.State.RETURNED
-    for assignment in waiting:
-        move(assignment, to=after, actor=attempt.crowdworker.account, reason="practice")
+    for each in waiting:
+        move(each, to=after, actor=attempt.crowdworker.account, reason=f"practice {right}/{total}")

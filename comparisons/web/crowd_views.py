@@ -29,6 +29,8 @@ from comparisons.web.access import NOT_YOURS, account_of, crowdworker_required
 from comparisons.web.account_views import safe_next
 from comparisons.web.context import language_words
 
+CONSENT = Assignment.State.CONSENT
+
 
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
@@ -110,7 +112,7 @@ def start(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResp
         return redirect("campaign_home", campaign.slug)
     try:
         assignment = onboarding.open_assignment(crowdworker, campaign)
-        if assignment.state == Assignment.State.TRAINING:
+        if qualifying.is_needed(crowdworker, campaign) and assignment.state != CONSENT:
             return redirect("practice", campaign.slug)
         if assignment.state != Assignment.State.WORK:
             return redirect("instructions", campaign.slug)

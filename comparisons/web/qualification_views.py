@@ -34,8 +34,8 @@ def practice(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpR
     """The next item, or how the practice ended."""
     campaign = visible_campaign(crowdworker, slug)
     now = qualifying.progress(crowdworker, campaign)
-    if now is None or not _may_practise(crowdworker, campaign):
-        return redirect("campaign_home", campaign.slug)
+    if now is None or (before := _comes_before(crowdworker, campaign)):
+        return redirect(before if now else "campaign_home", campaign.slug)
     context = _now(crowdworker, campaign, now, goes_on="again" in request.GET)
     account = crowdworker.account
     page = {
@@ -47,13 +47,15 @@ def practice(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpR
     return render(request, "comparisons/practice.html", {**page, **context})
 
 
-def _may_practise(crowdworker: Crowdworker, campaign: Campaign) -> bool:
-    """The warning and the instructions come before the practice."""
+def _comes_before(crowdworker: Crowdworker, campaign: Campaign) -> str:
+    """The page of what has to be done before the practice: the warning, then the instructions."""
     if campaign.state != Campaign.State.LIVE:
-        return False
+        return "campaign_home"
     if campaign.is_red_team and not crowdworker.is_red_team_opted_in:
-        return False
-    return onboarding.has_consented(crowdworker, current_instructions(campaign))
+        return "campaign_home"
+    if not onboarding.has_consented(crowdworker, current_instructions(campaign)):
+        return "instructions"
+    return ""
 
 
 def _now(
@@ -121,8 +123,8 @@ def choice(
     """Keep one answer, then say what the examples would pick and why."""
     campaign = visible_campaign(crowdworker, slug)
     form = PracticeForm(request.POST)
-    if not _may_practise(crowdworker, campaign):
-        return redirect("campaign_home", campaign.slug)
+    if before := _comes_before(crowdworker, campaign):
+        return redirect(before, campaign.slug)
     if not form.is_valid():
         message = _("Pick a point from 1 to 8, then choose.")
         return problem(request, status=422, code="no_pick", message=message)

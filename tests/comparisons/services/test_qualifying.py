@@ -5,6 +5,7 @@ from django.db import IntegrityError, transaction
 
 from comparisons.models import (
     Assignment,
+    AuditEntry,
     QualificationAnswer,
     QualificationAttempt,
     QualificationResult,
@@ -151,6 +152,42 @@ def test_switched_off_nobody_needs_it():
 
     assert not qualifying.is_needed(person, campaign)
     assert not qualification_publishing.switch_off(campaign, actor=make_account("administrator"))
+
+
+def test_work_that_waited_opens_when_practice_is_switched_off():
+    campaign = live_campaign()
+    with_practice(campaign)
+    person = agreed_person(campaign)
+    waiting = onboarding.open_assignment(person, campaign)
+    assert waiting.state == Assignment.State.TRAINING
+
+    qualification_publishing.switch_off(campaign, actor=make_account("administrator"))
+
+    opened = onboarding.open_assignment(person, campaign)
+    assert (opened.pk, opened.state) == (waiting.pk, Assignment.State.WORK)
+
+
+def test_each_step_after_the_practice_is_audited():
+    campaign = live_campaign()
+    with_practice(campaign, items=1, pass_mark=1)
+    person = agreed_person(campaign)
+    assignment = onboarding.open_assignment(person, campaign)
+
+    practise(campaign, person, right=1)
+
+    entry = AuditEntry.objects.get(action="assignment.work")
+    assert (entry.object_id, entry.detail["reason"]) == (str(assignment.public_id), "practice 1/1")
+
+
+def test_after_the_last_try_no_new_assignment_is_opened():
+    campaign = live_campaign()
+    with_practice(campaign, items=1, pass_mark=1, attempts=1)
+    person = agreed_person(campaign)
+    practise(campaign, person, right=0)
+
+    with pytest.raises(onboarding.PracticeNeeded):
+        onboarding.open_assignment(person, campaign)
+    assert not person.assignments.exists()
 
 
 def test_second_opinions_wait_for_the_practice_too():

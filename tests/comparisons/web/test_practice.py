@@ -7,7 +7,7 @@ from comparisons.models import Qualification, QualificationAnswer, Qualification
 from comparisons.services import qualifying
 from tests.comparisons.making import make_account, make_crowdworker
 from tests.comparisons.practising import practise, with_practice
-from tests.comparisons.talking import agreed_person, live_campaign
+from tests.comparisons.talking import agreed_person, begun, live_campaign
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
 
@@ -111,8 +111,23 @@ def test_after_the_last_try_the_work_stays_closed(client, campaign, person):
 
     assert "this work stays closed for now" in page(client, "practice", "help")
     assert "This work stays closed for now" in page(client, "campaign_home", "help")
-    assert client.post(reverse("start_work", args=["help"])).url == reverse(
-        "practice", args=["help"]
+    started = client.post(reverse("start_work", args=["help"]))
+    assert started.url == reverse("campaign_home", args=["help"])
+    assert not person.assignments.exists()
+
+
+def test_practice_asked_for_in_the_middle_of_the_work_is_reached_from_its_page(client):
+    late = live_campaign(slug="late")
+    conversation = begun(late)
+    client.force_login(conversation.crowdworker.account)
+    with_practice(late, items=1, pass_mark=1)
+
+    assert client.post(reverse("start_work", args=["late"])).url == reverse(
+        "practice", args=["late"]
+    )
+    practise(late, conversation.crowdworker, right=1)
+    assert client.post(reverse("start_work", args=["late"])).url == reverse(
+        "conversation", args=[conversation.public_id]
     )
 
 
