@@ -92,19 +92,16 @@ def record_choice(
     active_milliseconds: int | None = None,
     along: Callable[[], None] = lambda: None,
 ) -> Comparison:
-    """One comparison for the showing. The same key gives the same row, however often it is sent.
-
-    `along` is done in the transaction that stores it, and not at all where it was stored before.
-    """
+    """The same key gives the same row; `along` is done in the transaction that first stores it."""
     if side not in Comparison.Side.values or not 1 <= strength <= 4:
         raise ChoiceRefused(_("Pick a point from 1 to 8."))
-    a, b = showing.side_a, showing.side_b
+    sides = {"A": showing.side_a, "B": showing.side_b}
     draft = Comparison(
         showing=showing,
         turn=showing.turn,
         crowdworker=showing.crowdworker,
-        picked=a if side == "A" else b,
-        other=b if side == "A" else a,
+        picked=sides.pop(side),
+        other=sides.popitem()[1],
         side=side,
         strength=strength,
         is_both_bad=is_both_bad,
