@@ -10,7 +10,15 @@ from comparisons.web import account_views, arrival_platform_views, urls
 handler404 = "comparisons.web.error_views.not_found"
 handler500 = "comparisons.web.error_views.server_error"
 
-NOT_FRAMED = {"sign_in", "sign_in_link", "sign_out", "join", "arrive", "prolific_hook"}
+NOT_FRAMED = {
+    "sign_in",
+    "sign_in_link",
+    "sign_out",
+    "join",
+    "join_by_code",
+    "arrive",
+    "prolific_hook",
+}
 CROWD = [each for each in urls.urlpatterns if each.name not in NOT_FRAMED]
 FRAMED = [
     *CROWD,

@@ -6,7 +6,7 @@ Knows requests and forms; who may join is decided by the onboarding service.
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
@@ -16,9 +16,20 @@ from comparisons.services import limits, onboarding
 from comparisons.services.accounts import AccountExists
 from comparisons.web.account_views import address_of, enter, too_fast
 from comparisons.web.error_views import problem
-from comparisons.web.forms import SignUpForm
+from comparisons.web.forms import CodeForm, SignUpForm
 
 HOUR = 3600
+
+
+@login_not_required
+@require_http_methods(["GET", "POST"])
+def join_by_code(request: HttpRequest) -> HttpResponse:
+    """Type a code that came without its link."""
+    form = CodeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        return redirect("join", form.cleaned_data["code"])
+    status = 422 if form.errors else 200
+    return render(request, "account/join_by_code.html", {"form": form}, status=status)
 
 
 @login_not_required

@@ -28,6 +28,17 @@ class SignInForm(forms.Form):
     )
 
 
+class CodeForm(forms.Form):
+    """An invitation code, as it was sent."""
+
+    code = forms.RegexField(
+        r"^[A-Za-z0-9_-]+$",
+        label=_("Invitation code"),
+        max_length=80,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
+    )
+
+
 class SignUpForm(forms.Form):
     """A new account from an invitation."""
 

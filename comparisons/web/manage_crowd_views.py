@@ -5,9 +5,11 @@ Each view reads through queries or calls one service.
 
 from datetime import timedelta
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 from django.utils.timezone import now
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -49,6 +51,7 @@ def crowd(request: HttpRequest) -> HttpResponse:
         "standings": Crowdworker.Standing.choices,
         "form": form,
         "code": code,
+        "link": f"{settings.PUBLIC_URL}{reverse('join', args=[code])}" if code else "",
         "invitations": open_invitations(),
     }
     return manage_page(request, "crowd.html", place="manage_crowd", context=context)

@@ -25,6 +25,7 @@ urlpatterns = [
     path("sign-out/", account_views.sign_out, name="sign_out"),
     path("preferences/", account_views.preferences_view, name="preferences"),
     path("keys/", account_views.keys, name="keys"),
+    path("join/", arrival_views.join_by_code, name="join_by_code"),
     path("join/<str:code>/", arrival_views.join, name="join"),
     path("arrive/<uuid:public_id>/", arrival_platform_views.arrive, name="arrive"),
     path("hooks/prolific/", arrival_hook_views.prolific_hook, name="prolific_hook"),

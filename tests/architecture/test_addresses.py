@@ -13,6 +13,7 @@ from comparisons.services.onboarding import make_crowdworker
 
 OPEN_TO_ALL = {
     "healthz", "readyz", "statusz", "sign_in", "sign_in_link", "sign_out", "preferences", "join",
+    "join_by_code",
     "arrive",
 }  # fmt: skip
 SAMPLES = {UUIDConverter: uuid.UUID(int=7), IntConverter: 7}

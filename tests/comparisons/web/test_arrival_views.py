@@ -197,3 +197,20 @@ def test_sign_up_is_closed_without_an_invitation_or_a_source(client):
     with pytest.raises(onboarding.InvitationInvalid):
         onboarding.sign_up("guess", username="x", password="y")
     assert Account.objects.count() == 0
+
+
+def test_an_invitation_is_a_link_or_a_code_to_type(client):
+    client.force_login(make_account("administrator"))
+    page = client.post(
+        reverse("manage_crowd"), {"label": "friends", "pool": "general", "uses": "1"}
+    )
+    code = page.context["code"]
+    client.logout()
+
+    typed = client.post(reverse("join_by_code"), {"code": code})
+    wrong = client.post(reverse("join_by_code"), {"code": "../manage"})
+
+    assert page.context["link"] == f"http://127.0.0.1:8000{typed.url}"
+    assert page.context["link"] in page.content.decode()
+    assert client.get(typed.url).status_code == 200
+    assert wrong.status_code == 422
