@@ -13,6 +13,7 @@ from playwright.sync_api import Page
 from tests.walks.console_browser import Visitors
 from tests.walks.console_transcript import Transcript
 
+OPEN = "document.querySelectorAll('{within} details').forEach((each) => {{ each.open = true; }})"
 OVER = ("done", "stopped", "failed")
 
 
@@ -72,9 +73,7 @@ class Lab:
         if ranker:
             self._select("ranker", ranker)
         if settings:
-            self.page.evaluate(
-                "document.querySelectorAll('main form details').forEach((each) => { each.open = true; })"
-            )
+            self.page.evaluate(OPEN.format(within="main form"))
             for key, value in settings.items():
                 self.page.fill(f"[name='set:{key}']", str(value))
         self.shot(f"{shot}-new-run")
@@ -114,8 +113,7 @@ class Lab:
         link = self.page.locator("#run-state a.btn.primary")
         if link.count():
             run.checkpoint = (link.get_attribute("href") or "").rstrip("/").rsplit("/", 1)[1]
-        for details in self.page.locator("section > details > summary").all():
-            details.click()
+        self.page.evaluate(OPEN.format(within="main section"))
         self._load_lazy_images()
         self.shot(f"{shot}-done")
 
