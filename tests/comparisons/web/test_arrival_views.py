@@ -2,8 +2,11 @@
 
 import csv
 import io
+import re
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.urls import reverse
 
 from comparisons.models import Account, ArrivalSource, Assignment
@@ -214,3 +217,15 @@ def test_an_invitation_is_a_link_or_a_code_to_type(client):
     assert page.context["link"] in page.content.decode()
     assert client.get(typed.url).status_code == 200
     assert wrong.status_code == 422
+
+
+def test_no_way_to_serve_that_we_ship_logs_the_query():
+    root = Path(settings.BASE_DIR)
+    nginx = (root / "deploy" / "nginx.conf").read_text()
+    formats = re.findall(r"log_format (\w+) '([^']*)'", nginx)
+
+    assert "--no-access-log" in (root / "deploy" / "Dockerfile").read_text()
+    assert "--no-access-log" in (root / "labelapp" / "supervisor" / "programs.py").read_text()
+    assert [name for name, _ in formats] == re.findall(r"access_log \S+ (\w+);", nginx)
+    for _, text in formats:
+        assert not re.search(r"\$(request|request_uri|args|query_string|http_referer)\b", text)
