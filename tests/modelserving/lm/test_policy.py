@@ -1,12 +1,18 @@
 """Log-probabilities of response tokens by hand and against transformers."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from modelserving.lm.attention import hidden_states, pack
-from modelserving.lm.policy import packed_logprobs, response_logprobs, response_tokens
+from modelserving.lm.policy import (
+    ResponseTokens,
+    packed_logprobs,
+    response_logprobs,
+    response_tokens,
+)
 from tests.modelserving.lm.test_attention import tiny_llama
 
 SEQUENCES = [[[5, 6, 7, 8, 9], [5, 6, 10, 11]], [[20, 21, 22]]]
@@ -49,3 +55,27 @@ def test_a_head_of_zeros_gives_the_uniform_distribution():
 
     torch.testing.assert_close(uniform.logprobs, torch.full((7,), -math.log(64)))
     torch.testing.assert_close(uniform.entropy, torch.full((7,), math.log(64)))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_gradients_of_log_probabilities_are_those_of_log_softmax(temperature: float):
+    torch.manual_seed(0)
+    head = torch.nn.Linear(8, 5, bias=False).double()
+    hidden = torch.randn(70, 8, dtype=torch.float64, requires_grad=True)  # more than one chunk
+    targets = torch.randint(5, (70,))
+    weights = torch.randn(70, dtype=torch.float64)
+    model = SimpleNamespace(get_output_embeddings=lambda: head)
+    tokens = ResponseTokens(predicted_at=targets, targets=targets)
+
+    ours = response_logprobs(model, hidden, tokens=tokens, temperature=temperature)
+    (ours.logprobs * weights).sum().backward()
+    found = hidden.grad.clone(), head.weight.grad.clone()
+    hidden.grad = head.weight.grad = None
+    plain = (head(hidden) / temperature).log_softmax(-1)
+    chosen = plain[torch.arange(70), targets]
+    (chosen * weights).sum().backward()
+
+    torch.testing.assert_close(ours.logprobs, chosen)
+    torch.testing.assert_close(ours.entropy, -(plain.exp() * plain).sum(-1))
+    torch.testing.assert_close(found[0], hidden.grad)
+    torch.testing.assert_close(found[1], head.weight.grad)
