@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the server; read when torch starts
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # as in the server; read by torch
 
 import torch
 import transformers

@@ -1,10 +1,10 @@
-"""A faster forward for models built like Llama: fused and transposed weights, few operations per token.
+"""A faster forward for models built like Llama: weights laid out anew, few operations per token.
 
 Gives the numbers of transformers' own forward up to rounding. Does not know prompts, rows or heads:
 whoever calls brings the attention. Legend: T tokens, E hidden, H query heads, G key heads, D width.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from modelserving.lm.matrices import Matrix, can_lay_out, matrix_of
 from modelserving.lm.slot_attention import AttentionCall
 from modelserving.lm.slots import KeyValueShape
 
@@ -20,21 +21,22 @@ FAMILIES = frozenset(
     for family in ("Llama", "Mistral", "Qwen2")
     for task in ("CausalLM", "SequenceClassification")
 )
+FIXED_TURNS = ("default", "linear", "llama3", "yarn")  # rotary embeddings that need no length
 # query (T, H, D), key and value (T, G, D), layer, call → (T, H, D) or any view of as many numbers
 Attend = Callable[[Tensor, Tensor, Tensor, int, AttentionCall], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Layer:
-    """One block's weights; matrices are (in, out)."""
+    """One block."""
 
     norm_in: Tensor
-    queries_keys_values: Tensor
-    bias: Tensor | None
-    out: Tensor
+    queries_keys_values: Matrix
+    out: Matrix
     norm_mlp: Tensor
-    gate_up: Tensor
-    down: Tensor
+    gate: Matrix
+    up: Matrix
+    down: Matrix
     call: AttentionCall
 
 
@@ -43,7 +45,7 @@ def is_llama_like(model: PreTrainedModel) -> bool:
     config = model.config
     if type(model).__name__ not in FAMILIES or next(model.parameters()).device.type != "cpu":
         return False
-    return config.hidden_act == "silu" and not getattr(config, "mlp_bias", False)
+    return bool(config.hidden_act == "silu")
 
 
 def shape_of(model: PreTrainedModel) -> KeyValueShape:
@@ -64,72 +66,79 @@ class LlamaBody:
     """The blocks of a model, from token ids to normed hidden states."""
 
     def __init__(self, model: PreTrainedModel, *, takes_over: bool) -> None:
-        """Copy the weights into the layout that is fastest here.
+        """Copy the weights into the layout that is fastest here; later changes of the model are not seen.
 
-        With `takes_over` the model's own matrices become views of the copies, so that nothing is
-        held twice; without, later changes of the model are not seen.
+        With `takes_over` the model's own matrices are emptied, so that nothing is held twice.
         """
         backbone = model.base_model
         self.shape = shape_of(model)
         self.heads: int = model.config.num_attention_heads
         self._epsilon: float = model.config.rms_norm_eps
         self._embedding: Tensor = backbone.embed_tokens.weight
-        self._rotary = backbone.rotary_emb
+        self.rows_stand_alone = can_lay_out(self._embedding)  # bits of a row depend on it alone
+        self._turns = Turns(backbone.rotary_emb, like=self._embedding)
         self._norm: Tensor = backbone.norm.weight
         with torch.no_grad():
-            self._layers = [_copied(layer, takes_over=takes_over) for layer in backbone.layers]
+            self._layers = [_laid_out(layer, takes_over=takes_over) for layer in backbone.layers]
 
     def hidden(self, token_ids: Tensor, positions: Tensor, *, attend: Attend) -> Tensor:
         """Normed hidden states of tokens (T,) at positions (T,): (T, E)."""
         (T,) = token_ids.shape
         H, G, D = self.heads, self.shape.heads, self.shape.width
         x = F.embedding(token_ids, self._embedding)  # (T, E)
-        cos, sin = self._rotary(x, positions[None])
-        cos, sin = cos[0][:, None], _signed(sin[0])[:, None]  # (T, 1, D)
+        cos, sin = self._turns.at(positions)  # (T, 1, D)
         for index, layer in enumerate(self._layers):
             h = F.rms_norm(x, x.shape[-1:], layer.norm_in, self._epsilon)
-            qkv = h @ layer.queries_keys_values
-            qkv = (qkv if layer.bias is None else qkv + layer.bias).view(T, H + 2 * G, D)
+            qkv = layer.queries_keys_values(h).view(T, H + 2 * G, D)
             turned = qkv[:, : H + G]
             turned = torch.addcmul(turned * cos, turned.roll(D // 2, dims=-1), sin)
             mixed = attend(turned[:, :H], turned[:, H:], qkv[:, H + G :], index, layer.call)
-            x = torch.addmm(x, mixed.reshape(T, H * D), layer.out)
+            x = layer.out.added_to(x, mixed.reshape(T, H * D))
             h = F.rms_norm(x, x.shape[-1:], layer.norm_mlp, self._epsilon)
-            gate, up = (h @ layer.gate_up).chunk(2, dim=-1)
-            x = torch.addmm(x, F.silu(gate) * up, layer.down)
+            x = layer.down.added_to(x, layer.up.times(layer.gate.silu(h), h))
         return F.rms_norm(x, x.shape[-1:], self._norm, self._epsilon)
 
 
-def _copied(layer: nn.Module, *, takes_over: bool) -> _Layer:
+class Turns:
+    """Cosines and sines of rotary positions, kept in a table where they depend on the position alone."""
+
+    def __init__(self, rotary: nn.Module, *, like: Tensor) -> None:
+        """`like` has the numbers' type and device."""
+        self._rotary = rotary
+        self._like = like[:1]
+        self._has_table = getattr(rotary, "rope_type", "") in FIXED_TURNS
+        self._cos, self._sin = self._computed(torch.arange(0, device=like.device))
+
+    def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines, and sines as they meet halves swapped by a roll, of positions (T,): (T, 1, D) twice."""
+        if not self._has_table:
+            return self._computed(positions)
+        needed = int(positions.max()) + 1
+        if needed > len(self._cos):
+            room = torch.arange(1 << (needed - 1).bit_length(), device=positions.device)
+            self._cos, self._sin = self._computed(room)
+        return self._cos[positions], self._sin[positions]
+
+    def _computed(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        cos, sin = self._rotary(self._like, positions[None])
+        half = sin.shape[-1] // 2
+        signed = torch.cat((-sin[0, :, :half], sin[0, :, half:]), dim=-1)
+        return cos[0][:, None], signed[:, None]
+
+
+def _laid_out(layer: nn.Module, *, takes_over: bool) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
-    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     own = attention.config if type(layer).__name__.startswith("Mistral") else attention
+    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     return _Layer(
         norm_in=layer.input_layernorm.weight,
-        queries_keys_values=_transposed(projections, takes_over=takes_over),
-        bias=None if projections[0].bias is None else torch.cat([p.bias for p in projections]),
-        out=_transposed((attention.o_proj,), takes_over=takes_over),
+        queries_keys_values=matrix_of(projections, takes_over=takes_over),
+        out=matrix_of((attention.o_proj,), takes_over=takes_over),
         norm_mlp=layer.post_attention_layernorm.weight,
-        gate_up=_transposed((mlp.gate_proj, mlp.up_proj), takes_over=takes_over),
-        down=_transposed((mlp.down_proj,), takes_over=takes_over),
+        gate=matrix_of((mlp.gate_proj,), takes_over=takes_over),
+        up=matrix_of((mlp.up_proj,), takes_over=takes_over),
+        down=matrix_of((mlp.down_proj,), takes_over=takes_over),
         call=AttentionCall(
             scaling=attention.scaling, window=getattr(own, "sliding_window", None), softcap=None
         ),
     )
-
-
-def _transposed(linears: Sequence[nn.Linear], *, takes_over: bool) -> Tensor:
-    """The matrices side by side, (in, out): products with few rows read them faster so."""
-    joined = torch.cat([linear.weight for linear in linears]).t().contiguous()
-    if takes_over:
-        start = 0
-        for linear in linears:
-            linear.weight.data = joined[:, start : start + linear.out_features].t()
-            start += linear.out_features
-    return joined
-
-
-def _signed(sin: Tensor) -> Tensor:
-    """The sines with which the halves swapped by a roll enter: (T, D)."""
-    half = sin.shape[-1] // 2
-    return torch.cat((-sin[:, :half], sin[:, half:]), dim=-1)

@@ -4,18 +4,19 @@ Anything it does not recognise is left to the general reader. Does not know requ
 Legend: N rows, C tokens of a piece, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from modelserving.lm.llama_body import LlamaBody, is_llama_like
-from modelserving.lm.reading import Reader, TransformersReader
-from modelserving.lm.slot_attention import AttentionCall, Piece, PiecesStep, RowsStep, room_step
-from modelserving.lm.slots import Slots
+from modelserving.lm.matrices import matrix_of
+from modelserving.lm.reading import ROW_STEP, Reader, TransformersReader
+from modelserving.lm.slot_attention import AttentionCall, Piece, PiecesStep, RowsStep
 
-LARGEST_HEAD = 1 << 26  # weights of the output layer above which it is not copied
+LARGEST_COPY = (
+    1 << 26
+)  # weights of an output layer that is the embedding too, above which it is not copied
 
 
 def reader_of(model: PreTrainedModel, *, takes_over: bool = False) -> Reader:
@@ -29,13 +30,15 @@ class LlamaReader:
     """Reads prompts and rows with copies of the weights, made once."""
 
     def __init__(self, model: PreTrainedModel, *, takes_over: bool = False) -> None:
-        """Lay the weights out; `takes_over` says that the model's own may point at the copies."""
+        """Lay the weights out; `takes_over` says that the model's own may be emptied."""
         self._body = LlamaBody(model, takes_over=takes_over)
         self.shape = self._body.shape
-        self.room_step = room_step(self._body.heads // self.shape.heads)
-        with torch.no_grad():
-            head = model.lm_head.weight
-            self._head = head.t() if head.numel() > LARGEST_HEAD else head.t().contiguous()
+        self.per_head = self._body.heads // self.shape.heads
+        self.row_step = 1 if self._body.rows_stand_alone else ROW_STEP
+        head, is_tied = model.lm_head, model.config.tie_word_embeddings
+        self._head: Callable[[Tensor], Tensor] = head
+        if not is_tied or head.weight.numel() <= LARGEST_COPY:
+            self._head = matrix_of((head,), takes_over=takes_over and not is_tied)
 
     def read_pieces(self, pieces: Sequence[Piece], *, all_logits: bool) -> list[Tensor]:
         """Read on in several prompts; of each the logits (C, V), or of its last token (1, V)."""
@@ -49,13 +52,10 @@ class LlamaReader:
 
         hidden = self._body.hidden(step.token_ids, step.positions, attend=attend)  # (T, E)
         kept = hidden if all_logits else hidden[step.last_tokens]
-        return step.finish(kept @ self._head, all_logits=all_logits)
+        return step.finish(self._head(kept), all_logits=all_logits)
 
-    def read_rows(
-        self, *, token_ids: Tensor, lengths: Tensor, longest: int, slots: Slots
-    ) -> Tensor:
-        """Read one token behind `lengths` (N,) tokens of each of the first N rows: logits (N, V)."""
-        step = RowsStep(slots=slots, lengths=lengths, longest=longest)
+    def read_rows(self, token_ids: Tensor, step: RowsStep) -> Tensor:
+        """Read the new token (N,) of each row: logits (N, V)."""
 
         def attend(
             query: Tensor, key: Tensor, value: Tensor, layer: int, call: AttentionCall
@@ -63,4 +63,4 @@ class LlamaReader:
             one_token = (each[:, :, None] for each in (query, key, value))
             return step.attend(*one_token, layer=layer, call=call)
 
-        return self._body.hidden(token_ids, lengths, attend=attend) @ self._head
+        return self._head(self._body.hidden(token_ids, step.positions, attend=attend))

@@ -11,24 +11,25 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from modelserving.lm.llama_body import shape_of
-from modelserving.lm.slot_attention import SLOTS, Piece, PiecesStep, RowsStep, room_step
-from modelserving.lm.slots import KeyValueShape, Slots
+from modelserving.lm.slot_attention import SLOTS, Piece, PiecesStep, RowsStep
+from modelserving.lm.slots import KeyValueShape
+
+ROW_STEP = 8  # products of a multiple of so many rows give each the same bits
 
 
 class Reader(Protocol):
     """What the sampler needs of a model."""
 
     shape: KeyValueShape
-    room_step: int
+    per_head: int  # query heads of one key head
+    row_step: int  # rows are read in multiples of so many
 
     def read_pieces(self, pieces: Sequence[Piece], *, all_logits: bool) -> list[Tensor]:
         """Read on in several prompts; of each the logits (C, V), or of its last token (1, V)."""
         ...
 
-    def read_rows(
-        self, *, token_ids: Tensor, lengths: Tensor, longest: int, slots: Slots
-    ) -> Tensor:
-        """Read one token behind `lengths` (N,) tokens of each of the first N rows: logits (N, V)."""
+    def read_rows(self, token_ids: Tensor, step: RowsStep) -> Tensor:
+        """Read the new token (N,) of each row: logits (N, V)."""
         ...
 
 
@@ -40,7 +41,8 @@ class TransformersReader:
         self._model = model
         self.shape = shape_of(model)
         heads = model.config.get_text_config().num_attention_heads
-        self.room_step = room_step(heads // self.shape.heads)
+        self.per_head = heads // self.shape.heads
+        self.row_step = ROW_STEP
 
     def read_pieces(self, pieces: Sequence[Piece], *, all_logits: bool) -> list[Tensor]:
         """Read on in several prompts; of each the logits (C, V), or of its last token (1, V)."""
@@ -49,12 +51,9 @@ class TransformersReader:
         logits = self._logits(step.token_ids[None], step.positions[None], step=step, keep=keep)
         return step.finish(logits[0], all_logits=all_logits)
 
-    def read_rows(
-        self, *, token_ids: Tensor, lengths: Tensor, longest: int, slots: Slots
-    ) -> Tensor:
-        """Read one token behind `lengths` (N,) tokens of each of the first N rows: logits (N, V)."""
-        step = RowsStep(slots=slots, lengths=lengths, longest=longest)
-        return self._logits(token_ids[:, None], lengths[:, None], step=step, keep=1)[:, 0]
+    def read_rows(self, token_ids: Tensor, step: RowsStep) -> Tensor:
+        """Read the new token (N,) of each row: logits (N, V)."""
+        return self._logits(token_ids[:, None], step.positions[:, None], step=step, keep=1)[:, 0]
 
     def _logits(
         self, token_ids: Tensor, positions: Tensor, *, step: Any, keep: int | Tensor

@@ -22,11 +22,11 @@ from modelserving.lm.sample_requests import (
     TokenDrawn,
     TopLogprobs,
 )
-from modelserving.lm.slot_attention import Piece
-from modelserving.lm.slots import PromptKeyValues, Slots
+from modelserving.lm.seating import Row, Seating
+from modelserving.lm.slot_attention import Piece, RowsStep, Standing, seats_of
+from modelserving.lm.slots import PromptKeyValues, Slots, own_room
 
 PIECES_TOGETHER = 4  # prompts read on in one go
-ROW_STEP = 8  # batches have a multiple of so many rows; idle ones are computed and thrown away
 
 
 @dataclass(kw_only=True, eq=False)
@@ -44,19 +44,6 @@ class _Prompt:
         return Piece(token_ids=self.request.prompt[start : start + BLOCK], prompt=self.store)
 
 
-@dataclass(kw_only=True, eq=False)
-class _Row:
-    request: SampleRequest
-    sample: int
-    drawn: int
-    last: int
-
-    @property
-    def length(self) -> int:
-        """Tokens in the row's store: all but the one drawn last."""
-        return len(self.request.prompt) + self.drawn - 1
-
-
 class Sampler:
     """The running batch of one model. Not thread-safe: one thread calls `add`, `cancel` and `step`."""
 
@@ -71,11 +58,10 @@ class Sampler:
         """At most `max_rows` samples run at once; the rest wait in order of arrival."""
         self.reader = reader
         self.prefix_cache = PrefixCache(byte_limit=prefix_cache_bytes)
-        self.slots = Slots(shape=reader.shape)
         self.max_rows = max_rows
         self._prompt_tokens_per_step = prompt_tokens_per_step
         self._queue: deque[_Prompt] = deque()
-        self._rows: list[_Row] = []
+        self._empty()
 
     @property
     def running(self) -> int:
@@ -108,14 +94,18 @@ class Sampler:
             if not prompt.waiting:
                 self._queue.remove(prompt)
         for row in [r for r in self._rows if r.request.key == key and sample in (None, r.sample)]:
-            self._leave(self._rows.index(row))
+            self._leave(row)
 
     def clear(self) -> None:
         """Forget every request and all keys and values, for instance when memory ran out."""
         self._queue.clear()
-        self._rows.clear()
-        self.slots = Slots(shape=self.reader.shape)
+        self._empty()
         self.prefix_cache.clear()
+
+    def _empty(self) -> None:
+        self._rows: list[Row] = []
+        self._seating = Seating(seats=seats_of(self.reader.per_head))
+        self.slots = Slots(shape=self.reader.shape, seats=self._seating.seats)
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
@@ -209,42 +199,41 @@ class Sampler:
             prompt.waiting.clear()
             return []
         free = min(self.max_rows - len(self._rows), len(prompt.waiting))
-        rows = [
-            _Row(request=request, sample=prompt.waiting.popleft(), drawn=0, last=-1)
-            for _ in range(free)
-        ]
+        rows = [Row(request=request, sample=prompt.waiting.popleft()) for _ in range(free)]
         assert prompt.logits is not None
         chosen = self._choose(prompt.logits.expand(free, -1), rows)
-        wanted = -(-(len(self._rows) + free) // ROW_STEP) * ROW_STEP
-        room = prompt.store.filled + request.max_tokens
-        self.slots.make_room(rows=wanted, tokens=room)
-        for row in rows:
-            self.slots.start(row=len(self._rows), prompt=prompt.store)
-            self._rows.append(row)
+        fresh = [row.line for row in rows if self._seating.take(row)]
+        own = own_room(request.max_tokens, seats=self._seating.seats)
+        self.slots.make_room(lines=len(self._seating.lines), tokens=prompt.store.filled + own)
+        for line in fresh:
+            self.slots.start(line=line, prompt=prompt.store)
+        self._rows += rows
         return self._settle(chosen, rows)
 
-    def _leave(self, index: int) -> None:
-        last = len(self._rows) - 1
-        if index != last:
-            self.slots.move(source=last, target=index, tokens=self._rows[last].length)
-            self._rows[index] = self._rows[last]
-        self._rows.pop()
+    def _leave(self, row: Row) -> None:
+        self._rows.remove(row)
+        moved = self._seating.leave(row)
+        if moved is not None:
+            tokens = self._seating.end(row.line)
+            self.slots.move(source=moved, target=row.line, tokens=tokens)
 
     def _advance(self) -> list[Event]:
         rows = list(self._rows)
-        idle = -len(rows) % ROW_STEP
-        step = self.reader.room_step
-        longest = -(-(max(row.length for row in rows) + 1) // step) * step
-        self.slots.make_room(rows=len(rows) + idle, tokens=longest)
-        device = self.reader.shape.device
-        token_ids = torch.tensor([row.last for row in rows] + [0] * idle, device=device)
-        lengths = torch.tensor([row.length for row in rows] + [0] * idle, device=device)
-        logits = self.reader.read_rows(
-            token_ids=token_ids, lengths=lengths, longest=longest, slots=self.slots
+        idle = -len(rows) % self.reader.row_step  # computed and thrown away
+        beyond = len(self._seating.lines)
+        standing = Standing(
+            lines=[*(row.line for row in rows), *range(beyond, beyond + idle)],
+            seats=[row.seat for row in rows] + [0] * idle,
+            prompts=[len(row.request.prompt) for row in rows] + [1] * idle,
+            stored=[row.stored for row in rows] + [0] * idle,
         )
+        step = RowsStep(standing, slots=self.slots, per_head=self.reader.per_head)
+        token_ids = [row.last for row in rows] + [0] * idle
+        device = self.reader.shape.device
+        logits = self.reader.read_rows(torch.tensor(token_ids, device=device), step)
         return self._settle(self._choose(logits[: len(rows)], rows), rows)
 
-    def _choose(self, logits: Tensor, rows: Sequence[_Row]) -> Chosen:
+    def _choose(self, logits: Tensor, rows: Sequence[Row]) -> Chosen:
         requests = [row.request for row in rows]
         numbers = [uniform(seed=row.request.seeds[row.sample], position=row.drawn) for row in rows]
         device = logits.device
@@ -256,7 +245,7 @@ class Sampler:
             plain=all(request.temperature > 0 and request.top_p == 1 for request in requests),
         )
 
-    def _settle(self, chosen: Chosen, rows: Sequence[_Row]) -> list[Event]:
+    def _settle(self, chosen: Chosen, rows: Sequence[Row]) -> list[Event]:
         """Write the chosen tokens down and let finished rows go."""
         ids, costs = chosen.tokens.tolist(), chosen.token_logprobs.tolist()
         most = max(row.request.top_logprobs for row in rows)
@@ -275,7 +264,7 @@ class Sampler:
                 )
             )  # fmt: skip
             if finish:
-                self._leave(self._rows.index(row))
+                self._leave(row)
         return events
 
 

@@ -32,7 +32,7 @@ class Scorer:
     """One preference model, ready to score."""
 
     def __init__(self, loaded: LoadedModel) -> None:
-        """Take the model over: its weights may be laid out anew."""
+        """Take the model over: its own matrices may be emptied."""
         self._loaded = loaded
         self._model = loaded.model
         fast = is_llama_like(loaded.model)

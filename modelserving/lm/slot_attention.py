@@ -1,8 +1,8 @@
 """Attention over keys and values kept by us: pieces of prompts, and one new token per running sample.
 
 Registered in transformers' AttentionInterface, so that no architecture is named here. Does not know
-requests or sampling. Legend: N rows, T tokens of all pieces, S tokens of room, H query heads,
-G key/value heads, D head width.
+requests or sampling. Legend: N rows, L lines of M seats, T tokens of all pieces, S tokens of room,
+H query heads, G key/value heads, D head width.
 """
 
 import itertools
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from modelserving.lm.slots import PromptKeyValues, Slots
+from modelserving.lm.slots import OWN_BLOCK, PromptKeyValues, Slots
 
 SLOTS = "slots"
 LEAST_ROWS = 12  # products of fewer rows sum in another order
@@ -28,22 +28,27 @@ def padded_rows(count: int) -> int:
     return max(LEAST_ROWS, -(-count // 4) * 4)
 
 
-def padded_queries(per_head: int) -> int:
+def padded_queries(count: int) -> int:
     """Query rows that share a key head, padded so that the bits of a row do not depend on others.
 
     Batched products with 1, 2 or a multiple of 4 rows sum in an order that the size of the batch
     does not change; others do not (measured with MKL).
     """
-    return per_head if per_head <= 2 else -(-per_head // 4) * 4
+    return count if count <= 2 else -(-count // 4) * 4
 
 
-def room_step(per_head: int) -> int:
-    """Rows are read up to a multiple of so many tokens: masked tokens beyond it change no bit.
+def seats_of(per_head: int) -> int:
+    """Samples that may share a line: with more than 2 query rows, bits would depend on the seat."""
+    return 2 if per_head == 1 else 1
+
+
+def room_step(queries: int) -> int:
+    """Lines are read up to a multiple of so many tokens: masked tokens beyond it change no bit.
 
     With more than 2 query rows the library cuts the sum over the tokens in blocks that depend on
     their number, but not beyond whole multiples of 512 (measured with MKL).
     """
-    return 64 if per_head <= 2 else 512
+    return 64 if queries <= 2 else 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,19 +125,47 @@ class PiecesStep:
         return known
 
 
-class RowsStep:
-    """Attention of one new token per row: over what the row holds."""
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where the running samples stand: one number per row."""
 
-    def __init__(self, *, slots: Slots, lengths: Tensor, longest: int) -> None:
-        """`lengths` (N,) counts the tokens before the new one; `longest` is the room to read."""
+    lines: list[int]
+    seats: list[int]
+    prompts: list[int]  # tokens of the prompt
+    stored: list[int]  # own tokens before the new one
+
+
+class RowsStep:
+    """Attention of one new token per row: over the prompt in its line and its own tokens behind."""
+
+    def __init__(self, standing: Standing, *, slots: Slots, per_head: int) -> None:
+        """Look up the places of all rows, and make room for them."""
         self._slots = slots
-        self._lengths = lengths
-        self._longest = longest
-        heads = slots.shape.heads
-        (N,) = lengths.shape
-        lines = torch.arange(N * heads, device=lengths.device)
-        self._places = lines * slots.room + lengths.repeat_interleave(heads)  # (N·G,)
+        device, G, M = slots.shape.device, slots.shape.heads, slots.seats
+        self._lines, seats, self._prompts, self._stored = (
+            torch.tensor(numbers, device=device)
+            for numbers in (standing.lines, standing.seats, standing.prompts, standing.stored)
+        )  # (N,) each
+        self._seats = seats
+        blocks = self._stored // OWN_BLOCK * (M - 1) + seats
+        places = self._prompts + self._stored + blocks * OWN_BLOCK  # of the new tokens (N,)
+        step = room_step(M * per_head)
+        self._longest = -(-(int(places.max()) + 1) // step) * step
+        self._count = max(standing.lines) + 1
+        slots.make_room(lines=self._count, tokens=self._longest)
+        heads = torch.arange(G, device=device)
+        keys = self._lines[:, None] * G + heads  # (N, G)
+        self._places = (keys * slots.room + places[:, None]).flatten()
+        self._back = (keys * M + seats[:, None]).flatten()
+        sitting = torch.zeros(self._count, M, dtype=torch.long, device=device)
+        sitting[self._lines, seats] = torch.arange(len(standing.lines), device=device)
+        self._sitting = (sitting[:, None, :] * G + heads[None, :, None]).flatten()  # (L·G·M,)
         self._biases: dict[int | None, Tensor] = {}
+
+    @property
+    def positions(self) -> Tensor:
+        """Positions of the new tokens: (N,)."""
+        return self._prompts + self._stored
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, *, layer: int, call: "AttentionCall"
@@ -140,41 +173,62 @@ class RowsStep:
         """query (N, H, 1, D), key and value (N, G, 1, D) → (N, H, 1, D)."""
         N, H, _, D = query.shape
         keys, values = self._slots.layer(layer)
-        G = keys.shape[1]
+        G, M, L = keys.shape[1], self._slots.seats, self._count
         keys.view(-1, D).index_copy_(0, self._places, key.reshape(N * G, D))
         values.view(-1, D).index_copy_(0, self._places, value.reshape(N * G, D))
-        keys = keys[:N].flatten(0, 1)[:, : self._longest]  # (N·G, S, D)
-        values = values[:N].flatten(0, 1)[:, : self._longest]
+        keys = keys[:L].flatten(0, 1)[:, : self._longest]  # (L·G, S, D)
+        values = values[:L].flatten(0, 1)[:, : self._longest]
         per_head = H // G
-        grouped = query.reshape(N * G, per_head, D)  # query heads of one key head, as rows
-        if padded_queries(per_head) != per_head:
-            grouped = F.pad(grouped, (0, 0, 0, padded_queries(per_head) - per_head))
-        scores = self._scores(grouped, keys, per_head=grouped.shape[1], call=call)
+        grouped = query.reshape(N * G, per_head * D).index_select(0, self._sitting)
+        grouped = grouped.view(L * G, M * per_head, D)  # query heads of one key head, as rows
+        if padded_queries(M * per_head) != M * per_head:
+            grouped = F.pad(grouped, (0, 0, 0, padded_queries(M * per_head) - M * per_head))
+        scores = self._scores(grouped, keys, per_head=per_head, call=call)
         weights = scores.softmax(dim=-1, dtype=torch.float32).to(values.dtype)
-        out = torch.bmm(weights, values)  # (N·G, H/G padded, D)
-        return out[:, :per_head].reshape(N, H, 1, D)
+        out = torch.bmm(weights, values)[:, : M * per_head]  # (L·G, M·H/G, D)
+        out = out.reshape(L * G * M, per_head * D).index_select(0, self._back)
+        return out.view(N, H, 1, D)
 
     def _scores(
         self, query: Tensor, keys: Tensor, *, per_head: int, call: "AttentionCall"
     ) -> Tensor:
-        bias = self._bias(per_head, call=call)
+        bias = self._bias(query.shape[1], per_head=per_head, call=call)
         if call.softcap is None:
             return torch.baddbmm(bias, query, keys.transpose(1, 2), alpha=call.scaling)
         raw = torch.bmm(query, keys.transpose(1, 2)) * (call.scaling / call.softcap)
         return raw.tanh() * call.softcap + bias
 
-    def _bias(self, per_head: int, *, call: "AttentionCall") -> Tensor:
-        """0 where a row may look, -inf elsewhere: (N·G, H/G padded, S), made once per step."""
+    def _bias(self, rows: int, *, per_head: int, call: "AttentionCall") -> Tensor:
+        """0 where a query row may look, -inf elsewhere: (L·G, rows, S), made once per step."""
         known = self._biases.get(call.window)
         if known is None:
-            keys = torch.arange(self._longest, device=self._lengths.device)[None, :]
-            seen = call.visible(at=self._lengths[:, None], keys=keys)  # (N, S)
+            seen = self._visible(call)  # (L, M, S)
             shape = self._slots.shape
             zeros = torch.zeros(seen.shape, dtype=shape.dtype, device=shape.device)
-            bias = zeros.masked_fill(~seen, float("-inf"))[:, None, None, :]
-            known = bias.expand(-1, shape.heads, per_head, -1).reshape(-1, per_head, seen.shape[1])
+            bias = zeros.masked_fill(~seen, float("-inf")).repeat_interleave(per_head, dim=1)
+            if rows > bias.shape[1]:  # padding sees what the first row sees
+                bias = torch.cat((bias, bias[:, :1].expand(-1, rows - bias.shape[1], -1)), dim=1)
+            known = bias[:, None].expand(-1, shape.heads, -1, -1).flatten(0, 1)
             self._biases[call.window] = known
         return known
+
+    def _visible(self, call: "AttentionCall") -> Tensor:
+        """True where a seat may look: its prompt, and its own tokens up to the new one: (L, M, S)."""
+        L, M, device = self._count, self._slots.seats, self._lines.device
+        prompts = torch.ones(L, dtype=torch.long, device=device)
+        prompts[self._lines] = self._prompts
+        stored = torch.full((L, M), -1, device=device)
+        stored[self._lines, self._seats] = self._stored
+        keys = torch.arange(self._longest, device=device)
+        behind = keys - prompts[:, None]  # (L, S)
+        blocks = behind // OWN_BLOCK
+        token = behind - (blocks - blocks // M) * OWN_BLOCK  # number among the own tokens
+        of_seat = blocks % M == torch.arange(M, device=device)[:, None, None]  # (M, L, S)
+        is_prompt = behind < 0
+        position = torch.where(is_prompt, keys, token + prompts[:, None])  # (L, S)
+        at = (prompts[:, None] + stored)[:, :, None]  # (L, M, 1)
+        mine = is_prompt[:, None] | of_seat.transpose(0, 1)
+        return mine & call.visible(at=at, keys=position[:, None])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,9 @@
-"""Where keys and values live while text is sampled: one row per sample, one tensor per prompt.
+"""Where keys and values live while text is sampled: lines of one or two samples, one tensor per prompt.
 
-Does not know the model's architecture beyond its shapes, nor which sample a row belongs to.
-Legend: L layers, N rows, S tokens of room, G key/value heads, D head width.
+A line holds a prompt and behind it blocks of own tokens, in which its samples take turns: the places of
+the same token of both differ by whole blocks, so that sums over places come out the same bit for bit.
+Does not know the model's architecture beyond its shapes, nor whose samples they are.
+Legend: L layers, N lines, S tokens of room, G key/value heads, D head width.
 """
 
 from dataclasses import dataclass
@@ -9,7 +11,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ROOM_STEP = 64  # rows grow by so many tokens at a time
+ROOM_STEP = 64  # lines grow by so many tokens at a time
+OWN_BLOCK = 64  # own tokens of one sample next to each other
+
+
+def own_place(seat: int, *, prompt: int, token: int, seats: int) -> int:
+    """Where own token number `token` of a sample stands in its line."""
+    block, rest = divmod(token, OWN_BLOCK)
+    return prompt + (block * seats + seat) * OWN_BLOCK + rest
+
+
+def own_room(tokens: int, *, seats: int) -> int:
+    """Room for so many own tokens of each sample."""
+    return -(-tokens // OWN_BLOCK) * OWN_BLOCK * seats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,47 +77,48 @@ class PromptKeyValues:
 class Slots:
     """Keys and values of all running samples: per layer twice (N, G, S, D)."""
 
-    def __init__(self, *, shape: KeyValueShape) -> None:
-        """No row yet: room is made as samples arrive."""
+    def __init__(self, *, shape: KeyValueShape, seats: int) -> None:
+        """No line yet: room is made as samples arrive."""
         self.shape = shape
-        self.rows = 0
+        self.seats = seats
+        self.lines = 0
         self.room = 0
         self._stores = [(shape.zeros(0, tokens=0),) * 2 for _ in range(shape.layers)]
 
     @property
     def bytes_used(self) -> int:
-        """Memory held by all rows."""
-        return self.rows * self.room * self.shape.bytes_per_token
+        """Memory held by all lines."""
+        return self.lines * self.room * self.shape.bytes_per_token
 
     def layer(self, index: int) -> tuple[Tensor, Tensor]:
         """Keys and values of one layer, each (N, G, S, D)."""
         return self._stores[index]
 
-    def make_room(self, *, rows: int, tokens: int) -> None:
-        """Grow to at least this many rows of this many tokens; never shrinks."""
+    def make_room(self, *, lines: int, tokens: int) -> None:
+        """Grow to at least this many lines of this many tokens; never shrinks."""
         room = -(-tokens // ROOM_STEP) * ROOM_STEP
-        if rows <= self.rows and room <= self.room:
+        if lines <= self.lines and room <= self.room:
             return
-        rows, room = max(rows, self.rows), max(room, self.room)
+        lines, room = max(lines, self.lines), max(room, self.room)
         self._stores = [
-            (self._grown(keys, rows, room), self._grown(values, rows, room))
+            (self._grown(keys, lines, room), self._grown(values, lines, room))
             for keys, values in self._stores
         ]
-        self.rows, self.room = rows, room
+        self.lines, self.room = lines, room
 
-    def _grown(self, old: Tensor, rows: int, room: int) -> Tensor:
-        new = self.shape.zeros(rows, tokens=room)
-        new[: self.rows, :, : self.room] = old
+    def _grown(self, old: Tensor, lines: int, room: int) -> Tensor:
+        new = self.shape.zeros(lines, tokens=room)
+        new[: self.lines, :, : self.room] = old
         return new
 
-    def start(self, *, row: int, prompt: PromptKeyValues) -> None:
-        """Copy a prompt into a row."""
+    def start(self, *, line: int, prompt: PromptKeyValues) -> None:
+        """Copy a prompt into a line."""
         for index, (keys, values) in enumerate(self._stores):
-            keys[row, :, : prompt.filled] = prompt.values[0, index, :, : prompt.filled]
-            values[row, :, : prompt.filled] = prompt.values[1, index, :, : prompt.filled]
+            keys[line, :, : prompt.filled] = prompt.values[0, index, :, : prompt.filled]
+            values[line, :, : prompt.filled] = prompt.values[1, index, :, : prompt.filled]
 
     def move(self, *, source: int, target: int, tokens: int) -> None:
-        """Copy one row over another, so that the rows in use stay next to each other."""
+        """Copy one line over another, so that the lines in use stay next to each other."""
         for keys, values in self._stores:
             keys[target, :, :tokens] = keys[source, :, :tokens]
             values[target, :, :tokens] = values[source, :, :tokens]

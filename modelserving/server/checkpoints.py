@@ -49,6 +49,7 @@ class ServedCheckpoint:
     kind: str
     path: str
     loaded: LoadedModel
+    weight_bytes: int
     sampler: Sampler | None  # preference models have none
     scorer: Scorer | None  # they have this instead
     queue: FairQueue[SampleJob]
@@ -58,11 +59,6 @@ class ServedCheckpoint:
     running_by_user: Counter[str] = field(default_factory=Counter)
     score_jobs: deque[ScoreJob] = field(default_factory=deque)
     draining: bool = False
-
-    @property
-    def weight_bytes(self) -> int:
-        """Memory of the weights."""
-        return sum(each.numel() * each.element_size() for each in self.loaded.model.parameters())
 
     @property
     def bytes_used(self) -> int:
@@ -134,6 +130,7 @@ class CheckpointReader:
             kind=manifest.kind,
             path=str(directory),
             loaded=loaded,
+            weight_bytes=_weight_bytes(loaded),  # before they are laid out anew
             sampler=None if is_ranker else self._sampler(loaded),
             scorer=Scorer(loaded) if is_ranker else None,
             queue=FairQueue(limit=self.limits.queue, limit_per_user=self.limits.queue_per_user),
@@ -151,6 +148,10 @@ class CheckpointReader:
 
 def _is_hash(name: str) -> bool:
     return len(name) == HASH_LENGTH and all(letter in "0123456789abcdef" for letter in name)
+
+
+def _weight_bytes(loaded: LoadedModel) -> int:
+    return sum(each.numel() * each.element_size() for each in loaded.model.parameters())
 
 
 def _check_finite(loaded: LoadedModel) -> None:

@@ -150,6 +150,32 @@ def _run(
     return found
 
 
+def test_samples_of_one_prompt_are_the_same_in_either_seat_of_a_line() -> None:
+    model = tiny("llama, one query per key")
+    prompt = tuple(prompt_of(100))
+
+    def drawn(seeds: Sequence[int], *, apart: int) -> dict[str, list[tuple[int, float]]]:
+        sampler = Sampler(reader_of(model), max_rows=8)
+        found: dict[str, list[tuple[int, float]]] = {str(seed): [] for seed in seeds}
+        for seed in seeds:
+            request = SampleRequest(key=str(seed), prompt=prompt, seeds=(seed,), max_tokens=150)
+            sampler.add(request)
+            for event in [event for _ in range(apart) for event in sampler.step()]:
+                if isinstance(event, TokenDrawn):
+                    found[event.key].append((event.token_id, event.logprob))
+        return found
+
+    alone = {key: own for seed in range(4) for key, own in drawn([seed], apart=151).items()}
+    together = drawn([0, 1, 2, 3], apart=40)
+    the_other_way = drawn([3, 2, 1, 0], apart=40)
+
+    for key, own in alone.items():
+        assert len(own) == 150
+        assert together[key] == own[: len(together[key])]
+        assert the_other_way[key] == own[: len(the_other_way[key])]
+    assert len(together["0"]) == len(the_other_way["3"]) == 150
+
+
 def test_a_prompt_is_read_once_and_its_beginning_not_again() -> None:
     model = tiny("llama")
     sampler = Sampler(TransformersReader(model), max_rows=16)
