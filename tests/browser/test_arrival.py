@@ -41,7 +41,7 @@ def hit_address(site, source, **more) -> str:
 
 
 def test_a_whole_hit_inside_the_frame(visitor, site, other_site):
-    visitor.allowed = ("left the site: http://localhost:",)
+    visitor.allowed = ("left the site: http://localhost:", "Blocked autofocusing")
     campaign = live_campaign(conversations_per_assignment=1)
     source = make_source(campaign, platform="mturk")
     page = visitor.page()
@@ -53,12 +53,14 @@ def test_a_whole_hit_inside_the_frame(visitor, site, other_site):
     frame.locator("form[action$='/start'] button").click()
     frame.locator("[name=has_read]").check()
     frame.locator("form[action$='/consent'] button").click()
+    expect(frame.locator("[data-action=pause]:visible").first).to_be_visible()  # by the script
     frame.locator("#dock[data-dock=message] textarea").fill("Hello from the frame")
     page.keyboard.press("Control+Enter")
     expect(frame.locator("#dock")).to_have_attribute("data-dock", "strip")
     picture(page, "frame-strip")
-    frame.locator("body").press("6")
-    frame.locator("body").press("Enter")
+    page.keyboard.press("Escape")
+    page.keyboard.press("6")
+    page.keyboard.press("Enter")
     expect(frame.locator("#dock")).to_have_attribute("data-dock", "message")
     frame.locator("[data-open-dialog=end-dialog]:visible").first.click()
     frame.locator("#end-dialog button[value=stop]").click()
@@ -74,7 +76,7 @@ def test_a_whole_hit_inside_the_frame(visitor, site, other_site):
             {"assignmentId": "3ASSIGNMENT1", "receipt": str(assignment.public_id)},
         )
     ]
-    cookies = {each["name"]: each for each in page.context.cookies(site.url + "/mturk/")}
+    cookies = {each["name"]: each for each in page.context.cookies()}
     assert set(cookies) == {"mturk_sessionid", "mturk_csrftoken", "mturk_theme"}
     for each in cookies.values():
         assert (each["path"], each["sameSite"], each["secure"]) == ("/mturk/", "None", True)
@@ -126,7 +128,7 @@ def test_the_pages_of_arrival_fit_and_satisfy_axe(visitor, site, axe, theme):
     }
     visitor.allowed = ("401",)
     found = look_at(visitor.page(theme=theme), axe, places, theme)
-    inside = visitor.page(done.assignment.crowdworker.account, theme=theme)
+    inside = visitor.signed_in(done.assignment.crowdworker.account, theme=theme)
     hand_in = {"hand-in": f"/hand-in/{done.assignment.public_id}/"}
     found += look_at(inside, axe, hand_in, theme)
     staff = {
@@ -135,7 +137,9 @@ def test_the_pages_of_arrival_fit_and_satisfy_axe(visitor, site, axe, theme):
         "source-hit": f"/manage/arrivals/{hit.public_id}/",
         "campaign": f"/manage/campaigns/{campaign.slug}/",
     }
-    found += look_at(visitor.page(make_account("administrator"), theme=theme), axe, staff, theme)
+    found += look_at(
+        visitor.signed_in(make_account("administrator"), theme=theme), axe, staff, theme
+    )
 
     assert found == []
 

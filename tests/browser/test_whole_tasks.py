@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from comparisons.models import Assignment, Comparison, Conversation, Turn
 from tests.browser.recording import Recording
-from tests.browser.steps import dock, go_to, leave_box, press, say
+from tests.browser.steps import announced, dock, go_to, leave_box, press, say
 from tests.comparisons.making import PASSWORD, make_crowdworker
 from tests.comparisons.talking import agreed_person, live_campaign
 
@@ -52,6 +52,7 @@ def ask(page: Page, text: str) -> None:
 def choose(page: Page, *keys: str) -> None:
     press(page, *keys, "Enter")
     dock(page, "message")
+    announced(page, "Chosen: ")
 
 
 def open_end(page: Page) -> None:
@@ -91,8 +92,7 @@ def test_a_helpful_task(visitor, site, theme, axe):
     press(page, "7", "ArrowLeft")
     expect(page.locator("[data-strip-words]")).to_have_text("B is slightly better")
     found += record.step(page, "picked", axe=axe)
-    press(page, "Enter")
-    dock(page, "message")
+    choose(page)
     found += record.step(page, "chosen", axe=axe)
     ask(page, "And make it shorter.")
     choose(page, "1")
