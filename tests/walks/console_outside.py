@@ -130,7 +130,7 @@ def _start_and_stop(api: httpx.Client) -> str:
     answer.raise_for_status()
     public_id = answer.json()["public_id"]
     api.post(f"runs/{public_id}/stop/").raise_for_status()
-    deadline, state = time.monotonic() + 180, ""
+    deadline, state = time.monotonic() + 120, ""
     while state not in {"stopped", "done", "failed"} and time.monotonic() < deadline:
         time.sleep(1)
         state = api.get(f"runs/{public_id}/").json()["state"]
