@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -126,6 +127,7 @@ def measure(database: str, *, clients: int, asked: argparse.Namespace) -> dict[s
 def main(words: Sequence[str]) -> int:
     """Measure every part; 1 when a promise was broken."""
     asked = arguments(words)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped
     cores = sorted(os.sched_getaffinity(0))[:CORES]
     os.sched_setaffinity(0, cores)  # children too
     rows = []
