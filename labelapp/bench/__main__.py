@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,23 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./start bench web", description=__doc__)
     parser.add_argument("--database", choices=DATABASES, default="sqlite")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--seconds", type=float, default=20.0, help="for each number of clients")
-    parser.add_argument("--items", type=int, default=20_000, help="waiting when a part begins")
+    parser.add_argument("--seconds", type=float, default=15.0, help="for each number of clients")
+    parser.add_argument("--items", type=int, default=10_000, help="waiting at the beginning")
     parser.add_argument(
         "--reload-every", type=int, default=RELOAD_EVERY, help="choices; 1: fetch every item anew"
     )
     return parser.parse_args(words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A running web with work in its database, and people who may sign in."""
+
+    instance: instances.Instance
+    web: int  # its process
+    names: Sequence[str]
+    password: str
+    history: told.History
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,41 +62,35 @@ class Part:
 
     timings: Timings
     seconds: float
-    history: Path
     web_cpu: float  # seconds of processor time of the web processes
     client_cpu: float
 
 
-async def crowd(
-    instance: instances.Instance, *, clients: int, web: int, asked: argparse.Namespace
-) -> Part:
+async def crowd(scene: Scene, *, clients: int, asked: argparse.Namespace) -> Part:
     """Everybody at once for a while."""
-    stock = await asyncio.to_thread(instance.stock, people=clients, items=asked.items)
-    path = instance.folder / f"history-{clients}.jsonl"
-    history, timings = told.History(path), Timings()
+    timings = Timings()
     readers = [
         Reader(
-            name=name, browser=Browser(host="127.0.0.1", port=instance.port), history=history,
-            timings=timings, rng=random.Random(name), reload_every=asked.reload_every,
+            name=name, browser=Browser(host="127.0.0.1", port=scene.instance.port),
+            history=scene.history, timings=timings, rng=random.Random(name),
+            reload_every=asked.reload_every,
         )
-        for name in stock["names"]
+        for name in scene.names[:clients]
     ]  # fmt: skip
     for reader in readers:
-        await sign_in(reader.browser, name=reader.name, password=stock["password"])
-    began = time.perf_counter()
-    await _work(readers, until=began + WARM_UP_SECONDS)
+        await sign_in(reader.browser, name=reader.name, password=scene.password)
+    await _work(readers, until=time.perf_counter() + WARM_UP_SECONDS)
     timings.seconds.clear()
-    web_cpu, client_cpu = instances.cpu_seconds(web), time.process_time()
+    timings.refused = 0
+    web_cpu, client_cpu = instances.cpu_seconds(scene.web), time.process_time()
     began = time.perf_counter()
     await _work(readers, until=began + asked.seconds)
     part = Part(
         timings=timings,
         seconds=time.perf_counter() - began,
-        history=path,
-        web_cpu=instances.cpu_seconds(web) - web_cpu,
+        web_cpu=instances.cpu_seconds(scene.web) - web_cpu,
         client_cpu=time.process_time() - client_cpu,
     )
-    history.close()
     await asyncio.gather(*(reader.browser.close() for reader in readers))
     return part
 
@@ -96,17 +101,32 @@ async def _work(readers: Sequence[Reader], *, until: float) -> None:
     )
 
 
-def measure(database: str, *, clients: int, asked: argparse.Namespace) -> dict[str, Any]:
-    """One part: its own empty database, one web process, so many clients."""
+def measure(database: str, *, asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Every number of clients in turn, on one database that was empty before its work was put in."""
     with (
         tempfile.TemporaryDirectory(prefix="labelapp-bench-") as name,
         instances.scratch_instance(Path(name), database=database) as instance,
-        instances.running_web(instance) as web,
     ):
-        part = uvloop.run(crowd(instance, clients=clients, web=web, asked=asked))
-        rows = instance.command("-m", "labelapp.bench.stored").splitlines()
-        stored = [told.Stored(**json.loads(row)) for row in rows]
-        found = told.check(told.read_events(part.history), stored)
+        stock = instance.stock(people=max(asked.clients), items=asked.items)
+        history = told.History(Path(name) / "history.jsonl")
+        with instances.running_web(instance) as web:
+            scene = Scene(instance=instance, web=web, history=history, **stock)
+            for clients in asked.clients:
+                print(f"{database}, {clients} clients …", file=sys.stderr, flush=True)
+                part = uvloop.run(crowd(scene, clients=clients, asked=asked))
+                yield row_of(part, database=database, clients=clients, found=checked(scene))
+
+
+def checked(scene: Scene) -> told.Findings:
+    """Everything that was told so far against what is stored now."""
+    scene.history.flush()
+    rows = scene.instance.command("-m", "labelapp.bench.stored").splitlines()
+    stored = [told.Stored(**json.loads(row)) for row in rows]
+    return told.check(told.read_events(scene.history.path), stored)
+
+
+def row_of(part: Part, *, database: str, clients: int, found: told.Findings) -> dict[str, Any]:
+    """One line of the result."""
     submits = part.timings.seconds.get(SUBMIT, [])
     each = 1000 / max(1, len(submits))
     return {
@@ -130,11 +150,9 @@ def main(words: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped
     cores = sorted(os.sched_getaffinity(0))[:CORES]
     os.sched_setaffinity(0, cores)  # children too
-    rows = []
+    rows: list[dict[str, Any]] = []
     for database in DATABASES[asked.database]:
-        for clients in asked.clients:
-            print(f"{database}, {clients} clients …", file=sys.stderr, flush=True)
-            rows.append(measure(database, clients=clients, asked=asked))
+        rows += measure(database, asked=asked)
     print(table(rows))
     print(json.dumps({"cores": len(cores), "load_average": os.getloadavg()[0], "parts": rows}))
     broken = sum(row["given_twice"] + row["missing"] + row["phantom"] for row in rows)

@@ -65,6 +65,10 @@ class History:
         event = Event(kind=kind, person=person, key=key, at=time.time())
         self._stream.write(json.dumps(asdict(event)) + "\n")
 
+    def flush(self) -> None:
+        """Let others read what was noted so far."""
+        self._stream.flush()
+
     def close(self) -> None:
         """Put everything on disk."""
         self._stream.close()
