@@ -114,3 +114,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     running = launch(tmp_path_factory.mktemp("checkpoints"))
     yield running
     end(running)
+
+
+HELLO = [{"role": "user", "content": "Hello there, how are you?"}]
+
+
+def says_hello(served: Served, model: str | None = None) -> str:
+    """A short reply, the same each time."""
+    content = {"model": model or served.policy, "messages": HELLO, "max_tokens": 8, "seed": 5}
+    answer = served.post("/v1/chat/completions", content)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["choices"][0]["message"]["content"])

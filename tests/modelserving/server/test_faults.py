@@ -1,38 +1,20 @@
-"""What may go wrong around a server: bad checkpoints, clients that leave, queues that fill, death."""
+"""What may go wrong around a server: clients that leave or do not read, queues that fill, death."""
 
 import concurrent.futures
 import json
-import random
-import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
 
-from modelserving.core.artifacts import write_manifest
-from tests.modelserving.server.conftest import SECRET, Served, launch
+from tests.modelserving.server.conftest import HELLO, SECRET, Served, launch, says_hello
 from tests.tiny_checkpoints import make_tiny_language_model
 
-HELLO = [{"role": "user", "content": "Hello there, how are you?"}]
 pytestmark = pytest.mark.fault
-
-
-def copy_of(served: Served, name: str) -> Path:
-    target = served.root / name
-    shutil.copytree(served.root / "policy", target)
-    return target
-
-
-def says_hello(served: Served, model: str | None = None) -> str:
-    content = {"model": model or served.policy, "messages": HELLO, "max_tokens": 8, "seed": 5}
-    answer = served.post("/v1/chat/completions", content)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["choices"][0]["message"]["content"])
 
 
 def test_a_checkpoint_comes_and_goes_while_others_serve(served: Served) -> None:
@@ -75,122 +57,6 @@ def test_a_directory_under_another_checkpoints_name_is_refused(served: Served) -
     answer = served.load(served.root / "policy", name="0" * 64)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "other_checkpoint")
-
-
-def _republished(directory: Path, *, change: Callable[[Path], None]) -> Path:
-    """Change a checkpoint and write a manifest that matches: only the content is at fault."""
-    change(directory)
-    write_manifest(
-        directory, kind="language_model", parents=[], config={}, code="", created="2026-01-01"
-    )
-    return directory
-
-
-def _with_nan(directory: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(directory / "model.safetensors")
-    weights["model.norm.weight"][3] = float("nan")
-    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
-
-
-def _with_pickle(directory: Path) -> None:
-    (directory / "pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n(S'touch /tmp/x'\ntR.")
-
-
-def _with_config(key: str, value: object) -> Callable[[Path], None]:
-    def change(directory: Path) -> None:
-        path = directory / "config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (_with_nan, "not finite"),
-        (_with_pickle, "pytorch_model.bin"),
-        (_with_config("auto_map", {"AutoModel": "x.Y"}), "auto_map"),
-        (_with_config("_attn_implementation_internal", "x/y"), "_attn_implementation_internal"),
-        (_with_config("architectures", ["EvilForCausalLM"]), "EvilForCausalLM"),
-        (_with_config("hidden_size", 48), "refused"),
-        (_with_config("vocab_size", 10**12), "refused"),
-    ],
-)
-def test_a_published_checkpoint_with_bad_content_is_refused_by_reason(
-    served: Served, change: Callable[[Path], None], reason: str
-) -> None:
-    before = says_hello(served)
-    directory = _republished(copy_of(served, f"bad-{random.random()}"), change=change)
-
-    answer = served.load(directory)
-
-    assert answer.status_code == 422
-    assert reason in answer.json()["error"]["message"]
-    assert says_hello(served) == before
-
-
-def _mutate(directory: Path, rng: random.Random) -> str:
-    """One random damage to one file of a published directory; the manifest is left as it was."""
-    files = sorted(path for path in directory.iterdir() if path.is_file())
-    path = rng.choice(files)
-    content = bytearray(path.read_bytes())
-    kind = rng.choice(["cut", "flip", "delete", "grow", "swap", "empty", "noise"])
-    if kind == "cut":
-        path.write_bytes(content[: rng.randrange(len(content))])
-    elif kind == "flip":
-        at = rng.randrange(len(content))
-        content[at] ^= 1 << rng.randrange(8)
-        path.write_bytes(content)
-    elif kind == "delete":
-        path.unlink()
-    elif kind == "grow":
-        path.write_bytes(bytes(content) + rng.randbytes(rng.randint(1, 64)))
-    elif kind == "swap":
-        other = rng.choice([each for each in files if each != path])
-        path.write_bytes(other.read_bytes())
-    elif kind == "empty":
-        path.write_bytes(b"")
-    else:
-        path.write_bytes(rng.randbytes(len(content)))
-    return f"{kind} {path.name}"
-
-
-def _means_the_same(directory: Path, original: Path) -> bool:
-    """A flipped letter in the manifest's date or commit changes nothing that is served."""
-    try:
-        changed = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    first = json.loads((original / "manifest.json").read_text(encoding="utf-8"))
-    same = all(changed.get(key) == first[key] for key in ("kind", "files", "format_version"))
-    return same and all(
-        (directory / name).is_file()
-        and (directory / name).read_bytes() == (original / name).read_bytes()
-        for name in first["files"]
-    )
-
-
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("mutations", [200, pytest.param(5000, marks=pytest.mark.release)])
-def test_mutated_checkpoint_directories_are_refused_and_serving_goes_on(
-    served: Served, mutations: int
-) -> None:
-    rng, before, original = random.Random(20261124), says_hello(served), served.root / "policy"
-    loaded: list[str] = []
-
-    for number in range(mutations):
-        directory = copy_of(served, f"mutated-{number}")
-        damage = _mutate(directory, rng)
-        answer = served.load(directory)
-        if answer.status_code == 200 and not _means_the_same(directory, original):
-            loaded.append(damage)
-        assert answer.status_code in (200, 422), (damage, answer.text)
-        shutil.rmtree(directory)
-
-    assert loaded == []
-    assert says_hello(served) == before
 
 
 def test_a_client_that_leaves_frees_its_rows(served: Served) -> None:
@@ -312,9 +178,11 @@ def test_one_user_cannot_keep_another_waiting(served: Served) -> None:
 
     with concurrent.futures.ThreadPoolExecutor(24) as pool:
         greedy = [pool.submit(served.post, "/v1/chat/completions", many) for _ in range(24)]
-        time.sleep(0.3)
-        assert served.post("/v1/chat/completions", one).status_code == 200
+        time.sleep(0.15)
         done_before = sum(each.done() for each in greedy)
+        assert served.post("/v1/chat/completions", one).status_code == 200
+        done_meanwhile = sum(each.done() for each in greedy) - done_before
         assert {each.result().status_code for each in greedy} == {200}
 
-    assert done_before <= 12
+    assert done_before + done_meanwhile < 20  # there was somebody to overtake
+    assert done_meanwhile <= 6
