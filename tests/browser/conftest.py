@@ -154,7 +154,7 @@ class Visitor:
     def tab(self, context) -> Page:
         """Another tab of the same person."""
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         page.on("request", self._request)
