@@ -26,7 +26,7 @@ from modelserving.lm.seating import Row, Seating
 from modelserving.lm.slot_attention import Piece, RowsStep, Standing, seats_of
 from modelserving.lm.slots import PromptKeyValues, Slots, own_room
 
-PIECES_TOGETHER = 4  # prompts read on in one go
+PIECES_TOGETHER = 8  # prompts read on in one go
 
 
 @dataclass(kw_only=True, eq=False)
@@ -149,7 +149,25 @@ class Sampler:
             if store.filled == len(tokens):
                 prompt.logits = logits[-1:]
         finished = [prompt for prompt in chosen if prompt.logits is not None]
+        finished += [twin for prompt in finished for twin in self._twins(prompt)]
         return finished, sum(len(piece.token_ids) for piece in pieces)
+
+    def _twins(self, read: _Prompt) -> list[_Prompt]:
+        """Waiting prompts of the same tokens, such as the other side of a turn, need no reading."""
+        if read.request.prompt_logprobs:
+            return []
+        found = [
+            prompt
+            for prompt in self._queue
+            if prompt.cached_tokens < 0
+            and prompt.request.prompt == read.request.prompt
+            and not prompt.request.prompt_logprobs
+        ]
+        for prompt in found:
+            prompt.store, prompt.logits = read.store, read.logits
+            prompt.cached_tokens = read.store.filled
+            self.prefix_cache.hit_tokens += read.store.filled
+        return found
 
     def _chosen_prompts(self) -> list[_Prompt]:
         """Prompts to read on together: the first, and others of its kind.

@@ -92,7 +92,8 @@ class PiecesStep:
         self, query: Tensor, key: Tensor, value: Tensor, *, layer: int, call: "AttentionCall"
     ) -> Tensor:
         """query (1, H, T, D), key and value (1, G, T, D) → (1, H, T, D)."""
-        out = torch.zeros_like(query)
+        out = torch.empty_like(query)
+        out[:, :, self.ends[-1] :] = 0.0
         start = 0
         for number, (piece, end) in enumerate(zip(self._pieces, self.ends, strict=True)):
             span = slice(start, end)

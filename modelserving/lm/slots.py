@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 ROOM_STEP = 64  # lines grow by so many tokens at a time
+LINE_STEP = 8  # and so many lines at a time: each growth copies everything
 OWN_BLOCK = 64  # own tokens of one sample next to each other
 
 
@@ -97,6 +98,7 @@ class Slots:
     def make_room(self, *, lines: int, tokens: int) -> None:
         """Grow to at least this many lines of this many tokens; never shrinks."""
         room = -(-tokens // ROOM_STEP) * ROOM_STEP
+        lines = -(-lines // LINE_STEP) * LINE_STEP
         if lines <= self.lines and room <= self.room:
             return
         lines, room = max(lines, self.lines), max(room, self.room)

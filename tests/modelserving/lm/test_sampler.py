@@ -17,7 +17,6 @@ from transformers import (
     Qwen2Config,
 )
 
-from modelserving.lm.choosing import choose
 from modelserving.lm.llama_body import is_llama_like
 from modelserving.lm.llama_reading import reader_of
 from modelserving.lm.prefix_cache import BLOCK
@@ -204,6 +203,24 @@ def test_a_prompt_is_read_once_and_its_beginning_not_again() -> None:
     assert ask("b", longer) == (0, tokens)
 
 
+def test_both_sides_of_a_turn_read_their_prompt_once() -> None:
+    sampler = Sampler(TransformersReader(tiny("llama")), max_rows=16)
+    for key in ("a", "b"):
+        prompt = tuple(prompt_of(100))
+        sampler.add(SampleRequest(key=key, prompt=prompt, seeds=(7,), max_tokens=4))
+
+    events = [event for _ in range(4) for event in sampler.step()]
+
+    read = {event.key: event.cached_tokens for event in events if isinstance(event, PromptRead)}
+    drawn = [
+        [event.token_id for event in events if isinstance(event, TokenDrawn) and event.key == key]
+        for key in ("a", "b")
+    ]
+    assert read == {"a": 0, "b": 100}
+    assert drawn[0] == drawn[1]
+    assert len(drawn[0]) == 4
+
+
 def test_the_prefix_cache_keeps_within_its_bytes() -> None:
     model = tiny("llama")
     block_bytes = BLOCK * TransformersReader(model).shape.bytes_per_token
@@ -257,36 +274,3 @@ def test_prompt_logprobs_are_those_of_a_plain_forward() -> None:
     assert torch.allclose(torch.tensor(event.logprobs), plain, atol=5e-5)
     assert [len(top) for top in event.tops] == [2] * 99
     assert sampler.running == sampler.waiting == 0
-
-
-def test_choose_draws_each_token_as_often_as_its_probability_says() -> None:
-    probabilities = torch.tensor([0.5, 0.3, 0.15, 0.05])
-    rows = 20_000
-    uniforms = torch.arange(rows, dtype=torch.float64) / rows
-
-    chosen = choose(
-        logits=probabilities.log().expand(rows, -1), temperature=torch.ones(rows),
-        top_p=torch.ones(rows), uniforms=uniforms, plain=True,
-    )  # fmt: skip
-
-    shares = torch.bincount(chosen.tokens, minlength=4) / rows
-    assert torch.allclose(shares, probabilities, atol=2e-4)
-
-
-def test_choose_keeps_to_the_likeliest_tokens_and_to_the_likeliest_at_zero() -> None:
-    logits = torch.tensor([0.05, 0.5, 0.15, 0.3]).log().expand(1000, -1)
-    uniforms = torch.arange(1000, dtype=torch.float64) / 1000
-
-    cut = choose(
-        logits=logits, temperature=torch.ones(1000), top_p=torch.full((1000,), 0.7),
-        uniforms=uniforms, plain=False,
-    )  # fmt: skip
-    greedy = choose(
-        logits=logits, temperature=torch.zeros(1000), top_p=torch.ones(1000), uniforms=uniforms,
-        plain=False,
-    )  # fmt: skip
-
-    assert set(cut.tokens.tolist()) == {1, 3}
-    assert abs(int((cut.tokens == 1).sum()) - 625) <= 1  # 0.5 / 0.8
-    assert set(greedy.tokens.tolist()) == {1}
-    assert greedy.token_logprobs[0].exp().item() == pytest.approx(0.5)
