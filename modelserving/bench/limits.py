@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from modelserving.lm.matrices import matrix_of
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -24,17 +26,26 @@ def measured(*, rows: int, width: int) -> Limits:
     """Median rates over a second or so."""
     weights = torch.randn(64 << 20)  # 256 MB, larger than any cache
     reading = _fastest(weights.sum)
-    matrix = torch.randn(width, 4 * width)
+    linear = torch.nn.Linear(width, 4 * width, bias=False)
+    matrix = matrix_of([linear], takes_over=False)
     rates = []
     for count in (rows, 256):
         left = torch.randn(count, width)
-        seconds = _fastest(lambda left=left: left @ matrix)
-        rates.append(2 * count * matrix.numel() / seconds)
+        seconds = _fastest(lambda left=left: matrix(left))
+        rates.append(2 * count * linear.weight.numel() / seconds)
     return Limits(
         bytes_per_second=weights.numel() * 4 / reading,
         flops_of_few_rows=rates[0],
         flops_of_many_rows=rates[1],
     )
+
+
+def reading_seconds(model: PreTrainedModel, limits: Limits, *, tokens: int) -> float:
+    """The least that reading so many tokens can take: every matrix of every block at full rate."""
+    matrices = model.num_parameters() - _embedding(model)
+    if not model.config.tie_word_embeddings:
+        matrices -= _embedding(model)  # the head, which reads the last token only
+    return 2 * matrices * tokens / limits.flops_of_many_rows
 
 
 def sampling_seconds(
@@ -45,7 +56,7 @@ def sampling_seconds(
     matrices = weights if model.config.tie_word_embeddings else weights - _embedding(model)
     reading = matrices * 4 / limits.bytes_per_second
     multiplying = 2 * matrices * rows / limits.flops_of_few_rows
-    prompt = 2 * (matrices - _embedding(model)) * prompt_tokens / limits.flops_of_many_rows
+    prompt = reading_seconds(model, limits, tokens=prompt_tokens)
     return prompt + steps * max(reading, multiplying)
 
 
