@@ -11,18 +11,8 @@ from comparisons.queries.transcripts import turn_views
 
 def own_data(crowdworker: Crowdworker) -> dict[str, Any]:
     """Profile, consents, assignments, conversations and choices as plain values."""
-    account = crowdworker.account
     return {
-        "profile": {
-            "name": account.username,
-            "email": account.email,
-            "pseudonym": crowdworker.pseudonym,
-            "platform": crowdworker.platform,
-            "pool": crowdworker.pool,
-            "since": crowdworker.created_at.isoformat(),
-            "red_team_opted_in": crowdworker.is_red_team_opted_in,
-            "comfort": crowdworker.comfort,
-        },
+        "profile": _profile(crowdworker),
         "consents": [
             {
                 "campaign": consent.instruction_version.campaign.title,
@@ -53,6 +43,26 @@ def own_data(crowdworker: Crowdworker) -> dict[str, Any]:
         ],
         "written_responses": list(
             Response.objects.filter(author=crowdworker).values_list("text", flat=True)
+        ),
+    }
+
+
+def _profile(crowdworker: Crowdworker) -> dict[str, Any]:
+    account = crowdworker.account
+    return {
+        "name": account.username,
+        "email": account.email,
+        "pseudonym": crowdworker.pseudonym,
+        "platform": crowdworker.platform,
+        "pool": crowdworker.pool,
+        "since": crowdworker.created_at.isoformat(),
+        "red_team_opted_in": crowdworker.is_red_team_opted_in,
+        "comfort": crowdworker.comfort,
+        "topics_not_wanted": crowdworker.topic_opt_outs,
+        "practice": list(
+            crowdworker.qualification_attempts.filter(result__isnull=False).values(
+                "qualification__campaign__title", "number", "result__right", "result__total"
+            )
         ),
     }
 
