@@ -45,7 +45,8 @@ def error_of(response: httpx.Response) -> EndpointError:
     """The error that a refusing response means; its body is read."""
     response.read()
     try:
-        stated = response.json().get("error", {})
+        body = response.json()
+        stated = body.get("error") or body.get("detail") or body  # older vLLM states it flat
     except (ValueError, AttributeError):
         stated = {}
     return stated_error(
