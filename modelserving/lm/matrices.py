@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _ONEDNN: Any = torch.ops.mkldnn
+_BACKEND: Any = torch.backends.mkldnn
 
 
 class Matrix(Protocol):
@@ -49,7 +50,7 @@ def matrix_of(linears: Sequence[nn.Linear], *, takes_over: bool) -> Matrix:
 
 def can_lay_out(weight: Tensor) -> bool:
     """Whether oneDNN multiplies by such a matrix."""
-    is_there = torch.backends.mkldnn.is_available() and hasattr(_ONEDNN, "_linear_pointwise")
+    is_there = bool(_BACKEND.is_available() and hasattr(_ONEDNN, "_linear_pointwise"))
     return is_there and weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
