@@ -152,7 +152,9 @@ def main(words: Sequence[str]) -> int:
     os.sched_setaffinity(0, cores)  # children too
     rows: list[dict[str, Any]] = []
     for database in DATABASES[asked.database]:
-        rows += measure(database, asked=asked)
+        for row in measure(database, asked=asked):
+            print(json.dumps(row), file=sys.stderr, flush=True)
+            rows.append(row)
     print(table(rows))
     print(json.dumps({"cores": len(cores), "load_average": os.getloadavg()[0], "parts": rows}))
     broken = sum(row["given_twice"] + row["missing"] + row["phantom"] for row in rows)
