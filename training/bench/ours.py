@@ -8,10 +8,8 @@ import json
 import resource
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import LlamaForCausalLM, LlamaForSequenceClassification
 
 from modelserving.core.dialogue import DialogueFormat
@@ -24,11 +22,11 @@ from training.core.batching import EncodedComparison, plan_steps
 from training.core.distributed import Ranks
 from training.core.master_weights import MasterWeights, Optimizers
 from training.core.ppo_learner import Learner
-from training.core.ppo_update import Targets, Updates, plan_epoch
+from training.core.ppo_targets import targets_of
+from training.core.ppo_update import Updates, plan_epoch
 from training.core.preference_step import accumulate, tree_tokens
 from training.core.prompts import Prompt
-from training.core.rewards import generalised_advantages, kl_estimates, token_rewards, whiten
-from training.core.rollout import Rollout, collect, read_back, score_rollout
+from training.core.rollout import collect, read_back, score_rollout
 
 BATCH = 8  # comparisons a step, as the other side's default
 PPO_BATCH, PPO_STEPS, RESPONSE_TOKENS = 16, 4, 64
@@ -140,7 +138,9 @@ class _PPO:
             value=self.learner.value,
             temperature=config.temperature,
         )
-        targets = self._targets(rollout, scores=scores, numbers=numbers)
+        targets, _ = targets_of(
+            rollout, scores=scores, numbers=numbers, config=config, kl_coefficient=config.kl_weight
+        )
         Updates(
             learner=self.learner,
             rollout=rollout,
@@ -149,22 +149,6 @@ class _PPO:
             step=step,
             ranks=Ranks(),
         ).run(first_epoch)
-
-    def _targets(self, rollout: Rollout, *, scores: Tensor, numbers: Any) -> Targets:
-        real = rollout.is_response
-        kl = kl_estimates(logprobs=numbers.logprobs, reference=numbers.reference, is_response=real)
-        rewards = token_rewards(
-            scores=scores, kl=kl.k1, is_response=real, kl_coefficient=self.config.kl_weight
-        )
-        found = generalised_advantages(
-            rewards=rewards, values=numbers.values, is_response=real, gamma=1.0, lam=0.95
-        )
-        return Targets(
-            old_logprobs=numbers.logprobs,
-            old_values=numbers.values,
-            advantages=whiten(found.advantages, is_response=real),
-            returns=found.returns,
-        )
 
     def _prompt(self, ids: list[int]) -> Prompt:
         text = self.policy.tokenizer.decode(ids)

@@ -57,10 +57,16 @@ class PPOConfig(RunConfig):
     stop_kl: float = 50.0  # stops by itself beyond this KL per response
     stop_on_divergence: float = 0.0  # above 0: train PM rises while the test PM falls by this much
     activation_checkpointing: bool = False
+    # a model server (http://…) that samples in the policy's stead and takes its weights each step; empty: this process
+    rollout_endpoint: str = ""
     lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(
+            not self.rollout_endpoint or self.rollout_endpoint.startswith(("http://", "https://")),
+            f"rollout_endpoint is {self.rollout_endpoint!r}: set it to an http:// address or leave it empty",
+        )
         require_positive(
             steps=self.steps,
             batch_prompts=self.batch_prompts,

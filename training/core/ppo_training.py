@@ -18,19 +18,13 @@ from training.config import PPOConfig
 from training.core.checkpointing import ResumeState
 from training.core.outcome import NonFinite, Outcome
 from training.core.ppo_learner import Learner
-from training.core.ppo_update import Targets, Updates, plan_epoch
+from training.core.ppo_targets import targets_of
+from training.core.ppo_update import Updates, plan_epoch
 from training.core.ppo_watch import HeldOut, Watch, rollout_metrics
 from training.core.ppo_world import World, open_world
-from training.core.rewards import (
-    AdaptiveKL,
-    ScoreScale,
-    generalised_advantages,
-    kl_estimates,
-    score_scale,
-    token_rewards,
-    whiten,
-)
-from training.core.rollout import Rollout, TokenNumbers, collect, read_back, score_rollout
+from training.core.rewards import AdaptiveKL, ScoreScale, score_scale
+from training.core.rollout import Rollout, collect, read_back, score_rollout
+from training.core.rollout_source import EndpointSampler, OwnSampler, ResponseSource
 from training.core.run_directory import RunDirectory
 from training.core.seeding import prepare
 
@@ -64,6 +58,8 @@ class _Trainer:
         )
         self.held_out = HeldOut()
         self.watch = Watch(config=config)
+        self.source = self._source()
+        self.published: tuple[int, dict[str, Any]] | None = None  # step and results
         run.require_space(16 * self.learner.parameter_count())
         run.log(f"prompts: {world.counts}; {self.learner.parameter_count()} trained parameters")
 
@@ -79,10 +75,8 @@ class _Trainer:
             if halt == "stop":
                 return self._end("stopped", reason="asked to stop")
             reason = self.ppo_step()
-            if reason is not None:  # the newest checkpoint before it stays the run's result
-                return Outcome(
-                    state="stopped", step=self.step, reason=reason, results=self._results()
-                )
+            if reason is not None:
+                return self._fall_back(f"{reason} (seen after step {self.step})")
             if self.step < self.config.steps and self.step % self.config.checkpoint_every == 0:
                 self._publish(milestone=False)
         return self._end("done")
@@ -90,13 +84,22 @@ class _Trainer:
     def ppo_step(self) -> str | None:
         """One turn of the loop; the reason to stop by itself, if there is one."""
         config, world, began = self.config, self.world, time.monotonic()
+        self.source.take_weights()
         prompts = world.mixture.batch(step=self.step, count=config.batch_prompts)
         rollout = self._collect(prompts, seed=config.seed + self.step)
         sampled = time.monotonic()
         scores = score_rollout(world.ranker, rollout, ranks=self.ranks)  # (B,)
         first_epoch = plan_epoch(rollout, config=config, step=self.step, epoch=0, ranks=self.ranks)
         numbers = self._read_back(rollout, [row for each in first_epoch for row in each.rows])
-        targets, rewards = self._targets(rollout, scores=scores, numbers=numbers)
+        targets, rewards = targets_of(
+            rollout,
+            scores=self.scale.normalise(scores),
+            numbers=numbers,
+            config=config,
+            kl_coefficient=self.kl.coefficient,
+        )
+        if not bool(torch.isfinite(rewards).all()):
+            raise NonFinite("a reward", step=self.step)
         scored = time.monotonic()
         statistics = Updates(
             learner=self.learner,
@@ -138,44 +141,13 @@ class _Trainer:
         return collect(
             self.world.policy,
             prompts,
+            source=self.source,
             samples_per_prompt=self.config.samples_per_prompt,
             max_new_tokens=self.config.max_response_tokens,
             temperature=self.config.temperature,
             seed=seed,
             ranks=self.ranks,
         )
-
-    def _targets(
-        self, rollout: Rollout, *, scores: Tensor, numbers: TokenNumbers
-    ) -> tuple[Targets, Tensor]:
-        """Scores to rewards to advantages and returns; also the rewards (B, R)."""
-        config, is_response = self.config, rollout.is_response
-        shaped = self.scale.normalise(scores) - config.no_end_penalty * ~rollout.ended  # (B,)
-        kl = kl_estimates(
-            logprobs=numbers.logprobs, reference=numbers.reference, is_response=is_response
-        )
-        rewards = token_rewards(
-            scores=shaped, kl=kl.k1, is_response=is_response, kl_coefficient=self.kl.coefficient
-        )
-        if not bool(torch.isfinite(rewards).all()):
-            raise NonFinite("a reward", step=self.step)
-        estimated = generalised_advantages(
-            rewards=rewards,
-            values=numbers.values,
-            is_response=is_response,
-            gamma=config.gamma,
-            lam=config.gae_lambda,
-        )
-        advantages = estimated.advantages
-        if config.whiten_advantages:
-            advantages = whiten(advantages, is_response=is_response)
-        targets = Targets(
-            old_logprobs=numbers.logprobs,
-            old_values=numbers.values,
-            advantages=advantages,
-            returns=estimated.returns,
-        )
-        return targets, rewards
 
     def _after_step(self, metrics: dict[str, float], *, rollout: Rollout) -> str | None:
         if self.step % self.config.evaluate_every == 0 or self.step == self.config.steps:
@@ -203,6 +175,7 @@ class _Trainer:
     def _measure_held_out(self) -> dict[str, float]:
         """Sample the held-out prompts, the same seeds every time, and score them with both PMs."""
         self.run.progress(self.step, self.config.steps, "measuring held-out prompts")
+        self.source.take_weights()
         rollout = self._collect(self.world.held_out, seed=HELD_OUT_SEED)
         scores = score_rollout(self.world.ranker, rollout, ranks=self.ranks)
         test_ranker = self.world.test_ranker
@@ -227,6 +200,7 @@ class _Trainer:
         config = self.config
         if config.normalize_scores:
             self.run.progress(0, config.steps, "scoring the start's own samples")
+            self.source.take_weights()
             count = max(1, config.normalization_samples // config.samples_per_prompt)
             prompts = self.world.mixture.batch(step=-1, count=count)
             self.scale = score_scale(
@@ -241,6 +215,11 @@ class _Trainer:
 
     # files
 
+    def _fall_back(self, reason: str) -> Outcome:
+        """The newest checkpoint stays the run's result, with the figures that belong to it."""
+        step, results = self.published or (self.step, self._results())
+        return Outcome(state="stopped", step=step, reason=reason, results=results)
+
     def _end(self, state: Any, *, reason: str = "") -> Outcome:
         if self.held_out.newest_step != self.step:
             self.run.metrics(self.step, self._measure_held_out())
@@ -252,6 +231,22 @@ class _Trainer:
             "samples": self.step * self.config.batch_prompts * self.config.samples_per_prompt
         }
 
+    def _source(self) -> ResponseSource:
+        url = self.config.rollout_endpoint
+        if not url:
+            return OwnSampler(model=self.world.policy.model)
+        folder = self.run.path / "rollout-weights"
+        return EndpointSampler(url, folder=folder, write=self._write_policy, ranks=self.ranks)
+
+    def _write_policy(self, directory: Path) -> None:
+        write_weights(self.learner.policy_weights, directory=directory)
+        write_model_files(
+            directory=directory,
+            config=self.learner.policy.config,
+            tokenizer_directory=self.world.initial_directory,
+            architecture=type(self.learner.policy).__name__,
+        )
+
     def _publish(self, *, milestone: bool) -> None:
         scalars = {
             "updates": self.learner.updates,
@@ -260,18 +255,9 @@ class _Trainer:
             "held_out": self.held_out.to_dict(),
         }
 
-        def write(directory: Path) -> None:
-            write_weights(self.learner.policy_weights, directory=directory)
-            write_model_files(
-                directory=directory,
-                config=self.learner.policy.config,
-                tokenizer_directory=self.world.initial_directory,
-                architecture=type(self.learner.policy).__name__,
-            )
-
         self.run.publish_checkpoint(
             step=self.step,
-            write=write,
+            write=self._write_policy,
             kind="policy",
             parents=[
                 self.run.input_hash(role)
@@ -281,6 +267,7 @@ class _Trainer:
             resume=ResumeState(step=self.step, tensors=self.learner.tensors(), scalars=scalars),
             milestone=milestone,
         )
+        self.published = self.step, self._results()
 
     def _restore(self, state: ResumeState) -> None:
         self.step = state.step
@@ -293,3 +280,4 @@ class _Trainer:
             horizon=self.kl.horizon,
         )
         self.held_out = HeldOut.from_dict(state.scalars["held_out"])
+        self.published = self.step, self._results()

@@ -7,7 +7,6 @@ Legend: B responses, R tokens of the longest response, N response tokens of a ro
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +15,10 @@ from modelserving.lm.attention import PackedRow, hidden_states, pack
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.policy import ResponseTokens, response_logprobs, response_tokens
 from modelserving.lm.preference_model import score_dialogues
-from modelserving.lm.rollouts import sample
 from training.core.batching import balanced_bins, balanced_rows
 from training.core.distributed import Ranks
 from training.core.prompts import Prompt
+from training.core.rollout_source import OwnSampler, ResponseSource, Wanted
 
 ALONE = Ranks()
 SEED_STRIDE = 1_000_003
@@ -50,28 +49,31 @@ def collect(
     policy: LoadedModel,
     prompts: Sequence[Prompt],
     *,
+    source: ResponseSource | None = None,
     samples_per_prompt: int,
     max_new_tokens: int,
     temperature: float,
     seed: int,
     ranks: Ranks = ALONE,
 ) -> Rollout:
-    """Sample responses (top-p 1, top-k off), each decided by the seed and its place; whole on every rank."""
+    """Sample responses (top-p 1, top-k off), each decided by the seed and its place; whole on every rank.
+
+    `source` samples in the policy's stead; without one it is the policy itself.
+    """
     end = policy.tokenizer.token_id(policy.dialogue_format.end_of_turn)
     mine = range(ranks.rank, len(prompts), ranks.world)
     seeds = [
         [seed * SEED_STRIDE + i * samples_per_prompt + j for j in range(samples_per_prompt)]
         for i in mine
     ]
-    sampled = sample(
-        policy.model,
-        [prompts[i].token_ids for i in mine],
-        samples_per_prompt=samples_per_prompt,
+    wanted = Wanted(
+        prompts=[prompts[i].token_ids for i in mine],
+        seeds=seeds,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
-        seeds=seeds,
         stop_ids={end},
     )
+    sampled = (source or OwnSampler(model=policy.model)).sample(wanted) if seeds else []
     tokens = torch.zeros(len(prompts), samples_per_prompt, max_new_tokens + 1, dtype=torch.long)
     for i, group in zip(mine, sampled, strict=True):
         _put(tokens[i], group)
@@ -87,11 +89,11 @@ def collect(
     )
 
 
-def _put(tokens: Tensor, group: Sequence[Any]) -> None:
+def _put(tokens: Tensor, group: Sequence[Sequence[int]]) -> None:
     """Each sample as its length, then its token ids: (samples, longest + 1)."""
     for row, each in zip(tokens, group, strict=True):
-        row[0] = len(each.token_ids)
-        row[1 : 1 + len(each.token_ids)] = torch.tensor(each.token_ids)
+        row[0] = len(each)
+        row[1 : 1 + len(each)] = torch.tensor(each)
 
 
 def score_rollout(ranker: LoadedModel, rollout: Rollout, *, ranks: Ranks = ALONE) -> Tensor:

@@ -1,0 +1,108 @@
+"""Rollouts from a model server over HTTP: the policy's newest weights answer, and a run ends like any other."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from modelserving.lm.loading import load_language_model
+from tests.modelserving.server.conftest import SECRET, Served, end, launch
+from tests.tiny_checkpoints import make_tiny_language_model
+from tests.training.core.test_ppo_training import CONFIG
+from tests.training.core.test_preference_training import metrics, status
+from tests.training.core.tiny import make_run
+from tests.training.core.tiny_release import make_release, row
+from training.config import ConfigError, PPOConfig
+from training.core.__main__ import run
+from training.core.distributed import Ranks
+from training.core.rollout_source import EndpointFailed, EndpointSampler, OwnSampler, Wanted
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory):
+    running = launch(tmp_path_factory.mktemp("served"))
+    yield running
+    end(running)
+
+
+@pytest.fixture(autouse=True)
+def _secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELSERVER_SECRET", SECRET)
+
+
+def test_a_run_samples_over_http_with_each_rounds_weights(server: Served):
+    rows = [row(index) for index in range(16)]
+    release = make_release(server.root / "release", train=rows, test=[row(100), row(101)])
+    inputs = {"initial": server.root / "policy", "ranker": server.root / "ranker"}
+    config = CONFIG | {
+        "rollout_endpoint": server.url, "steps": 2, "learning_rate": 0.01, "held_out_prompts": 2,
+    }  # fmt: skip
+    path = make_run(server.root / "run", config=config, inputs={**inputs, "release": release})
+
+    assert run(path) == 0
+
+    assert status(path)["state"] == "done"
+    first, second = metrics(path)[1:]
+    assert first["ppo/policy/first_ratio_error"] == second["ppo/policy/first_ratio_error"] == 0.0
+    assert second["objective/kl_k3"] > 0.0
+    left = sorted(each.name for each in (path / "rollout-weights").iterdir())
+    names = [each["id"] for each in loaded(server)]
+    assert len(left) == 1
+    assert [name for name in names if name.startswith("rollouts-run-")] == [
+        f"rollouts-run-{left[0]}"
+    ]
+
+
+def loaded(server: Served) -> list[dict]:
+    with server.client() as client:
+        return client.get("/v1/models").json()["data"]
+
+
+def test_the_newest_weights_answer(server: Served):
+    made = [server.root / "made-1", server.root / "made-2"]
+    for seed, directory in enumerate(made, start=11):
+        make_tiny_language_model(directory, seed=seed)
+    rounds = iter(made)
+
+    def write(directory: Path) -> None:
+        for file in next(rounds).iterdir():
+            if file.name != "manifest.json":
+                shutil.copyfile(file, directory / file.name)
+
+    source = EndpointSampler(
+        server.url, folder=server.root / "round" / "weights", write=write, ranks=Ranks()
+    )
+    wanted = Wanted(
+        prompts=[(5, 6, 7), (8, 9, 10, 11)], seeds=[(1, 2), (3, 4)], max_new_tokens=6,
+        temperature=0.001, stop_ids=(),
+    )  # fmt: skip
+    found = []
+    for directory in made:
+        source.take_weights()
+        theirs = source.sample(wanted)
+        own = OwnSampler(model=load_language_model(directory).model).sample(wanted)
+        found.append(theirs)
+        assert [[len(each) for each in group] for group in theirs]
+        assert theirs == own
+
+    assert found[0] != found[1]
+
+
+def test_an_endpoint_that_is_gone_ends_the_run_with_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("training.core.rollout_source.PATIENCE", 0.0)
+    source = EndpointSampler(
+        "http://127.0.0.1:9",
+        folder=tmp_path / "run" / "weights",
+        write=lambda _: None,
+        ranks=Ranks(),
+    )
+
+    with pytest.raises(EndpointFailed, match=r"127\.0\.0\.1:9/v1/checkpoints/load"):
+        source.take_weights()
+
+
+def test_an_endpoint_is_an_http_address():
+    with pytest.raises(ConfigError, match="rollout_endpoint"):
+        PPOConfig(rollout_endpoint="localhost:8000")
