@@ -9,7 +9,8 @@ import pytest
 
 from modelserving.core.artifacts import file_sha256, verify
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
-from tests.training.core.test_preference_training import kill_at, metrics, status
+from tests.training.core.killing import kill_at
+from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
 from training.core.__main__ import run

@@ -1,6 +1,7 @@
 """PPO end to end on tiny models: exact ratio, resume to the bit, reasons to stop, and learning."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from transformers import AutoModelForCausalLM
 
 from modelserving.core.artifacts import file_sha256, verify
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
-from tests.training.core.test_preference_training import kill_at, metrics, run_ranks, status
+from tests.training.core.killing import kill_at
+from tests.training.core.test_preference_training import metrics, run_ranks, status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
 from training.core.__main__ import run
@@ -86,7 +88,8 @@ def test_a_killed_run_resumes_to_the_same_weights(inputs: dict[str, Path], tmp_p
     killed = make_run(tmp_path / "killed", config=CONFIG, inputs=inputs)
 
     assert run(whole) == 0
-    kill_at(killed, step=3)
+    for step in sorted(random.sample(range(5), 2)):  # 0 is the measurement of the start
+        kill_at(killed, step=step)
     assert run(killed) == 0
 
     sums = [
@@ -136,8 +139,15 @@ def test_too_much_kl_stops_the_run_and_keeps_the_checkpoint_before(
     ended = status(path)
     assert ended["state"] == "stopped"
     assert "stop_kl" in ended["reason"]
-    assert ended["step"] < 20
-    assert ended["checkpoint"] == f"checkpoints/step-{ended['step'] - 1:06d}"
+    last = metrics(path)[-1]["step"]
+    assert last < 20
+    assert f"after step {last}" in ended["reason"]
+    assert ended["step"] == last - 1
+    assert ended["checkpoint"] == f"checkpoints/step-{last - 1:06d}"
+    assert ended["results"]["samples"] == (last - 1) * 12
+    measured = [each for each in metrics(path) if "held_out/score" in each and each["step"] < last]
+    score = ended["results"]["heldout_score_end"]["value"]
+    assert score == pytest.approx(measured[-1]["held_out/score"])
 
 
 def test_numbers_that_are_not_finite_stop_before_the_update(

@@ -2,10 +2,9 @@
 
 import json
 import os
-import signal
+import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from modelserving.core.artifacts import file_sha256, verify
 from modelserving.lm.loading import load_language_model, load_preference_model
 from modelserving.lm.preference_model import from_language_model, score_dialogues
 from tests.tiny_checkpoints import make_tiny_language_model
+from tests.training.core.killing import kill_at
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import conversation, make_release, row
 from training.config import PreferenceModelConfig
@@ -145,7 +145,8 @@ def test_a_killed_run_resumes_to_the_same_weights(
     killed = make_run(tmp_path / "killed", config=config, inputs=inputs)
 
     assert run(whole) == 0
-    kill_at(killed, step=3)
+    for step in sorted(random.sample(range(1, len(metrics(whole)) + 1), 2)):
+        kill_at(killed, step=step)
     assert run(killed) == 0
 
     sums = [
@@ -157,20 +158,6 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert status(whole)["results"] == status(killed)["results"]
     if disjoint_models == 2:
         assert {"test_accuracy", "test_pm_test_accuracy"} <= set(status(whole)["results"])
-
-
-def kill_at(path: Path, *, step: int) -> None:
-    """Start the run as a process and SIGKILL it once its metrics reach a step."""
-    command = [sys.executable, "-m", "training.core", str(path)]
-    child = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 60
-    rows = path / "metrics.jsonl"
-    while child.poll() is None and time.monotonic() < deadline:
-        if rows.exists() and len(rows.read_text().splitlines()) >= step:
-            break
-        time.sleep(0.005)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
 
 
 def test_a_stop_request_publishes_an_evaluated_model(initial: Path, release: Path, tmp_path: Path):
