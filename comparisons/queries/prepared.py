@@ -17,7 +17,7 @@ from django.db.models.sql import UpdateQuery
 
 Row = TypeVar("Row", bound=models.Model)
 _PUT_IN = "put in each time"
-STAND_IN = 1_900_000_000_000_000  # for whole numbers; no row has such a key
+STAND_IN = 1_900_000_000  # for whole numbers: fits 32 bits, or PostgreSQL drops the condition
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,6 +91,16 @@ def test_an_update_writes_into_the_rows_it_finds_and_counts_them(showings):
     assert Showing.objects.get(pk=one.pk).crowdworker_id == other.crowdworker_id
 
 
+def test_a_number_of_a_narrow_column_goes_in(showings):
+    """PostgreSQL's integers end at 32 bits, and Django leaves out a condition beyond them."""
+    prepared = Prepared(
+        lambda *, index: Showing.objects.filter(turn__index__lt=index).values_list("pk")
+    )
+
+    assert prepared.rows(index=1) == [(each.pk,) for each in showings]
+    assert prepared.rows(index=0) == []
+
+
 def test_a_value_that_is_not_asked_for_is_refused():
     prepared = Prepared(lambda *, pk, **_forgotten: Crowdworker.objects.filter(pk=pk))
 
