@@ -1,11 +1,10 @@
 """Serve a page with all of its work on one kept thread, and leave event streams to the loop.
 
 Django's own handler hops between the loop and a new thread at every middleware and gives each request a
-new database connection; see docs/decisions. Knows requests; knows nothing of what a page shows.
+new database connection (docs/decisions/0013). Knows requests; knows nothing of what a page shows.
 """
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
@@ -21,7 +20,7 @@ from django.urls import set_script_prefix
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-THREADS = int(os.environ.get("PAGE_THREADS", "8"))
+THREADS = 12  # in each process
 
 
 class Pages(ASGIHandler):

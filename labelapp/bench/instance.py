@@ -22,7 +22,7 @@ from labelapp.supervisor.places import ROOT
 from labelapp.supervisor.postgresql import own_postgresql
 
 READY_WITHIN = 60.0
-INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "WEB_CONCURRENCY", "PAGE_THREADS")
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "WEB_CONCURRENCY")
 
 
 @dataclass(frozen=True, kw_only=True)
