@@ -10,7 +10,7 @@ IN_PYTHON = {
     r"\bmark_safe\b": {"comparisons/web/markdown.py"},  # right after the sanitiser
     r"\bimport pickle\b|\bpickle\.": set(),
     r"\btorch\.load\(": set(),
-    r"\bcsrf_exempt\b": set(),
+    r"\bcsrf_exempt\b": {"comparisons/web/arrival_hook_views.py"},  # a signature decides, no cookie
     r"filter\(\*\*request": set(),
     r"trust_remote_code=True": set(),
     r"shell=True": set(),
