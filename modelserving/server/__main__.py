@@ -18,6 +18,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # idle threads sleep soon; read by torch
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # large pages for keys and values
 
 GIB = 1 << 30
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
