@@ -13,7 +13,7 @@ from torch import Tensor
 
 ROOM_STEP = 64  # lines grow by so many tokens at a time
 LINE_STEP = 8  # and so many lines at a time: each growth copies everything
-OWN_BLOCK = 64  # own tokens of one sample next to each other
+OWN_BLOCK = 32  # own tokens of one sample next to each other
 
 
 def own_place(seat: int, *, prompt: int, token: int, seats: int) -> int:
