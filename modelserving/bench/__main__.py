@@ -10,7 +10,6 @@ import json
 import os
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # as in the server; read by torch
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # large pages for keys and values
 
 import torch
 import transformers
@@ -73,10 +73,13 @@ class Bench:
         self.tokens = 8 if chosen.quick else NEW_TOKENS
         self.loaded = load_language_model(chosen.checkpoint)
         self.model = self.loaded.model
-        self.reader = reader_of(self.model)
+        self.sampler = Sampler(
+            reader_of(self.model), max_rows=SAMPLES
+        )  # lives on, as in the server
         self.ranker = from_language_model(self.model, seed=0).eval()
         ours = copy.deepcopy(self.ranker)  # laid out anew; the rival keeps its own
         self.scorer = Scorer(replace(self.loaded, model=ours, config=ours.config))
+        self.batching = rivals.ContinuousBatching(chosen.checkpoint, threads=chosen.threads)
         self._rng = random.Random(20261124)
         self.results: dict[str, list[float]] = {}
         self.scored_tokens = 0
@@ -102,16 +105,16 @@ class Bench:
             request_of(prompt, key=str(i), seeds=(i,), tokens=self.tokens)
             for i, prompt in enumerate(twice)
         ]
-        self.note("streams", ours(Sampler(self.reader, max_rows=16), requests))
+        self.note("streams", ours(self.sampler, requests))
         self.note("generate", rivals.generate_each(self.model, twice, tokens=self.tokens))
         self.note("static", rivals.generate_together(self.model, twice, tokens=self.tokens))
-        self.note("continuous", rivals.continuous_batching(self.model, twice, tokens=self.tokens))
+        self.note("continuous", self.batching.seconds(twice, tokens=self.tokens))
 
     def best_of(self) -> None:
         """Sixteen samples of one prompt."""
         (prompt,) = self.fresh_prompts(1)
         request = request_of(prompt, key="a", seeds=tuple(range(SAMPLES)), tokens=self.tokens)
-        self.note("best_of", ours(Sampler(self.reader, max_rows=16), [request]))
+        self.note("best_of", ours(self.sampler, [request]))
         seconds = rivals.generate_samples(self.model, prompt, samples=SAMPLES, tokens=self.tokens)
         self.note("best_of_generate", seconds)
 
@@ -189,6 +192,7 @@ def main() -> None:
             for case in cases:
                 case()
             print(f"round {number + 1} of {chosen.repeats} done", flush=True)
+    bench.batching.end()
     firsts = asyncio.run(bench.server(chosen))
     measured = limits.measured(rows=16, width=bench.model.config.hidden_size)
     for name, seconds in bench.results.items():
@@ -201,8 +205,6 @@ def main() -> None:
     found = summary(bench, firsts, measured)
     rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}
     print(json.dumps(rounded), flush=True)
-    sys.stdout.flush()
-    os._exit(0)  # transformers' batching leaves a thread behind that does not end
 
 
 if __name__ == "__main__":

@@ -3,12 +3,18 @@
 Knows nothing of our sampler. Each function returns the seconds it took.
 """
 
+import multiprocessing
 import time
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import torch
+import transformers
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.generation import ContinuousBatchingConfig
+
+from modelserving.lm.loading import load_language_model
 
 Prompts = Sequence[Sequence[int]]
 
@@ -80,6 +86,42 @@ def continuous_batching(model: PreTrainedModel, prompts: Prompts, *, tokens: int
     seconds = time.perf_counter() - started
     drawn = [len(each.generated_tokens) for each in found.values()]
     return seconds if drawn == [tokens] * len(prompts) else None
+
+
+class ContinuousBatching:
+    """transformers' continuous batching in a process of its own, idle between measurements.
+
+    Its threads slow every later parallel region of the process that they ran in, ours and its own.
+    """
+
+    def __init__(self, checkpoint: Path, *, threads: int) -> None:
+        """Start the process."""
+        self._ours, theirs = multiprocessing.Pipe()
+        spawn = multiprocessing.get_context("spawn")
+        self._process = spawn.Process(
+            target=_serve_batching, args=(theirs, checkpoint, threads), daemon=True
+        )
+        self._process.start()
+
+    def seconds(self, prompts: Prompts, *, tokens: int) -> float | None:
+        """How long these prompts take, measured over there."""
+        self._ours.send(([list(prompt) for prompt in prompts], tokens))
+        found: float | None = self._ours.recv()
+        return found
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.join()
+
+
+def _serve_batching(asked: Connection, checkpoint: Path, threads: int) -> None:
+    transformers.logging.set_verbosity_error()
+    torch.set_num_threads(threads)
+    model = load_language_model(checkpoint).model
+    while True:
+        prompts, tokens = asked.recv()
+        asked.send(continuous_batching(model, prompts, tokens=tokens))
 
 
 def score_padded(model: PreTrainedModel, sequences: Prompts) -> float:
