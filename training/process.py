@@ -189,13 +189,26 @@ def _finish(run: TrainingRun, *, status: dict[str, Any], path: Path) -> None:
     _draw(run, path=path)
 
 
+TEST_PM = "test_pm_checkpoint"  # of a run that trains two models on disjoint halves
+
+
 def _register(
     run: TrainingRun, *, status: dict[str, Any], path: Path, results: dict[str, Any]
 ) -> Checkpoint | None:
     if not status.get("checkpoint"):
         return None
+    name = run.name or f"{run.get_kind_display()} {run.pk}"
+    if (
+        TEST_PM in results
+    ):  # before the other: the newest preference model is the one that policies train against
+        directory = path / str(results[TEST_PM])
+        own = {key: value for key, value in results.items() if key.startswith("test_pm_")}
+        registry.register_checkpoint(
+            directory, name=f"{name} (test PM)", origin=Checkpoint.Origin.TRAINED,
+            run=run.public_id, step=int(directory.name.rpartition("-")[2]), results=own,
+        )  # fmt: skip
     return registry.register_checkpoint(
-        path / str(status["checkpoint"]), name=run.name or f"{run.get_kind_display()} {run.pk}",
+        path / str(status["checkpoint"]), name=name,
         origin=Checkpoint.Origin.TRAINED, run=run.public_id, step=int(status["step"]), results=results,
     )  # fmt: skip
 

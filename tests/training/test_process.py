@@ -145,6 +145,22 @@ def test_a_run_ends_with_a_registered_checkpoint_results_and_figures(capsys):
     assert set(checkpoint.parents.all()) == {run.initial}
 
 
+def test_two_models_on_disjoint_halves_are_both_registered():
+    run = begin(disjoint_models="2", **SHORT)
+
+    process.execute(run.pk)
+
+    run.refresh_from_db()
+    assert run.state == State.DONE
+    test_pm, train_pm = Checkpoint.objects.filter(run=run.public_id).order_by("created_at")
+    assert train_pm == run.checkpoint
+    assert test_pm.name == f"{train_pm.name} (test PM)"
+    assert test_pm.step < train_pm.step
+    assert test_pm.results["test_pm_test_accuracy"] == run.results["test_pm_test_accuracy"]
+    assert test_pm.kind == train_pm.kind == "preference_model"
+    assert content_hash(verify(registry.directory_of(test_pm))) == test_pm.hash != train_pm.hash
+
+
 def test_stop_ends_it_after_the_step_and_the_trainer_knew_no_secret(monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "canary-secret")
     monkeypatch.setenv("DATABASE_URL", "canary-database")
