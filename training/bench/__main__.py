@@ -109,6 +109,8 @@ def summary(found: dict[str, list[Found]], *, limits: list[float]) -> Found:
         each for row in ("trl_ppo", "trl_ppo_float32") if (each := median(row, "seconds_per_step"))
     ]
     fastest = min(trl_ppo, default=None)
+    memory = [each for row in ("trl_ppo", "trl_ppo_float32") if (each := median(row, "peak_mib"))]
+    least_memory = min(memory, default=None)
     numbers: Found = {
         "pm_pairs_per_second": round(pm, 2) if pm else None,
         "ppo_seconds_per_step": median("ppo", "seconds_per_step"),
@@ -120,7 +122,7 @@ def summary(found: dict[str, list[Found]], *, limits: list[float]) -> Found:
         "pm_peak_memory_over_trl": ratio(
             median("pm", "peak_mib"), median("trl_pm_tuned", "peak_mib")
         ),
-        "ppo_peak_memory_over_trl": ratio(median("ppo", "peak_mib"), median("trl_ppo", "peak_mib")),
+        "ppo_peak_memory_over_trl": ratio(median("ppo", "peak_mib"), least_memory),
         "matmul_gflops": round(statistics.median(limits), 1),
     }
     return {name: value for name, value in numbers.items() if value is not None}

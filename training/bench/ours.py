@@ -7,6 +7,7 @@ import argparse
 import json
 import resource
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from modelserving.core.dialogue import DialogueFormat
 from modelserving.lm.attention import common_prefix
 from modelserving.lm.fused_norm import fuse_norms
 from modelserving.lm.loading import LoadedModel, load_tokenizer
-from training.bench.workload import Workload, load
+from training.bench.workload import HIDDEN, INTERMEDIATE, LAYERS, Workload, load
 from training.config import PPOConfig, PreferenceModelConfig
 from training.core.batching import EncodedComparison, plan_steps
 from training.core.distributed import Ranks
@@ -55,12 +56,19 @@ def preference(folder: Path, *, dtype: torch.dtype) -> dict[str, float]:
         optimizers.step(fraction=1.0)
         master.give_back()
     seconds = time.perf_counter() - started
-    flops = 6 * workload.matmul_parameters * sum(tree_tokens([each]) for each in comparisons)
     return {
         "pairs_per_second": len(comparisons) / seconds,
-        "gflops": flops / seconds / 1e9,
+        "gflops": 6 * _products(comparisons) / seconds / 1e9,
         "tokens": tokens,
     }
+
+
+def _products(comparisons: Sequence[EncodedComparison]) -> int:
+    """Weights times tokens as they are multiplied: the last block beyond keys and values for scored tokens alone."""
+    everywhere = sum(tree_tokens([each]) for each in comparisons)
+    keys_values, others = 2 * HIDDEN * HIDDEN, 2 * HIDDEN * HIDDEN + 3 * HIDDEN * INTERMEDIATE
+    last = keys_values * everywhere + others * 2 * len(comparisons)
+    return (LAYERS - 1) * (keys_values + others) * everywhere + last
 
 
 def _comparison(index: int, pair: tuple[list[int], list[int]]) -> EncodedComparison:

@@ -41,7 +41,7 @@ class Workload:
 def write(folder: Path, *, comparisons: int, hh: Path | None, seed: int = 0) -> Workload:
     """Make the models and tokens; without an HH file the texts are random words of like lengths."""
     tokenizer = TextTokenizer.from_file(STARTER / "tokenizer.json")
-    dialogues = list(_hh(hh) if hh else _random_dialogues(seed))[:comparisons]
+    dialogues = list(hh_dialogues(hh) if hh else _random_dialogues(seed))[:comparisons]
     workload = Workload(
         pairs=[_pair(dialogue, tokenizer=tokenizer) for dialogue in dialogues],
         prompts=[_prompt(dialogue["messages"], tokenizer=tokenizer) for dialogue in dialogues],
@@ -103,7 +103,7 @@ def _prompt(messages: list[dict[str, str]], *, tokenizer: TextTokenizer) -> list
     return encode_prompt(messages, encoder=tokenizer, layout=LAYOUT, room=PROMPT_TOKENS).token_ids
 
 
-def _hh(path: Path) -> Iterator[dict[str, Any]]:
+def hh_dialogues(path: Path) -> Iterator[dict[str, Any]]:
     """Comparisons of a public HH file; rows that differ before the last reply are passed over."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for line in lines:
