@@ -69,8 +69,9 @@ def cooling_until(crowdworker: Crowdworker) -> datetime | None:
 
 def _seen_at(purpose: str, created_at: datetime, lease_until: datetime | None) -> datetime:
     """A second opinion is seen when its lease begins."""
-    is_own = purpose == Showing.Purpose.AUTHOR or lease_until is None
-    return created_at if is_own else lease_until - OPINION_LEASE
+    if purpose == Showing.Purpose.AUTHOR or lease_until is None:
+        return created_at
+    return lease_until - OPINION_LEASE
 
 
 def check_daily_cap(crowdworker: Crowdworker, campaign: Campaign) -> None:
