@@ -111,16 +111,17 @@ class ContinuousBatching:
 
     def end(self) -> None:
         """End the process."""
+        self._ours.send(None)
+        self._process.join(timeout=10)
         self._process.kill()
-        self._process.join()
 
 
 def _serve_batching(asked: Connection, checkpoint: Path, threads: int) -> None:
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(threads)
     model = load_language_model(checkpoint).model
-    while True:
-        prompts, tokens = asked.recv()
+    while (question := asked.recv()) is not None:
+        prompts, tokens = question
         asked.send(continuous_batching(model, prompts, tokens=tokens))
 
 
