@@ -92,23 +92,16 @@ class _Trainer:
         first_epoch = plan_epoch(rollout, config=config, step=self.step, epoch=0, ranks=self.ranks)
         numbers = self._read_back(rollout, [row for each in first_epoch for row in each.rows])
         targets, rewards = targets_of(
-            rollout,
-            scores=self.scale.normalise(scores),
-            numbers=numbers,
-            config=config,
+            rollout, scores=self.scale.normalise(scores), numbers=numbers, config=config,
             kl_coefficient=self.kl.coefficient,
-        )
+        )  # fmt: skip
         if not bool(torch.isfinite(rewards).all()):
             raise NonFinite("a reward", step=self.step)
         scored = time.monotonic()
         statistics = Updates(
-            learner=self.learner,
-            rollout=rollout,
-            targets=targets,
-            config=config,
-            step=self.step,
+            learner=self.learner, rollout=rollout, targets=targets, config=config, step=self.step,
             ranks=self.ranks,
-        ).run(first_epoch)
+        ).run(first_epoch)  # fmt: skip
         metrics = statistics.rows(self.ranks) | rollout_metrics(
             rollout, scores=scores, rewards=rewards, numbers=numbers, returns=targets.returns
         )

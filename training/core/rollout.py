@@ -67,12 +67,9 @@ def collect(
         for i in mine
     ]
     wanted = Wanted(
-        prompts=[prompts[i].token_ids for i in mine],
-        seeds=seeds,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        stop_ids={end},
-    )
+        prompts=[prompts[i].token_ids for i in mine], seeds=seeds, max_new_tokens=max_new_tokens,
+        temperature=temperature, stop_ids={end},
+    )  # fmt: skip
     sampled = (source or OwnSampler(model=policy.model)).sample(wanted) if seeds else []
     tokens = torch.zeros(len(prompts), samples_per_prompt, max_new_tokens + 1, dtype=torch.long)
     for i, group in zip(mine, sampled, strict=True):
