@@ -12,12 +12,13 @@ from tests.comparisons.talking import agreed_person, answered, begun, live_campa
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
 
-OPEN = {"sign_in", "sign_in_link", "join"}
+OPEN = {"sign_in", "sign_in_link", "join", "join_by_code", "arrive", "prolific_hook"}
 POST_ONLY = {
     "sign_out", "preferences", "start_work", "consent", "opt_in", "leave_red_team", "say",
     "intent", "comment", "end_conversation", "choice", "undo", "skip", "unskip", "stop",
     "regenerate", "retry", "flag", "opinion_choice", "practice_choice", "pass_opinion",
     "flag_opinion", "write_reply", "pass_reply",
+    "prolific_hook",  # its signature is its token
 }  # fmt: skip
 OF_CONVERSATION = {
     "conversation",
@@ -34,7 +35,9 @@ OF_CAMPAIGN = {
     "campaign_home", "instructions", "start_work", "consent", "opt_in", "leave_red_team",
     "practice", "practice_choice",
 }  # fmt: skip
-OF_OTHERS = {"opinion_choice", "pass_opinion", "flag_opinion", "write_reply", "pass_reply"}
+OF_OTHERS = {
+    "opinion_choice", "pass_opinion", "flag_opinion", "write_reply", "pass_reply", "hand_in", "arrive",
+}  # fmt: skip
 PLAIN = {
     "home", "sign_out", "preferences", "keys", "opinions", "my_work", "own_data", "withdraw",
     "wellbeing", "replies", "my_conversations",
@@ -53,7 +56,7 @@ def every_address(turn) -> dict[str, str]:
     found |= {name: reverse(name, args=[turn.public_id]) for name in OF_TURN}
     slug = conversation.campaign.slug
     found |= {name: reverse(name, args=[slug]) for name in OF_CAMPAIGN - {"practice_choice"}}
-    found |= {name: reverse(name) for name in PLAIN | {"sign_in"}}
+    found |= {name: reverse(name) for name in PLAIN | {"sign_in", "join_by_code", "prolific_hook"}}
     found |= {name: reverse(name, args=[uuid.uuid4()]) for name in OF_OTHERS}
     found["practice_choice"] = reverse("practice_choice", args=[slug, 1, 1])
     found["sign_in_link"] = reverse("sign_in_link", args=["x"])
