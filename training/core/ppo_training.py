@@ -22,6 +22,7 @@ from training.core.ppo_targets import targets_of
 from training.core.ppo_update import Updates, plan_epoch
 from training.core.ppo_watch import HeldOut, Watch, rollout_metrics
 from training.core.ppo_world import World, open_world
+from training.core.preflight import packed_training_bytes, require_memory
 from training.core.rewards import AdaptiveKL, ScoreScale, score_scale
 from training.core.rollout import Rollout, collect, read_back, score_rollout
 from training.core.rollout_source import EndpointSampler, OwnSampler, ResponseSource
@@ -61,7 +62,21 @@ class _Trainer:
         self.source = self._source()
         self.published: tuple[int, dict[str, Any]] | None = None  # step and results
         run.require_space(16 * self.learner.parameter_count())
+        self._require_memory()
         run.log(f"prompts: {world.counts}; {self.learner.parameter_count()} trained parameters")
+
+    def _require_memory(self) -> None:
+        policy = self.world.policy.model
+        if policy.device.type != "cpu":
+            return
+        frozen = sum(m.model.num_parameters() for m in (self.world.reference, self.world.ranker))
+        needed = packed_training_bytes(
+            parameters=self.learner.parameter_count(),
+            frozen=frozen,
+            shape=policy.config,
+            row_tokens=self.config.micro_tokens,
+        )
+        require_memory(needed_bytes=needed, lower="micro_tokens")
 
     def run_to_end(self) -> Outcome:
         """Every step from where the run stands."""

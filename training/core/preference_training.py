@@ -25,6 +25,7 @@ from training.core.outcome import NonFinite, Outcome
 from training.core.preference_sets import ComparisonSets, read_comparisons
 from training.core.preference_start import initial_preference_model, score_center
 from training.core.preference_step import accumulate
+from training.core.preflight import packed_training_bytes, require_memory
 from training.core.run_directory import RunDirectory
 from training.core.seeding import prepare
 
@@ -95,7 +96,16 @@ class PreferenceTrainer:
             fused=True,
         )
         self.optimizers = Optimizers(members=((adam, config.learning_rate),))
-        run.require_space(16 * sum(each.numel() for each in self.master.parameters.values()))
+        trained = sum(each.numel() for each in self.master.parameters.values())
+        run.require_space(16 * trained)
+        if self.model.device.type == "cpu":
+            needed = packed_training_bytes(
+                parameters=trained,
+                frozen=0,
+                shape=self.model.config,
+                row_tokens=config.micro_tokens,
+            )
+            require_memory(needed_bytes=needed, lower="micro_tokens")
 
     def run_to_end(
         self, state: ResumeState | None, *, results: dict[str, Any], parts: int

@@ -5,6 +5,7 @@ It does not know what is trained, only how many bytes it will need.
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from training.config import ConfigError
 
@@ -33,6 +34,17 @@ def require_memory(*, needed_bytes: int, lower: str, meminfo: Path = MEMINFO) ->
             f"{available / 1e6:.0f} MB of memory are available, the run needs about "
             f"{needed_bytes / 1e6:.0f} MB: lower {lower}"
         )
+
+
+def packed_training_bytes(*, parameters: int, frozen: int, shape: Any, row_tokens: int) -> int:
+    """What training on packed rows keeps at once, roughly and rather too much than too little.
+
+    20 bytes a trained parameter (weight, float32 master, gradient, two moments), 4 a frozen one, and 30
+    float32 numbers per token, hidden unit and layer for the backward pass. `shape` is a model's config.
+    """
+    shape = shape.get_text_config()
+    kept = 30 * 4 * row_tokens * shape.hidden_size * shape.num_hidden_layers
+    return 20 * parameters + 4 * frozen + kept
 
 
 def available_memory(meminfo: Path = MEMINFO) -> int | None:

@@ -161,6 +161,16 @@ def test_numbers_that_are_not_finite_stop_before_the_update(
     assert "not finite" in status(path)["reason"]
 
 
+def test_rows_too_long_for_the_memory_are_refused_before_the_first_step(
+    inputs: dict[str, Path], tmp_path: Path
+):
+    path = make_run(tmp_path / "run", config=CONFIG | {"micro_tokens": 10**9}, inputs=inputs)
+
+    assert run(path) == 2
+
+    assert "lower micro_tokens" in status(path)["reason"]
+
+
 def test_samples_are_logged(inputs: dict[str, Path], tmp_path: Path):
     path = make_run(tmp_path / "run", config=CONFIG | {"steps": 2}, inputs=inputs)
 

@@ -222,6 +222,20 @@ def test_a_release_that_leaves_nothing_is_refused(initial: Path, release: Path, 
     assert "leaves no train comparison" in status(path)["reason"]
 
 
+def test_rows_too_long_for_the_memory_are_refused_before_the_first_step(
+    initial: Path, release: Path, tmp_path: Path
+):
+    path = make_run(
+        tmp_path / "run",
+        config=CONFIG | {"micro_tokens": 10**9},
+        inputs={"initial": initial, "release": release},
+    )
+
+    assert run(path) == 2
+
+    assert "lower micro_tokens" in status(path)["reason"]
+
+
 def test_two_ranks_give_the_losses_of_one(initial: Path, release: Path, tmp_path: Path):
     config = CONFIG | {"batch_comparisons": 6}
     inputs = {"initial": initial, "release": release}
