@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.walk
 @pytest.mark.timeout(170)
 def test_the_web_bench_ends_with_its_result():
-    small = ("--clients", "1", "4", "--seconds", "2", "--items", "400")
+    small = ("--clients", "1", "4", "--seconds", "2", "--items", "3000")
 
     done = subprocess.run(
         [sys.executable, "-m", "labelapp.supervisor", "bench", "web", *small], cwd=ROOT,
