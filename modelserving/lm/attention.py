@@ -151,15 +151,16 @@ def packed_attention(
 class RowAttention:
     """The attention of one row: what is made once for all layers of one window."""
 
-    def __init__(self, row: PackedRow, *, dtype: torch.dtype) -> None:
+    def __init__(self, row: PackedRow) -> None:
         self._row = row
-        self._dtype = dtype
         self._longest = int(row.positions.max()) + 1
         self._plans: dict[tuple[int | None, bool], TreePlan] = {}
         self._block_masks: dict[int | None, object] = {}
 
-    def plan(self, *, window: int | None, queries: Tensor | None = None) -> TreePlan:
-        """The trees' plan on the CPU; `queries` are the same in every call that gives any."""
+    def plan(
+        self, *, window: int | None, dtype: torch.dtype, queries: Tensor | None = None
+    ) -> TreePlan:
+        """The trees' plan on the CPU; `queries` are the same in every call that gives any, as is the type."""
         window = self._needed(window)
         key = (window, queries is not None)
         if key not in self._plans:
@@ -167,9 +168,7 @@ class RowAttention:
             visibility = Visibility(
                 subtree_end=row.subtree_end, positions=row.positions, window=window
             )
-            self._plans[key] = plan_trees(
-                row.tree_starts, visibility, dtype=self._dtype, queries=queries
-            )
+            self._plans[key] = plan_trees(row.tree_starts, visibility, dtype=dtype, queries=queries)
         return self._plans[key]
 
     def _needed(self, window: int | None) -> int | None:
@@ -184,7 +183,8 @@ class RowAttention:
             if window not in self._block_masks:
                 self._block_masks[window] = _block_mask(self._row, window=window)
             return _flex(query, key, value, scale=scale, block_mask=self._block_masks[window])
-        return tree_attention(query, key, value, plan=self.plan(window=window), scale=scale)
+        plan = self.plan(window=window, dtype=query.dtype)
+        return tree_attention(query, key, value, plan=plan, scale=scale)
 
 
 def _up_to(length: int, step: int) -> int:
@@ -238,13 +238,15 @@ def hidden_states(model: nn.Module, row: PackedRow, *, asked: Tensor | None = No
     parameter = next(backbone.parameters())
     length = len(row.tokens)
     row = _padded(row).to(parameter.device)
-    attention = RowAttention(row, dtype=parameter.dtype)
+    attention = RowAttention(row)
     if fits(backbone):
         hidden = packed_hidden(
             backbone,
             tokens=row.tokens,
             positions=row.positions,
-            plans=lambda window, queries: attention.plan(window=window, queries=queries),
+            plans=lambda window, queries: attention.plan(
+                window=window, dtype=parameter.dtype, queries=queries
+            ),
             asked=asked,
         )
         return hidden if asked is not None else hidden[:length]

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fastest", "float32", "bfloat16"]
+Sharding = Literal["none", "full"]
 Schedule = Literal["constant", "linear", "cosine"]
 
 
@@ -47,6 +48,9 @@ class RunConfig:
     device: Device = "auto"
     # auto: bfloat16 on a GPU, float32 on a CPU; fastest: bfloat16 on a CPU with instructions for it, too
     precision: Precision = "auto"
+    # under torchrun, full: weights, gradients and optimizer state in one piece per process (FSDP2), for models whose
+    # training state does not fit one GPU; none: whole copies, which is faster where they fit
+    sharding: Sharding = "none"
     checkpoint_every: int = 100  # steps between checkpoints one can resume from
     keep_checkpoints: int = 2  # resume states kept; the newest verified one is used
 
@@ -57,6 +61,7 @@ class RunConfig:
             keep_checkpoints=self.keep_checkpoints,
         )
         require_choice(name="device", value=self.device, choices=("auto", "cpu", "cuda"))
+        require_choice(name="sharding", value=self.sharding, choices=get_args(Sharding))
         require_choice(name="precision", value=self.precision, choices=get_args(Precision))
 
 

@@ -121,6 +121,10 @@ class LanguageModelConfig(RunConfig):
             beta2=self.beta2,
         )
         require(len(self.phases) > 0, "phases is empty: give at least one, ending at 1.0")
+        require(
+            not (self.compile and self.sharding == "full"),
+            "compile and sharding do not go together yet: set compile to false or sharding to none",
+        )
         ends = [phase.until for phase in self.phases]
         require(
             ends == sorted(ends) and ends[-1] == 1.0,

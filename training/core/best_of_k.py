@@ -13,39 +13,45 @@ from typing import Any
 from modelserving.core.artifacts import publish, utc_now, write_manifest
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
 from training.config import BestOfKConfig, to_dict
+from training.core.distributed import Ranks
 from training.core.evaluation.intervals import mean
 from training.core.outcome import NonFinite, Outcome
 from training.core.prompts import Prompt, file_prompts, release_prompts
 from training.core.rollout import Rollout, collect, score_rollout
 from training.core.run_directory import RunDirectory
-from training.core.seeding import precision_of, prepare
+from training.core.seeding import prepare
+from training.core.sharding import loading, shard
 
 ROLLOUTS = "rollouts"
+PARTIAL = f"{ROLLOUTS}.partial"
 ROWS = "rankings.jsonl"
+ALONE = Ranks()
 
 
 def train(run: RunDirectory, config: BestOfKConfig) -> Outcome:
     """Rank k samples for every prompt; a run that was interrupted goes on with the next batch."""
-    device = prepare(config)
-    dtype = precision_of(config, device=device)
+    prepare(config)
     run.progress(0, 1, "reading the inputs")
-    policy = load_language_model(run.inputs("initial"), dtype=dtype, device=device)
-    ranker = load_preference_model(run.inputs("ranker"), dtype=dtype, device=device)
+    how = loading(config, ranks=run.ranks, is_trained=False)
+    policy = load_language_model(run.inputs("initial"), **how)
+    ranker = load_preference_model(run.inputs("ranker"), **how)
+    for each in (policy, ranker):
+        shard(each.model, config=config, ranks=run.ranks)
     prompts = _prompts(run, policy=policy, config=config)
     total = math.ceil(len(prompts) / config.batch_prompts)
-    partial = run.path / f"{ROLLOUTS}.partial"
-    partial.mkdir(exist_ok=True)
-    rows = _finished_rows(partial / ROWS, per_batch=config.batch_prompts)
+    rows = _finished_rows(run, per_batch=config.batch_prompts)
     for step in range(len(rows) // config.batch_prompts, total):
-        halt = run.should_stop()
+        halt = run.agreed_halt()
         if halt == "interrupt":
             return Outcome(state="interrupted", step=step)
         if halt == "stop":
             break
         batch = prompts[step * config.batch_prompts :][: config.batch_prompts]
-        ranked = rank_batch(batch, policy=policy, ranker=ranker, config=config, step=step)
-        with (partial / ROWS).open("a", encoding="utf-8") as handle:
-            handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in ranked)
+        ranked = rank_batch(
+            batch, policy=policy, ranker=ranker, config=config, step=step, ranks=run.ranks
+        )
+        for row in ranked:
+            run.append_row(f"{PARTIAL}/{ROWS}", row)
         rows += ranked
         best = sum(row["responses"][0]["score"] for row in ranked) / len(ranked)
         every = [each["score"] for row in ranked for each in row["responses"]]
@@ -68,13 +74,15 @@ def _prompts(run: RunDirectory, *, policy: LoadedModel, config: BestOfKConfig) -
     return found[: config.prompts]
 
 
-def _finished_rows(path: Path, *, per_batch: int) -> list[dict[str, Any]]:
+def _finished_rows(run: RunDirectory, *, per_batch: int) -> list[dict[str, Any]]:
     """Rows of whole batches of an attempt before; what follows them is cut off."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    path = run.path / PARTIAL / ROWS
+    path.parent.mkdir(exist_ok=True)
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
     kept = lines[: len(lines) // per_batch * per_batch]
-    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    run.ranks.wait()  # every rank has read
+    if run.ranks.is_main:
+        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
     return [json.loads(line) for line in kept]
 
 
@@ -85,8 +93,9 @@ def rank_batch(
     ranker: LoadedModel,
     config: BestOfKConfig,
     step: int,
+    ranks: Ranks = ALONE,
 ) -> list[dict[str, Any]]:
-    """One row per prompt with its k responses, best first."""
+    """One row per prompt with its k responses, best first; each rank samples and scores its share."""
     rollout = collect(
         policy,
         prompts,
@@ -94,8 +103,9 @@ def rank_batch(
         max_new_tokens=config.max_response_tokens,
         temperature=config.temperature,
         seed=config.seed + step,
+        ranks=ranks,
     )
-    scores = score_rollout(ranker, rollout).tolist()
+    scores = score_rollout(ranker, rollout, ranks=ranks).tolist()
     if not all(map(math.isfinite, scores)):
         raise NonFinite("a score", step=step)
     return [
@@ -133,13 +143,14 @@ def _finish(
         return Outcome(state="stopped", step=0, reason="asked to stop before the first batch")
     curve = score_curve([[each["score"] for each in row["responses"]] for row in rows])
     run.write_json("evaluation.json", {"best_of_k": curve})
-    _publish(run, config=config)
+    if run.ranks.is_main:
+        _publish(run, config=config)
     headline = {f"best_of_{point['k']}_score": point["score"] for point in (curve[0], curve[-1])}
     return Outcome(state=state, step=step, results={**headline, "prompts": len(rows)})
 
 
 def _publish(run: RunDirectory, *, config: BestOfKConfig) -> None:
-    partial, final = run.path / f"{ROLLOUTS}.partial", run.path / ROLLOUTS
+    partial, final = run.path / PARTIAL, run.path / ROLLOUTS
     if final.exists():
         return
     plain = partial / ROWS

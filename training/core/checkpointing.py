@@ -22,6 +22,7 @@ from modelserving.core.artifacts import (
     verify,
     write_manifest,
 )
+from training.core.sharding import own_part
 
 RESUME = "resume"
 REPLACED = ".replaced"  # what stood at a step while its successor takes its place
@@ -158,10 +159,15 @@ def restore_optimizer(
     optimizer: torch.optim.Optimizer, *, tensors: Mapping[str, Tensor], prefix: str
 ) -> None:
     """Put named tensors back; parameter groups stay as the configuration made them."""
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         if key.startswith(f"{prefix}."):
             index, name = key.removeprefix(f"{prefix}.").split(".", 1)
-            state.setdefault(int(index), {})[name] = tensor
+            like = parameters[int(index)]
+            is_cut_too = tensor.shape == like.shape and tensor.ndim > 0
+            state.setdefault(int(index), {})[name] = (
+                own_part(tensor, like=like) if is_cut_too else tensor
+            )
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -19,25 +19,35 @@ from training.core.checkpointing import ResumeState, optimizer_tensors, restore_
 from training.core.curves import draw_curve
 from training.core.distillation_loss import at, teacher_student_kl
 from training.core.distillation_teacher import Lessons, prepare_lessons
-from training.core.master_weights import MasterWeights
+from training.core.master_weights import MasterWeights, weights_in
 from training.core.outcome import NonFinite, Outcome
 from training.core.run_directory import InputRefused, RunDirectory
-from training.core.seeding import precision_of, prepare
+from training.core.seeding import prepare
+from training.core.sharding import gathered, loading, shard, whole
 
 
 def train(run: RunDirectory, config: ContextDistillationConfig) -> Outcome:
     """Ask the teacher once, then train the student on its answers."""
     device = prepare(config)
-    teacher = _load(run, "teacher" if run.has_input("teacher") else "initial", device=device)
-    lessons = prepare_lessons(run, config=config, teacher=teacher)
-    student = _load(run, "initial", device=device)
-    if student.tokenizer.vocabulary_size != teacher.tokenizer.vocabulary_size:
+    lessons, vocabulary = _ask(run, config=config, device=device)
+    how = loading(config, ranks=run.ranks, is_trained=True)
+    student = _load(run, "initial", device=how["device"])
+    if student.tokenizer.vocabulary_size != vocabulary:
         raise InputRefused("teacher and initial have different vocabularies: they must share one")
-    student.model.to(precision_of(config, device=device)).train()
+    shard(student.model.to(how["dtype"]).train(), config=config, ranks=run.ranks)
     return _Trainer(run=run, config=config, student=student, lessons=lessons).run_to_end()
 
 
-def _load(run: RunDirectory, role: str, *, device: torch.device) -> LoadedModel:
+def _ask(
+    run: RunDirectory, *, config: ContextDistillationConfig, device: torch.device
+) -> tuple[dict[str, Lessons], int]:
+    """The lessons and the teacher's vocabulary; the teacher is gone before the student comes."""
+    teacher = _load(run, "teacher" if run.has_input("teacher") else "initial", device=device)
+    lessons = prepare_lessons(run, config=config, teacher=teacher)
+    return lessons, teacher.tokenizer.vocabulary_size
+
+
+def _load(run: RunDirectory, role: str, *, device: torch.device | str) -> LoadedModel:
     try:
         return load_language_model(run.inputs(role), dtype=torch.float32, device=device)
     except CheckpointRefused as refused:
@@ -76,7 +86,7 @@ class _Trainer:
         else:
             self.run.metrics(0, {"held_out/kl": self.held_out_kl()})
         while self.step < self.steps:
-            halt = self.run.should_stop()
+            halt = self.run.agreed_halt()
             if halt == "interrupt":
                 self._publish(milestone=False)
                 return Outcome(state="interrupted", step=self.step)
@@ -90,7 +100,9 @@ class _Trainer:
     def _train_step(self) -> None:
         rows = self._rows_of_step()
         mine = rows[self.run.ranks.rank :: self.run.ranks.world]
-        loss = self._kl(self.lessons["train"], rows=mine).mean(1).sum() / len(rows)
+        read = mine if len(mine) else rows[:1]  # a rank without rows reads one for nothing
+        kls = self._kl(self.lessons["train"], rows=read).mean(1)  # (B,)
+        loss = kls.sum() * (len(mine) > 0) / len(rows)
         loss.backward()
         kl = self.run.ranks.sum(float(loss.detach()))
         if not math.isfinite(kl):
@@ -136,10 +148,11 @@ class _Trainer:
     def held_out_kl(self) -> float:
         """Mean divergence per token on sequences that are never trained on."""
         rows = torch.arange(len(self.lessons["valid"].ids))
-        parts = [
-            self._kl(self.lessons["valid"], rows=part)
-            for part in rows.split(self.config.batch_size)
-        ]
+        with whole(self.model):
+            parts = [
+                self._kl(self.lessons["valid"], rows=part)
+                for part in rows.split(self.config.batch_size)
+            ]
         return float(torch.cat(parts).mean())
 
     def _end(self, state: str) -> Outcome:
@@ -165,18 +178,19 @@ class _Trainer:
         )
 
     def _publish(self, *, milestone: bool) -> Path:
-        tensors = self.master.tensors() | optimizer_tensors(self.optimizer, prefix="optimizer")
+        named = self.master.tensors() | optimizer_tensors(self.optimizer, prefix="optimizer")
+        tensors = gathered(named, ranks=self.run.ranks)
         return self.run.publish_checkpoint(
             step=self.step,
-            write=self._write_weights,
+            write=lambda directory: self._write(weights_in(tensors), directory=directory),
             kind="language_model",
             parents=[self.run.input_hash(role) for role in ("initial", "corpus")],
             resume=ResumeState(step=self.step, tensors=tensors),
             milestone=milestone,
         )
 
-    def _write_weights(self, directory: Path) -> None:
-        write_weights(self.master.parameters, directory=directory)
+    def _write(self, weights: dict[str, Tensor], *, directory: Path) -> None:
+        write_weights(weights, directory=directory)
         write_model_files(
             directory=directory,
             config=self.student.config,

@@ -6,7 +6,7 @@ kept in the run directory, so that a resumed run does not ask again.
 N sequences, T tokens of a sequence, C tokens of the prompt, K stored tokens per position.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,11 @@ from modelserving.lm.loading import LoadedModel
 from training.config import ConfigError, ContextDistillationConfig
 from training.core.corpus import MixtureReader, load_corpus
 from training.core.distillation_loss import TopLogprobs, joined, top_logprobs
+from training.core.distributed import Ranks
 from training.core.hhh_prompt import encode_context
 from training.core.run_directory import RunDirectory
 
+ALONE = Ranks()
 TEACHER_BATCH = 8
 
 
@@ -64,18 +66,37 @@ def draw_sequences(
 
 @torch.no_grad()
 def ask_teacher(
-    teacher: PreTrainedModel, *, context: list[int], ids: Tensor, top_tokens: int
+    teacher: PreTrainedModel,
+    *,
+    context: list[int],
+    ids: Tensor,
+    top_tokens: int,
+    ranks: Ranks = ALONE,
 ) -> TopLogprobs:
-    """What the teacher expects for tokens 1 … T - 1 of each row after reading the prompt."""
+    """What the teacher expects for tokens 1 … T - 1 of each row after reading the prompt; each rank asks its share."""
     prompt = torch.tensor(context, dtype=torch.long, device=teacher.device)
     parts = []
-    for batch in ids.split(TEACHER_BATCH):
+    mine = ids[ranks.rank :: ranks.world] if len(ids) > ranks.rank else ids[:1]
+    for batch in mine.split(TEACHER_BATCH):
         rows = batch.to(teacher.device).long()
         whole = torch.cat([prompt.expand(len(rows), -1), rows], dim=1)  # (B, C + T)
         hidden = teacher.get_decoder()(input_ids=whole, use_cache=False).last_hidden_state
         head = teacher.get_output_embeddings()
         parts.append(top_logprobs(head(hidden[:, len(context) : -1]), count=top_tokens))
-    return joined(parts)
+    said = joined(parts)
+    return TopLogprobs(
+        **{
+            field.name: _of_all(getattr(said, field.name).cpu(), rows=len(ids), ranks=ranks)
+            for field in fields(TopLogprobs)
+        }
+    )
+
+
+def _of_all(mine: Tensor, *, rows: int, ranks: Ranks) -> Tensor:
+    """Every rank's rows, in order."""
+    table = mine.new_zeros(rows, *mine.shape[1:])
+    table[ranks.rank :: ranks.world] = mine[: len(range(ranks.rank, rows, ranks.world))]
+    return ranks.sum_tensor(table)
 
 
 def prepare_lessons(
@@ -85,8 +106,7 @@ def prepare_lessons(
     where = run.path / "teacher"
     if not _is_whole(where):
         run.progress(0, 1, "asking the teacher")
-        if run.ranks.is_main:
-            _write_lessons(run, where=where, config=config, teacher=teacher)
+        _write_lessons(run, where=where, config=config, teacher=teacher)
         run.ranks.wait()
     lessons = {}
     for part in ("train", "valid"):
@@ -128,15 +148,13 @@ def _write_lessons(
     for part, count in counts.items():
         ids = draw_sequences(corpus, part, loaded=teacher, config=config, count=count)
         top = ask_teacher(
-            teacher.model, context=context.token_ids, ids=ids, top_tokens=config.top_tokens
-        )
-        tensors = {
-            "ids": ids,
-            "token_ids": top.token_ids.cpu(),
-            "logprobs": top.logprobs.cpu(),
-            "rest": top.rest.cpu(),
-        }
-        save_file(tensors, partial / f"{part}.safetensors")
+            teacher.model, context=context.token_ids, ids=ids, top_tokens=config.top_tokens,
+            ranks=run.ranks,
+        )  # fmt: skip
+        if run.ranks.is_main:
+            save_file({"ids": ids, **vars(top)}, partial / f"{part}.safetensors")
+    if not run.ranks.is_main:
+        return
     write_manifest(
         partial, kind="rollouts", parents=[teacher.hash], config={}, code="", created=utc_now()
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +33,13 @@ class Ranks:
         return slice(self.rank * each, (self.rank + 1) * each)
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Replace every gradient by its sum over the processes, in one message."""
+        """Replace every gradient by its sum over the processes, in one message; those in pieces are sums already."""
         if self.world == 1:
             return
-        gradients = [p.grad for p in parameters if p.grad is not None]
+        found = [p.grad for p in parameters if p.grad is not None]
+        gradients = [gradient for gradient in found if not isinstance(gradient, DTensor)]
+        if not gradients:
+            return
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
         offset = 0
@@ -58,6 +62,14 @@ class Ranks:
             dist.all_reduce(tensor)
         return tensor
 
+    def most(self, count: int) -> int:
+        """The largest of the processes' counts."""
+        if self.world == 1:
+            return count
+        largest = torch.tensor(count)
+        dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+        return int(largest)
+
     def from_main(self, values: list[float]) -> list[float]:
         """Rank 0's numbers, the same on every process: what decides must not differ."""
         if self.world == 1:
@@ -72,11 +84,19 @@ class Ranks:
             dist.barrier()
 
 
+def fill_missing_gradients(parameters: Iterable[Tensor]) -> None:
+    """Zeros where a process had nothing to compute: it still takes part in the sum."""
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+
+
 def join_ranks() -> Ranks:
     """Join the processes that torchrun started; a plain process is alone."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return Ranks()
     if not dist.is_initialized():
-        dist.init_process_group("gloo")
+        # gradients on GPUs travel by NCCL, counts and tables by gloo
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     return Ranks(rank=dist.get_rank(), world=world)

@@ -23,8 +23,7 @@ def next_token_loss(model: PreTrainedModel, *, ids_BT: Tensor, is_target_BT: Ten
     B, T = ids_BT.shape
     assert is_target_BT.shape == (B, T), f"{tuple(is_target_BT.shape)} vs {(B, T)}"
     hidden = model.get_decoder()(input_ids=ids_BT, use_cache=False).last_hidden_state  # (B, T, H)
-    head = model.get_output_embeddings().weight  # (V, H)
-    logits = F.linear(hidden[:, :-1], head).flatten(0, 1)  # (B*(T-1), V)
+    logits = model.get_output_embeddings()(hidden[:, :-1]).flatten(0, 1)  # (B*(T-1), V)
     losses = F.cross_entropy(logits.float(), ids_BT[:, 1:].flatten(), reduction="none")
     return (losses * is_target_BT[:, 1:].flatten().float()).sum()
 

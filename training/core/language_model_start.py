@@ -17,7 +17,7 @@ from training.config import ConfigError, LanguageModelConfig
 from training.core.corpus import Source, load_corpus, source_of
 from training.core.data import chosen_documents, read_release
 from training.core.run_directory import InputRefused, RunDirectory
-from training.core.seeding import precision_of
+from training.core.sharding import loading, shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Start:
     parents: list[str]
 
 
-def open_start(run: RunDirectory, *, config: LanguageModelConfig, device: torch.device) -> Start:
+def open_start(run: RunDirectory, *, config: LanguageModelConfig) -> Start:
     """Verify and read every input: a corpus or a release, and perhaps an initial checkpoint."""
     initial = run.inputs("initial") if run.has_input("initial") else None
     corpus = run.inputs("corpus") if run.has_input("corpus") else None
@@ -48,8 +48,10 @@ def open_start(run: RunDirectory, *, config: LanguageModelConfig, device: torch.
             "language_model training renders dialogues with role tokens or as HH text: "
             'write "format" in the checkpoint\'s dialogue.json'
         )
-    model = _model(initial, config=config, tokenizer=tokenizer, layout=layout, device=device)
+    model = _model(initial, config=config, tokenizer=tokenizer, layout=layout)
+    model.to(**loading(config, ranks=run.ranks, is_trained=True)).train()
     _check_block(config, model=model)
+    shard(model, config=config, ranks=run.ranks)
     training, held_out = _sources(
         corpus=corpus, release=release, tokenizer=tokenizer, layout=layout, config=config
     )
@@ -92,9 +94,7 @@ def _model(
     config: LanguageModelConfig,
     tokenizer: TextTokenizer,
     layout: DialogueFormat,
-    device: torch.device,
 ) -> PreTrainedModel:
-    dtype = precision_of(config, device=device)
     if initial is None:
         model: PreTrainedModel = new_model(config, tokenizer=tokenizer, layout=layout)
     else:
@@ -104,7 +104,7 @@ def _model(
             raise InputRefused(f"the initial checkpoint cannot be used: {refused}") from None
     if config.activation_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    return model.to(device=device, dtype=dtype).train()
+    return model
 
 
 def _check_block(config: LanguageModelConfig, *, model: PreTrainedModel) -> None:

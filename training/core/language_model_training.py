@@ -19,19 +19,20 @@ from training.core.checkpointing import ResumeState
 from training.core.corpus import MixtureReader
 from training.core.language_model_loss import held_out_losses, next_token_loss
 from training.core.language_model_start import Start, open_start
-from training.core.master_weights import MasterWeights, make_optimizers
+from training.core.master_weights import MasterWeights, make_optimizers, weights_in
 from training.core.outcome import NonFinite, Outcome
 from training.core.preflight import require_memory
 from training.core.run_directory import Halt, RunDirectory
 from training.core.schedules import learning_rate_fraction, phase_at
 from training.core.seeding import prepare
+from training.core.sharding import gathered, whole
 
 
 def train(run: RunDirectory, config: LanguageModelConfig) -> Outcome:
     """Run to the end of the schedule, to a stop request, or to an interrupt."""
     device = prepare(config)
     run.progress(0, config.steps, "reading the corpus")
-    start = open_start(run, config=config, device=device)
+    start = open_start(run, config=config)
     return _Trainer(run=run, config=config, start=start, device=device).run_to_end()
 
 
@@ -170,13 +171,14 @@ class _Trainer:
 
     def held_out_losses(self) -> dict[str, float]:
         """Mean loss per token on held-out blocks, by source."""
-        return held_out_losses(
-            self.model,
-            self.start.held_out,
-            block_tokens=self.config.block_tokens,
-            max_blocks=self.config.evaluation_blocks,
-            device=self.device,
-        )
+        with whole(self.model):
+            return held_out_losses(
+                self.model,
+                self.start.held_out,
+                block_tokens=self.config.block_tokens,
+                max_blocks=self.config.evaluation_blocks,
+                device=self.device,
+            )
 
     # files
 
@@ -194,19 +196,20 @@ class _Trainer:
             self._checkpoint(milestone=bool(publish))
 
     def _checkpoint(self, *, milestone: bool) -> None:
-        tensors = self.master.tensors() | self.optimizers.tensors()
+        named = self.master.tensors() | self.optimizers.tensors()
+        tensors = gathered(named, ranks=self.ranks)
         scalars = {"seconds": self.seconds, "tokens": self.tokens, "readers": self.reader.state()}
         self.run.publish_checkpoint(
             step=self.step,
-            write=self._write_weights,
+            write=lambda directory: self._write(weights_in(tensors), directory=directory),
             kind="language_model",
             parents=self.start.parents,
             resume=ResumeState(step=self.step, tensors=tensors, scalars=scalars),
             milestone=milestone,
         )
 
-    def _write_weights(self, directory: Path) -> None:
-        write_weights(self.master.parameters, directory=directory)
+    def _write(self, weights: dict[str, Tensor], *, directory: Path) -> None:
+        write_weights(weights, directory=directory)
         write_model_files(
             directory=directory,
             config=self.model.config,

@@ -8,15 +8,20 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from training.config import LanguageModelConfig
 from training.core.checkpointing import optimizer_tensors, restore_optimizer
+from training.core.sharded_muon import ShardedMuon
+from training.core.sharding import own_part
+
+MASTER = "master."  # before a weight's name in a resume state
 
 
 class MasterWeights:
     """The float32 parameters that optimizers change; the model holds a copy in its own precision.
 
-    For a float32 model the two are the same tensors and nothing is copied.
+    For a float32 model, and one that lies in pieces, the two are the same tensors and nothing is copied.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -37,7 +42,8 @@ class MasterWeights:
     def clip(self, *, max_norm: float) -> float:
         """Scale the gradients down to a norm; returns the norm before."""
         parameters = list(self.parameters.values())
-        return float(nn.utils.clip_grad_norm_(parameters, max_norm, foreach=True))
+        norm = nn.utils.clip_grad_norm_(parameters, max_norm, foreach=True)
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
     @torch.no_grad()
     def give_back(self) -> None:
@@ -48,15 +54,24 @@ class MasterWeights:
             self.parameters[name].grad = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """Float32 weights for a resume state."""
-        return {f"master.{name}": p.detach() for name, p in self.parameters.items()}
+        """Float32 weights for a resume state, in pieces where they lie so."""
+        return {f"{MASTER}{name}": p.detach() for name, p in self.parameters.items()}
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take weights from a resume state and give them to the model."""
         for name, parameter in self.parameters.items():
-            parameter.copy_(tensors[f"master.{name}"])
+            parameter.copy_(own_part(tensors[f"{MASTER}{name}"], like=parameter))
         self.give_back()
+
+
+def weights_in(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The float32 weights of a resume state, by their names in the model."""
+    return {
+        name.removeprefix(MASTER): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(MASTER)
+    }
 
 
 @dataclass(frozen=True)
@@ -101,7 +116,8 @@ def make_optimizers(parameters: Mapping[str, Tensor], *, config: LanguageModelCo
         ]
         adamw = torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, foreach=True)
         return Optimizers(members=((adamw, config.learning_rate),))
-    muon = torch.optim.Muon(
+    is_cut = any(isinstance(each, DTensor) for each in matrices)
+    muon = (ShardedMuon if is_cut else torch.optim.Muon)(
         matrices, lr=config.muon_learning_rate, weight_decay=config.weight_decay, momentum=0.95
     )
     adamw = torch.optim.AdamW(

@@ -5,7 +5,7 @@ It does not know rollouts, rewards or runs.
 
 import copy
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -14,26 +14,39 @@ from modelserving.lm.attention import without_dropout
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.preference_model import from_language_model
 from training.config import PPOConfig
-from training.core.distributed import Ranks
+from training.core.distributed import Ranks, fill_missing_gradients
 from training.core.learning_rates import halved, rate_share
 from training.core.lora import add_adapters, merged
 from training.core.master_weights import MasterWeights, Optimizers
 from training.core.outcome import NonFinite
 from training.core.rollout import ValueReader
+from training.core.sharding import gathered, shard
+
+ALONE = Ranks()
 
 
 class Learner:
     """Policy and critic with one AdamW each; the critic's gradients never reach a separate policy."""
 
-    def __init__(self, policy: LoadedModel, *, ranker: LoadedModel, config: PPOConfig) -> None:
+    def __init__(
+        self,
+        policy: LoadedModel,
+        *,
+        ranker: LoadedModel,
+        config: PPOConfig,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self._ranks = ranks
         self.value = _critic(policy, ranker=ranker, config=config)
         self.policy = without_dropout(
             add_adapters(policy.model, config=config.lora, seed=config.seed)
         )
         self._config = config
         self.updates = 0
-        critic_parts = nn.ModuleDict({"head": self.value.head})
+        shard(self.policy, config=config, ranks=ranks)
+        critic_parts = nn.ModuleDict({"head": shard(self.value.head, config=config, ranks=ranks)})
         if self.value.network is not None:
+            shard(self.value.network, config=config, ranks=ranks)
             critic_parts["network"] = self.value.network.base_model
         self._members = {
             "policy": self._member(self.policy, learning_rate=config.learning_rate),
@@ -64,15 +77,17 @@ class Learner:
         )
         return warm * halved(step=self.updates, halve_every=config.halve_every)
 
-    def step(self, *, at_step: int, ranks: Ranks) -> float:
+    def step(self, *, at_step: int) -> float:
         """Clip each network's gradient, update both; returns the policy's norm before clipping."""
         limit = self._config.max_gradient_norm
         norms: dict[str, float] = {}
         for name, (master, _) in self._members.items():
             master.take_gradients()
-            if ranks.world > 1:
-                _fill_missing_gradients(master.parameters.values())
-                ranks.sum_gradients(master.parameters.values())
+            if (
+                self._ranks.world > 1
+            ):  # a rank without a row in this minibatch takes part in the sum
+                fill_missing_gradients(master.parameters.values())
+                self._ranks.sum_gradients(master.parameters.values())
             norms[name] = master.clip(max_norm=limit)
         for name, norm in norms.items():
             if not math.isfinite(norm):
@@ -83,10 +98,10 @@ class Learner:
         self.updates += 1
         return norms["policy"]
 
-    @property
     def policy_weights(self) -> dict[str, Tensor]:
-        """Float32 weights of the policy, by published name."""
-        return merged(self._members["policy"][0].parameters, config=self._config.lora)
+        """Float32 weights of the policy, by published name; whole on rank 0, and every rank takes part."""
+        named = gathered(self._members["policy"][0].parameters, ranks=self._ranks)
+        return merged(named, config=self._config.lora)
 
     def parameter_count(self) -> int:
         """All trained parameters."""
@@ -97,12 +112,13 @@ class Learner:
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """Masters and optimizer states for a resume state."""
-        return {
+        """Masters and optimizer states for a resume state; whole on rank 0, and every rank takes part."""
+        named = {
             f"{name}.{key}": tensor
             for name, (master, optimizers) in self._members.items()
             for key, tensor in (master.tensors() | optimizers.tensors()).items()
         }
+        return gathered(named, ranks=self._ranks)
 
     def restore(self, tensors: Mapping[str, Tensor], *, updates: int) -> None:
         """Put everything back."""
@@ -134,13 +150,6 @@ def _critic(policy: LoadedModel, *, ranker: LoadedModel, config: PPOConfig) -> V
     network.requires_grad_(requires_grad=True)
     head = _zero_head(network.config.hidden_size, like=network)
     return ValueReader(head=head, network=network)
-
-
-def _fill_missing_gradients(parameters: Iterable[Tensor]) -> None:
-    """A rank without a row in this minibatch still takes part in the sum."""
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
 
 
 def _zero_head(hidden: int, *, like: nn.Module) -> nn.Linear:

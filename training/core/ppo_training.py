@@ -7,6 +7,7 @@ Legend: B responses, R tokens of the longest response.
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from training.core.rollout import Rollout, collect, read_back, score_rollout
 from training.core.rollout_source import EndpointSampler, OwnSampler, ResponseSource
 from training.core.run_directory import RunDirectory
 from training.core.seeding import prepare
+from training.core.sharding import shard
 
 SAMPLES_LOGGED = 4
 HELD_OUT_SEED = 7_000_003
@@ -49,7 +51,8 @@ class _Trainer:
     def __init__(self, *, run: RunDirectory, config: PPOConfig, world: World) -> None:
         self.run, self.config, self.world = run, config, world
         self.ranks = run.ranks
-        self.learner = Learner(world.policy, ranker=world.ranker, config=config)
+        self.learner = Learner(world.policy, ranker=world.ranker, config=config, ranks=run.ranks)
+        shard(world.ranker.model, config=config, ranks=run.ranks)  # the critic has its copy now
         self.step = 0
         self.scale = ScoreScale(mean=0.0, std=1.0)
         self.kl = AdaptiveKL(
@@ -244,16 +247,22 @@ class _Trainer:
         if not url:
             return OwnSampler(model=self.world.policy.model)
         folder = self.run.path / "rollout-weights"
-        return EndpointSampler(url, folder=folder, write=self._write_policy, ranks=self.ranks)
+        return EndpointSampler(url, folder=folder, writer=self._writer, ranks=self.ranks)
 
-    def _write_policy(self, directory: Path) -> None:
-        write_weights(self.learner.policy_weights, directory=directory)
-        write_model_files(
-            directory=directory,
-            config=self.learner.policy.config,
-            tokenizer_directory=self.world.initial_directory,
-            architecture=type(self.learner.policy).__name__,
-        )
+    def _writer(self) -> Callable[[Path], None]:
+        """What rank 0 writes the present policy with; every rank takes part in making it."""
+        weights = self.learner.policy_weights()
+
+        def write(directory: Path) -> None:
+            write_weights(weights, directory=directory)
+            write_model_files(
+                directory=directory,
+                config=self.learner.policy.config,
+                tokenizer_directory=self.world.initial_directory,
+                architecture=type(self.learner.policy).__name__,
+            )
+
+        return write
 
     def _publish(self, *, milestone: bool) -> None:
         scalars = {
@@ -265,7 +274,7 @@ class _Trainer:
 
         self.run.publish_checkpoint(
             step=self.step,
-            write=self._write_policy,
+            write=self._writer(),
             kind="policy",
             parents=[
                 self.run.input_hash(role)

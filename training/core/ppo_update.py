@@ -21,6 +21,7 @@ from training.core.outcome import NonFinite
 from training.core.ppo_learner import Learner
 from training.core.ppo_loss import PolicyLoss, ValueLoss, policy_loss, value_loss
 from training.core.rollout import Rollout, SampleRow, flat_tokens, packed_rows
+from training.core.sharding import idle_passes
 
 ALONE = Ranks()
 
@@ -111,10 +112,13 @@ class Updates:
             minibatches = first_epoch if epoch == 0 else self._plan(epoch)
             for minibatch in minibatches:
                 tokens = int(self.rollout.lengths[minibatch.samples].sum())
-                loss = sum(self._accumulate(row, tokens, statistics) for row in minibatch.rows)
+                rows = minibatch.rows
+                idle = idle_passes(self.learner.policy, rows=len(rows), ranks=self.ranks)
+                loss = sum(self._accumulate(row, tokens, statistics) for row in rows)
+                self._take_part(minibatch, passes=idle)
                 if not math.isfinite(self.ranks.sum(float(loss))):
                     raise NonFinite("the PPO loss", step=self.step)
-                statistics.gradient_norm += self.learner.step(at_step=self.step, ranks=self.ranks)
+                statistics.gradient_norm += self.learner.step(at_step=self.step)
                 statistics.updates += 1
         return statistics
 
@@ -123,7 +127,14 @@ class Updates:
             self.rollout, config=self.config, step=self.step, epoch=epoch, ranks=self.ranks
         )
 
-    def _accumulate(self, row: SampleRow, tokens: int, statistics: UpdateStatistics) -> float:
+    def _take_part(self, minibatch: Minibatch, *, passes: int) -> None:
+        """What a rank with fewer rows owes the others where the networks lie in pieces."""
+        for _ in range(passes):
+            first = minibatch.samples[:1]
+            (row,) = packed_rows(self.rollout, first, micro_tokens=self.config.micro_tokens)
+            self._accumulate(row, math.inf, UpdateStatistics())  # over so many tokens it is nothing
+
+    def _accumulate(self, row: SampleRow, tokens: float, statistics: UpdateStatistics) -> float:
         """Gradients of one row's share of the minibatch's mean token loss; returns that share."""
         learner, config = self.learner, self.config
         hidden = hidden_states(

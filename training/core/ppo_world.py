@@ -22,7 +22,7 @@ from training.core.prompts import (
     written_prompts,
 )
 from training.core.run_directory import RunDirectory
-from training.core.seeding import precision_of
+from training.core.sharding import loading, shard, whole
 
 WRITTEN_AT_MOST = 512  # prompts the model writes once, at the start
 
@@ -58,12 +58,7 @@ def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) ->
         count=config.held_out_prompts,
         training=training,
     )
-    written: list[Prompt] = []
-    if config.few_shot_prompts > 0:
-        count = min(WRITTEN_AT_MOST, config.steps * config.batch_prompts)
-        written = written_prompts(
-            reference, training, count=count, room=config.max_prompt_tokens, seed=config.seed
-        )
+    written = _written(reference, training, config=config)
     return World(
         policy=policy,
         reference=reference,
@@ -82,26 +77,42 @@ def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) ->
     )
 
 
+def _written(reference: LoadedModel, training: list[Prompt], *, config: PPOConfig) -> list[Prompt]:
+    """Prompts by the model itself, where some are wanted."""
+    if config.few_shot_prompts == 0:
+        return []
+    count = min(WRITTEN_AT_MOST, config.steps * config.batch_prompts)
+    with whole(reference.model):
+        return written_prompts(
+            reference, training, count=count, room=config.max_prompt_tokens, seed=config.seed
+        )
+
+
 def _read_models(
     run: RunDirectory, *, config: PPOConfig, device: torch.device
 ) -> tuple[LoadedModel, LoadedModel, LoadedModel, LoadedModel | None]:
     """Policy, frozen reference, ranker and held-out ranker; only the policy learns."""
-    dtype = precision_of(config, device=device)
     initial = run.inputs("initial")
-    policy, reference = (load_language_model(initial, dtype=dtype, device=device) for _ in range(2))
-    ranker = load_preference_model(run.inputs("ranker"), dtype=dtype, device=device)
+    trained, read = (loading(config, ranks=run.ranks, is_trained=each) for each in (True, False))
+    policy, reference = (
+        load_language_model(initial, **trained),
+        load_language_model(initial, **read),
+    )
+    ranker = load_preference_model(run.inputs("ranker"), **read)
     test_ranker = None
     if run.has_input("test_pm"):
-        test_ranker = load_preference_model(run.inputs("test_pm"), dtype=dtype, device=device)
-    fuse_norms(policy.model)
-    for frozen in (reference, ranker, test_ranker):
-        if frozen is not None:
-            fuse_norms(frozen.model)
-            frozen.model.requires_grad_(requires_grad=False).eval()
+        test_ranker = load_preference_model(run.inputs("test_pm"), **read)
+    models = [each.model for each in (policy, reference, ranker, test_ranker) if each is not None]
+    for model in models if device.type == "cpu" else ():
+        fuse_norms(model)
+    for frozen in models[1:]:
+        frozen.requires_grad_(requires_grad=False).eval()
     without_dropout(policy.model)  # it would move the ratio
     if config.lora.rank > 0:  # KL is 0 at the start, not nearly
         leave_to_transformers(reference.model.base_model)
     if config.activation_checkpointing:
         policy.model.train()
         policy.model.activation_checkpointing_enable({"use_reentrant": False})
+    for model in models[1:2] + models[3:]:  # the ranker stays whole until the critic has its copy
+        shard(model, config=config, ranks=run.ranks)
     return policy, reference, ranker, test_ranker

@@ -18,7 +18,7 @@ from training.config import PreferenceModelConfig, PreferencePretrainingConfig
 from training.core.batching import EncodedComparison
 from training.core.lora import add_adapters
 from training.core.run_directory import RunDirectory
-from training.core.seeding import precision_of
+from training.core.sharding import loading, shard, whole
 
 
 def initial_preference_model(
@@ -29,17 +29,20 @@ def initial_preference_model(
 ) -> LoadedModel:
     """The initial checkpoint under a score head: its own where it is a preference model, else a fresh one."""
     directory = run.inputs("initial")
-    dtype = precision_of(config, device=device)
+    how = loading(config, ranks=run.ranks, is_trained=True)
     if read_manifest(directory).kind == "preference_model":
-        loaded = load_preference_model(directory, dtype=dtype, device=device)
+        loaded = load_preference_model(directory, **how)
         model = loaded.model
     else:
-        loaded = load_language_model(directory, dtype=dtype, device=device)
+        loaded = load_language_model(directory, **how)
         model = from_language_model(loaded.model, seed=config.seed)
-    fuse_norms(without_dropout(model)).train()
+    without_dropout(model).train()
+    if device.type == "cpu":
+        fuse_norms(model)
     add_adapters(model, config=config.lora, seed=config.seed, also_train=("score",))
     if config.activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
+    shard(model, config=config, ranks=run.ranks)
     room = min(
         config.max_tokens, getattr(model.config, "max_position_embeddings", config.max_tokens)
     )
@@ -53,4 +56,5 @@ def score_center(
     """Mean raw score over the first `dialogues` held-out responses: subtracting it makes PMs comparable (§3.3)."""
     sides = [side for each in held_out for side in (each.chosen, each.rejected)][:dialogues]
     keys = [each.conversation for each in held_out for _ in range(2)][:dialogues]
-    return float(score_token_sequences(model, sides, keys=keys).mean())
+    with whole(model):
+        return float(score_token_sequences(model, sides, keys=keys).mean())

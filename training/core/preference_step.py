@@ -17,7 +17,7 @@ from modelserving.lm.attention import common_prefix
 from modelserving.lm.preference_model import score_groups
 from training.config import PreferenceModelConfig
 from training.core.batching import EncodedComparison, balanced_bins, balanced_rows
-from training.core.distributed import Ranks
+from training.core.distributed import Ranks, fill_missing_gradients
 from training.core.outcome import NonFinite
 from training.core.preference_loss import (
     PairwiseLoss,
@@ -25,6 +25,7 @@ from training.core.preference_loss import (
     strength_margins,
     strength_soft_labels,
 )
+from training.core.sharding import idle_passes
 
 ALONE = Ranks()
 UNSURE_LABEL = 0.5  # soft label of the weakest strength
@@ -57,15 +58,18 @@ def accumulate(
     every = [comparison for group in groups for comparison in group]
     total_weight = float(weights(every, by_objective=config.objective_weights).sum())
     mine = balanced_bins(lengths, count=ranks.world)[ranks.rank]
+    rows = balanced_rows([lengths[index] for index in mine], row_tokens=config.micro_tokens)
+    idle = idle_passes(model, rows=len(rows), ranks=ranks)
     sums = torch.zeros(3)  # loss, correct, margin
-    if not mine:  # a rank without work still takes part in the sum of gradients
-        for parameter in model.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-    for row in balanced_rows([lengths[index] for index in mine], row_tokens=config.micro_tokens):
+    for row in rows:
         result = row_loss(model, [groups[mine[index]] for index in row], config=config)
         (result.loss_sum / total_weight).backward()
         parts = (result.loss_sum.detach(), result.correct.sum(), result.margin.sum())
         sums += torch.stack(parts).cpu()
+    for _ in range(idle):
+        (row_loss(model, groups[:1], config=config).loss_sum * 0.0).backward()
+    if not rows:  # a rank without work still takes part in the sum of gradients
+        fill_missing_gradients(model.parameters())
     loss_sum, correct, margin = ranks.sum_tensor(sums).tolist()
     if not math.isfinite(loss_sum):
         raise NonFinite("the loss", step=step)

@@ -17,10 +17,10 @@ from modelserving.lm.saving import write_model_files, write_weights
 from training.config import PreferenceModelConfig
 from training.core.batching import group_conversations, plan_steps
 from training.core.checkpointing import ResumeState
-from training.core.evaluation.preference import judge, report
+from training.core.evaluation.preference import Judged, judge, report
 from training.core.learning_rates import rate_share
 from training.core.lora import merged
-from training.core.master_weights import MasterWeights, Optimizers
+from training.core.master_weights import MasterWeights, Optimizers, weights_in
 from training.core.outcome import NonFinite, Outcome
 from training.core.preference_sets import ComparisonSets, read_comparisons
 from training.core.preference_start import initial_preference_model, score_center
@@ -28,6 +28,7 @@ from training.core.preference_step import accumulate
 from training.core.preflight import packed_training_bytes, require_memory
 from training.core.run_directory import RunDirectory
 from training.core.seeding import prepare
+from training.core.sharding import gathered, whole
 
 PARENTS = ("initial", "release", "answers")
 
@@ -162,7 +163,7 @@ class PreferenceTrainer:
             "pm/comparisons_per_second": seen.comparisons / (time.monotonic() - began),
         }
         if self.config.evaluate_every and self.step % self.config.evaluate_every == 0:
-            judged = judge(self.model, self.sets.test, ranks=self.run.ranks)
+            judged = self._judge()
             row["pm/test_accuracy"] = sum(each.correct for each in judged) / len(judged)
         self.run.metrics(self.step, row)
         self.run.progress(self.step, self.total_steps, "training")
@@ -183,8 +184,12 @@ class PreferenceTrainer:
             self.results[f"{prefix}test_accuracy_{objective}"] = accuracy
         self._publish(milestone=True)
 
+    def _judge(self) -> list[Judged]:
+        with whole(self.model):
+            return judge(self.model, self.sets.test, ranks=self.run.ranks)
+
     def _evaluate(self) -> dict[str, Any]:
-        judged = judge(self.model, self.sets.test, ranks=self.run.ranks)
+        judged = self._judge()
         scores = [score for each in judged for score in (each.chosen, each.rejected)]
         if not all(map(math.isfinite, scores)):
             raise NonFinite("a test score", step=self.step)
@@ -192,16 +197,14 @@ class PreferenceTrainer:
         return report(judged, bootstrap_samples=samples, seed=seed)
 
     def _publish(self, *, milestone: bool) -> None:
-        resume = ResumeState(
-            step=self.step,
-            tensors=self.master.tensors() | self.optimizers.tensors(),
-            scalars={"results": self.results},
-        )
+        named = self.master.tensors() | self.optimizers.tensors()
+        tensors = gathered(named, ranks=self.run.ranks)
+        resume = ResumeState(step=self.step, tensors=tensors, scalars={"results": self.results})
         center = score_center(self.model, self.sets.test, dialogues=self.config.center_dialogues)
         layout = replace(self.initial.dialogue_format, score_center=center)
 
         def write(directory: Path) -> None:
-            weights = merged(self.master.parameters, config=self.config.lora)
+            weights = merged(weights_in(tensors), config=self.config.lora)
             write_weights(weights, directory=directory)
             write_model_files(
                 directory=directory,

@@ -6,6 +6,7 @@ Legend: B responses, R tokens of the longest response, N response tokens of a ro
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ from training.core.batching import balanced_bins, balanced_rows
 from training.core.distributed import Ranks
 from training.core.prompts import Prompt
 from training.core.rollout_source import OwnSampler, ResponseSource, Wanted
+from training.core.sharding import whole
 
 ALONE = Ranks()
 SEED_STRIDE = 1_000_003
@@ -70,12 +72,11 @@ def collect(
         prompts=[prompts[i].token_ids for i in mine], seeds=seeds, max_new_tokens=max_new_tokens,
         temperature=temperature, stop_ids={end},
     )  # fmt: skip
-    sampled = (source or OwnSampler(model=policy.model)).sample(wanted) if seeds else []
-    tokens = torch.zeros(len(prompts), samples_per_prompt, max_new_tokens + 1, dtype=torch.long)
-    for i, group in zip(mine, sampled, strict=True):
-        _put(tokens[i], group)
-    rows = ranks.sum_tensor(tokens).flatten(0, 1).tolist()
-    responses = tuple(tuple(row[1 : 1 + row[0]]) for row in rows)
+    source = source or OwnSampler(model=policy.model)
+    with whole(policy.model) if isinstance(source, OwnSampler) else nullcontext():
+        sampled = source.sample(wanted) if seeds else []
+    shape = (len(prompts), samples_per_prompt, max_new_tokens + 1)
+    responses = _of_all(sampled, places=mine, shape=shape, ranks=ranks)
     lengths = torch.tensor([len(response) for response in responses])
     return Rollout(
         prompts=tuple(prompt for prompt in prompts for _ in range(samples_per_prompt)),
@@ -84,6 +85,21 @@ def collect(
         ended=torch.tensor([response[-1] == end for response in responses]),
         is_response=torch.arange(int(lengths.max()))[None, :] < lengths[:, None],
     )
+
+
+def _of_all(
+    sampled: Sequence[Sequence[Sequence[int]]],
+    *,
+    places: Sequence[int],
+    shape: tuple[int, int, int],
+    ranks: Ranks,
+) -> tuple[tuple[int, ...], ...]:
+    """Every rank's responses, in the order of the prompts."""
+    tokens = torch.zeros(shape, dtype=torch.long)
+    for i, group in zip(places, sampled, strict=True):
+        _put(tokens[i], group)
+    rows = ranks.sum_tensor(tokens).flatten(0, 1).tolist()
+    return tuple(tuple(row[1 : 1 + row[0]]) for row in rows)
 
 
 def _put(tokens: Tensor, group: Sequence[Sequence[int]]) -> None:
@@ -101,7 +117,8 @@ def score_rollout(ranker: LoadedModel, rollout: Rollout, *, ranks: Ranks = ALONE
         for i in mine
     ]
     scores = torch.zeros(rollout.size)
-    scores[mine] = score_dialogues(ranker, dialogues)
+    with whole(ranker.model):
+        scores[mine] = score_dialogues(ranker, dialogues)
     return ranks.sum_tensor(scores)
 
 
@@ -198,22 +215,24 @@ def read_back(
     Each rank reads its own rows; the tables are whole on every rank.
     """
     logprobs, before, values, entropy = (TokenTable.empty(rollout.is_response) for _ in range(4))
-    for each in rows:
-        asked = each.tokens.predicted_at
-        hidden = hidden_states(policy, each.row, asked=asked)
-        own = response_logprobs(policy, hidden, tokens=each.tokens, temperature=temperature)
-        frozen = response_logprobs(
-            reference,
-            hidden_states(reference, each.row, asked=asked),
-            tokens=each.tokens,
-            temperature=temperature,
-        )
-        logprobs.put(each.samples, own.logprobs)
-        entropy.put(each.samples, own.entropy)
-        before.put(each.samples, frozen.logprobs)
-        values.put(each.samples, value.read(each, policy_hidden=hidden))
-    whole = [ranks.sum_tensor(table.values) for table in (logprobs, before, values, entropy)]
-    return TokenNumbers(logprobs=whole[0], reference=whole[1], values=whole[2], entropy=whole[3])
+    with whole(policy, *value.modules):
+        for each in rows:
+            hidden = hidden_states(policy, each.row, asked=each.tokens.predicted_at)
+            own = response_logprobs(policy, hidden, tokens=each.tokens, temperature=temperature)
+            logprobs.put(each.samples, own.logprobs)
+            entropy.put(each.samples, own.entropy)
+            values.put(each.samples, value.read(each, policy_hidden=hidden))
+    with whole(reference):
+        for each in rows:
+            hidden = hidden_states(reference, each.row, asked=each.tokens.predicted_at)
+            frozen = response_logprobs(
+                reference, hidden, tokens=each.tokens, temperature=temperature, with_entropy=False
+            )
+            before.put(each.samples, frozen.logprobs)
+    said, frozen_said, expected, spread = (
+        ranks.sum_tensor(table.values) for table in (logprobs, before, values, entropy)
+    )
+    return TokenNumbers(logprobs=said, reference=frozen_said, values=expected, entropy=spread)
 
 
 class ValueReader:
@@ -222,6 +241,11 @@ class ValueReader:
     def __init__(self, *, head: nn.Module, network: nn.Module | None) -> None:
         self.head = head
         self.network = network
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """What it reads with, beyond the policy."""
+        return [self.head] if self.network is None else [self.head, self.network]
 
     def read(self, row: SampleRow, *, policy_hidden: Tensor) -> Tensor:
         """V of the state before each response token: (N,)."""

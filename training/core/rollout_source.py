@@ -81,10 +81,10 @@ class EndpointSampler:
     """
 
     def __init__(
-        self, url: str, *, folder: Path, write: Callable[[Path], None], ranks: Ranks
+        self, url: str, *, folder: Path, writer: Callable[[], Callable[[Path], None]], ranks: Ranks
     ) -> None:
-        """`write` puts weights, configuration and tokenizer of the present policy into a directory."""
-        self._folder, self._write, self._ranks = folder, write, ranks
+        """What `writer` makes, on every rank, puts weights and all else of the present policy into a directory."""
+        self._folder, self._writer, self._ranks = folder, writer, ranks
         secret = os.environ.get("MODELSERVER_SECRET", "")
         headers = {"authorization": f"Bearer {secret}"} if secret else {}
         self._client = httpx.Client(base_url=url, headers=headers, timeout=ANSWER_WITHIN)
@@ -99,20 +99,21 @@ class EndpointSampler:
         """Publish the policy, have it loaded, and let go of the one before."""
         before, old = self._name, self._folder / str(self._round)
         self._round += 1
+        write = self._writer()
         if self._ranks.is_main:
-            directory = self._publish(self._folder / str(self._round))
+            directory = self._publish(self._folder / str(self._round), write=write)
             self._ask("/v1/checkpoints/load", {"path": str(directory), "name": self._name})
             if old.exists():
                 self._ask("/v1/checkpoints/unload", {"name": before})
                 shutil.rmtree(old)
         self._ranks.wait()
 
-    def _publish(self, final: Path) -> Path:
+    def _publish(self, final: Path, *, write: Callable[[Path], None]) -> Path:
         partial = final.with_suffix(".partial")
         for left in (partial, final):  # of an attempt that died
             shutil.rmtree(left, ignore_errors=True)
         partial.mkdir(parents=True)
-        self._write(partial)
+        write(partial)
         write_manifest(partial, kind="policy", parents=[], config={}, code="", created=utc_now())
         publish(partial, final)
         return final.resolve()

@@ -3,6 +3,7 @@
 It does not know what is trained.
 """
 
+import os
 import random
 
 import numpy as np
@@ -17,6 +18,14 @@ def prepare(config: RunConfig) -> torch.device:
     random.seed(config.seed)
     np.random.seed(config.seed)
     torch.manual_seed(config.seed)
+    device = device_of(config)
+    if device.type == "cuda":  # under torchrun each process has a GPU of its own
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    return device
+
+
+def device_of(config: RunConfig) -> torch.device:
+    """The device that a configuration asks for; refuses a GPU that is not there."""
     has_gpu = torch.cuda.is_available()
     if config.device == "cuda" and not has_gpu:
         raise ConfigError("device is cuda, but no GPU is visible: set device to auto or cpu")

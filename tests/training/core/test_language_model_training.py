@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -200,22 +199,6 @@ def test_a_changed_input_is_refused(tmp_path: Path) -> None:
     assert run(path) == REFUSED
 
     assert "talk.jsonl.gz" in status(path)["reason"]
-
-
-def test_two_ranks_give_the_losses_of_one(corpus: Path, tmp_path: Path) -> None:
-    config = language_model_config(steps=3, phases=[{"until": 1.0, "loss_on": "responses"}])
-    alone = make_run(tmp_path / "alone", config=config, inputs={"corpus": corpus})
-    paired = make_run(tmp_path / "paired", config=config, inputs={"corpus": corpus})
-
-    assert run(alone) == 0
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
-         "-m", "training.core", str(paired)],
-        cwd=ROOT, check=True, capture_output=True, timeout=90, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-
-    expected = [row["lm/loss"] for row in rows(alone)]
-    assert [row["lm/loss"] for row in rows(paired)] == pytest.approx(expected, rel=1e-5)
 
 
 def test_schedule_warms_up_holds_and_decays_to_zero() -> None:

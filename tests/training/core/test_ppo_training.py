@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from modelserving.core.artifacts import file_sha256, verify
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
 from tests.training.core.killing import kill_at
-from tests.training.core.test_preference_training import metrics, run_ranks, status
+from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
 from training.core.__main__ import run
@@ -179,17 +179,3 @@ def test_samples_are_logged(inputs: dict[str, Path], tmp_path: Path):
     logged = [json.loads(line) for line in (path / "samples.jsonl").read_text().splitlines()]
     assert {each["step"] for each in logged} == {1, 2}
     assert {"prompt", "response", "score", "ended", "step"} <= set(logged[0])
-
-
-def test_two_ranks_give_the_numbers_of_one(inputs: dict[str, Path], tmp_path: Path):
-    one = make_run(tmp_path / "one", config=CONFIG, inputs=inputs)
-    two = make_run(tmp_path / "two", config=CONFIG, inputs=inputs)
-
-    assert run(one) == 0
-    run_ranks(two)
-
-    names = ("ppo/policy/loss", "ppo/value/loss", "objective/kl", "objective/score")
-    for alone, together in zip(metrics(one)[1:], metrics(two)[1:], strict=True):
-        assert together["ppo/policy/first_ratio_error"] == 0.0
-        for name in names:
-            assert together[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-5)

@@ -1,10 +1,7 @@
 """Preference models end to end: equal to naive training, learning, resumable, loadable anywhere."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -234,33 +231,3 @@ def test_rows_too_long_for_the_memory_are_refused_before_the_first_step(
     assert run(path) == 2
 
     assert "lower micro_tokens" in status(path)["reason"]
-
-
-def test_two_ranks_give_the_losses_of_one(initial: Path, release: Path, tmp_path: Path):
-    config = CONFIG | {"batch_comparisons": 6}
-    inputs = {"initial": initial, "release": release}
-    one = make_run(tmp_path / "one", config=config, inputs=inputs)
-    two = make_run(tmp_path / "two", config=config, inputs=inputs)
-
-    assert run(one) == 0
-    run_ranks(two)
-
-    for alone, together in zip(metrics(one), metrics(two), strict=True):
-        assert together["pm/loss"] == pytest.approx(alone["pm/loss"], rel=1e-4)
-        assert together["pm/accuracy"] == alone["pm/accuracy"]
-    accuracy = [status(path)["results"]["test_accuracy"] for path in (one, two)]
-    assert accuracy[0] == accuracy[1]
-
-
-def run_ranks(path: Path) -> None:
-    """The run under torchrun with two processes."""
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node",
-        "2",
-        "--standalone",
-    ]
-    command = [*torchrun, "-m", "training.core", str(path)]
-    subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=120)

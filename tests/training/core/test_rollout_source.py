@@ -70,7 +70,7 @@ def test_the_newest_weights_answer(server: Served):
                 shutil.copyfile(file, directory / file.name)
 
     source = EndpointSampler(
-        server.url, folder=server.root / "round" / "weights", write=write, ranks=Ranks()
+        server.url, folder=server.root / "round" / "weights", writer=lambda: write, ranks=Ranks()
     )
     wanted = Wanted(
         prompts=[(5, 6, 7), (8, 9, 10, 11)], seeds=[(1, 2), (3, 4)], max_new_tokens=6,
@@ -95,7 +95,7 @@ def test_an_endpoint_that_is_gone_ends_the_run_with_its_address(
     source = EndpointSampler(
         "http://127.0.0.1:9",
         folder=tmp_path / "run" / "weights",
-        write=lambda _: None,
+        writer=lambda: lambda _: None,
         ranks=Ranks(),
     )
 

@@ -14,20 +14,25 @@ from modelserving.lm.policy import packed_logprobs
 from training.config import EvaluationConfig, PreferenceModelConfig
 from training.core.batching import EncodedComparison, balanced_rows, encode_comparison
 from training.core.data import read_release
+from training.core.distributed import Ranks
 from training.core.evaluation.intervals import mean, share
 from training.core.preference_sets import reason_to_leave_out, stable_order
 from training.core.prompts import release_prompts
 from training.core.rollout import collect, score_rollout
 from training.core.run_directory import RunDirectory
-from training.core.seeding import precision_of, prepare
+from training.core.seeding import prepare
+from training.core.sharding import loading, shard, whole
 
 ROW_TOKENS = 4096
+ALONE = Ranks()
 
 
 def _policy(run: RunDirectory, config: EvaluationConfig) -> LoadedModel:
-    device = prepare(config)
-    dtype = precision_of(config, device=device)
-    return load_language_model(run.inputs("initial"), dtype=dtype, device=device)
+    prepare(config)
+    how = loading(config, ranks=run.ranks, is_trained=False)
+    policy = load_language_model(run.inputs("initial"), **how)
+    shard(policy.model, config=config, ranks=run.ranks)
+    return policy
 
 
 def _comparisons(
@@ -47,28 +52,35 @@ def _comparisons(
 
 @torch.no_grad()
 def mean_logprobs(
-    policy: LoadedModel, comparisons: Sequence[EncodedComparison]
-) -> list[tuple[float, float]]:
-    """Mean log-probability per response token of both sides: (chosen, rejected), in order."""
-    found: dict[int, tuple[float, float]] = {}
+    policy: LoadedModel, comparisons: Sequence[EncodedComparison], *, ranks: Ranks = ALONE
+) -> list[list[float]]:
+    """Mean log-probability per response token of both sides: [chosen, rejected], in order; each rank reads its rows."""
+    found = torch.zeros(len(comparisons), 2, dtype=torch.float64)
     lengths = [len(each.chosen) + len(each.rejected) for each in comparisons]
-    for row in balanced_rows(lengths, row_tokens=ROW_TOKENS):
+    rows = balanced_rows(lengths, row_tokens=ROW_TOKENS)
+    for row in rows[ranks.rank :: ranks.world]:
         sides = [[comparisons[i].chosen[:-1], comparisons[i].rejected[:-1]] for i in row]
         flat = [side for pair in sides for side in pair]
         prompts = [comparisons[i].prompt_tokens for i in row for _ in range(2)]
         said = packed_logprobs(policy.model, pack(sides), prompt_lengths=prompts, temperature=1.0)
         parts = said.logprobs.split([len(side) - p for side, p in zip(flat, prompts, strict=True)])
         means = [float(part.mean()) for part in parts]
-        for place, index in enumerate(row):
-            found[index] = (means[2 * place], means[2 * place + 1])
-    return [found[index] for index in range(len(comparisons))]
+        found[row] = torch.tensor(means, dtype=torch.float64).view(-1, 2)
+    return ranks.sum_tensor(found).tolist()
+
+
+def _read(
+    run: RunDirectory, policy: LoadedModel, comparisons: Sequence[EncodedComparison]
+) -> list[list[float]]:
+    with whole(policy.model):
+        return mean_logprobs(policy, comparisons, ranks=run.ranks)
 
 
 def logprob_accuracy(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
     """How often the policy finds the chosen response likelier per token (Bai et al. 2022, B.3)."""
     policy = _policy(run, config)
     comparisons = _comparisons(run, config, policy)
-    pairs = mean_logprobs(policy, comparisons)
+    pairs = _read(run, policy, comparisons)
     correct = [float(chosen > rejected) for chosen, rejected in pairs]
     parts: dict[str, list[float]] = {}
     for comparison, right in zip(comparisons, correct, strict=True):
@@ -82,15 +94,16 @@ def logprob_accuracy(run: RunDirectory, config: EvaluationConfig) -> dict[str, A
 def response_loss(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
     """Loss per token of the held-out chosen responses given their prompts."""
     policy = _policy(run, config)
-    pairs = mean_logprobs(policy, _comparisons(run, config, policy))
+    pairs = _read(run, policy, _comparisons(run, config, policy))
     return {"headline": mean([-chosen for chosen, _ in pairs])}
 
 
 def heldout_score(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
     """The ranker's mean score of the policy's own responses to held-out prompts."""
     policy = _policy(run, config)
-    dtype, device = policy.model.dtype, policy.model.device
-    ranker = load_preference_model(run.inputs("ranker"), dtype=dtype, device=device)
+    how = loading(config, ranks=run.ranks, is_trained=False)
+    ranker = load_preference_model(run.inputs("ranker"), **how)
+    shard(ranker.model, config=config, ranks=run.ranks)
     prompts = release_prompts(
         run.inputs("release"),
         "test",
@@ -108,7 +121,8 @@ def heldout_score(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]
             max_new_tokens=config.max_response_tokens,
             temperature=1.0,
             seed=config.seed + start,
+            ranks=run.ranks,
         )
-        scores += score_rollout(ranker, rollout).tolist()
+        scores += score_rollout(ranker, rollout, ranks=run.ranks).tolist()
         ended += rollout.ended.float().tolist()
     return {"headline": mean(scores), "ended": share(ended)}

@@ -30,9 +30,10 @@ def train(run: RunDirectory, config: EvaluationConfig) -> Outcome:
     prepare(config)
     suites = chosen_suites(run, config)
     done: dict[str, Any] = {row["suite"]: row["found"] for row in run.rows("suites.jsonl")}
+    run.ranks.wait()  # every rank has read them
     for step, (name, suite) in enumerate(suites.items()):
-        if run.should_stop():
-            state = "interrupted" if run.should_stop() == "interrupt" else "stopped"
+        if halt := run.agreed_halt():
+            state = "interrupted" if halt == "interrupt" else "stopped"
             return Outcome(state=state, step=step, results=_headlines(done))
         run.progress(step, len(suites), name)
         if name not in done:

@@ -12,14 +12,16 @@ from training.core.data import read_release
 from training.core.evaluation.preference import judge, report
 from training.core.preference_sets import reason_to_leave_out, stable_order
 from training.core.run_directory import RunDirectory
-from training.core.seeding import precision_of, prepare
+from training.core.seeding import prepare
+from training.core.sharding import loading, shard, whole
 
 
 def comparison_accuracy(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
     """Accuracy, calibration and breakdowns on the release's test split."""
-    device = prepare(config)
-    dtype = precision_of(config, device=device)
-    model = load_preference_model(run.inputs("initial"), dtype=dtype, device=device)
+    prepare(config)
+    how = loading(config, ranks=run.ranks, is_trained=False)
+    model = load_preference_model(run.inputs("initial"), **how)
+    shard(model.model, config=config, ranks=run.ranks)
     rows = [
         row
         for row in read_release(run.inputs("release"), "test")
@@ -30,9 +32,7 @@ def comparison_accuracy(run: RunDirectory, config: EvaluationConfig) -> dict[str
         encode_comparison(row, encoder=model.tokenizer, layout=model.dialogue_format)
         for row in rows
     ]
-    found = report(
-        judge(model.model, comparisons),
-        bootstrap_samples=config.bootstrap_samples,
-        seed=config.seed,
-    )
+    with whole(model.model):
+        judged = judge(model.model, comparisons, ranks=run.ranks)
+    found = report(judged, bootstrap_samples=config.bootstrap_samples, seed=config.seed)
     return {"headline": found["accuracy"], **found}
