@@ -6,17 +6,26 @@ Legend: N rows, C tokens of a piece, V vocabulary.
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from modelserving.lm.choosing import Draw
 from modelserving.lm.llama_body import LlamaBody, is_llama_like
 from modelserving.lm.matrices import matrix_of
+from modelserving.lm.native.body import NativeBody
+from modelserving.lm.native.compiling import library
+from modelserving.lm.native.rows import NativeRows
 from modelserving.lm.reading import ROW_STEP, Reader, TransformersReader
 from modelserving.lm.slot_attention import AttentionCall, Piece, PiecesStep, RowsStep
+from modelserving.lm.slot_rows import RunningRows, SlotRows
 
 LARGEST_COPY = (
     1 << 26
 )  # weights of an output layer that is the embedding too, above which it is not copied
+LARGEST_NATIVE = (
+    1 << 26
+)  # weights above which the compiled step's own copy costs more memory than its speed is worth
 
 
 def reader_of(model: PreTrainedModel, *, takes_over: bool = False) -> Reader:
@@ -31,10 +40,11 @@ class LlamaReader:
 
     def __init__(self, model: PreTrainedModel, *, takes_over: bool = False) -> None:
         """Lay the weights out; `takes_over` says that the model's own may be emptied."""
+        self._native = _native(model)  # before the model's own weights are emptied
+        self.draw: Draw | None = self._native.draw if self._native else None
+        self.bytes_used = self._native.bytes_used if self._native else 0
         self._body = LlamaBody(model, takes_over=takes_over)
         self.shape = self._body.shape
-        self.per_head = self._body.heads // self.shape.heads
-        self.row_step = 1 if self._body.rows_stand_alone else ROW_STEP
         head, is_tied = model.lm_head, model.config.tie_word_embeddings
         self._head: Callable[[Tensor], Tensor] = head
         if not is_tied or head.weight.numel() <= LARGEST_COPY:
@@ -54,7 +64,18 @@ class LlamaReader:
         kept = hidden if all_logits else hidden[step.last_tokens]
         return step.finish(self._head(kept), all_logits=all_logits)
 
-    def read_rows(self, token_ids: Tensor, step: RowsStep) -> Tensor:
+    def rows(self) -> RunningRows:
+        """Room for samples that run, empty."""
+        if self._native is not None:
+            return NativeRows(self._native)
+        return SlotRows(
+            self._read_rows,
+            shape=self.shape,
+            per_head=self._body.heads // self.shape.heads,
+            row_step=1 if self._body.rows_stand_alone else ROW_STEP,
+        )
+
+    def _read_rows(self, token_ids: Tensor, step: RowsStep) -> Tensor:
         """Read the new token (N,) of each row: logits (N, V)."""
 
         def attend(
@@ -64,3 +85,12 @@ class LlamaReader:
             return step.attend(*one_token, layer=layer, call=call)
 
         return self._head(self._body.hidden(token_ids, step.positions, attend=attend))
+
+
+def _native(model: PreTrainedModel) -> NativeBody | None:
+    """The compiled step for this model, if it is of a kind and size that it suits and can be compiled."""
+    weight = model.lm_head.weight
+    if weight.dtype != torch.float32 or model.num_parameters() > LARGEST_NATIVE:
+        return None
+    compiled = library()
+    return None if compiled is None else NativeBody(model, compiled)

@@ -10,8 +10,10 @@ from typing import Any, Protocol
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from modelserving.lm.choosing import Draw
 from modelserving.lm.llama_body import shape_of
 from modelserving.lm.slot_attention import SLOTS, Piece, PiecesStep, RowsStep
+from modelserving.lm.slot_rows import RunningRows, SlotRows
 from modelserving.lm.slots import KeyValueShape
 
 ROW_STEP = 8  # products of a multiple of so many rows give each the same bits
@@ -21,15 +23,15 @@ class Reader(Protocol):
     """What the sampler needs of a model."""
 
     shape: KeyValueShape
-    per_head: int  # query heads of one key head
-    row_step: int  # rows are read in multiples of so many
+    draw: Draw | None  # draws faster than torch, where there is such a thing
+    bytes_used: int  # memory of copies of the weights beyond the model's own
 
     def read_pieces(self, pieces: Sequence[Piece], *, all_logits: bool) -> list[Tensor]:
         """Read on in several prompts; of each the logits (C, V), or of its last token (1, V)."""
         ...
 
-    def read_rows(self, token_ids: Tensor, step: RowsStep) -> Tensor:
-        """Read the new token (N,) of each row: logits (N, V)."""
+    def rows(self) -> RunningRows:
+        """Room for samples that run, empty."""
         ...
 
 
@@ -41,8 +43,9 @@ class TransformersReader:
         self._model = model
         self.shape = shape_of(model)
         heads = model.config.get_text_config().num_attention_heads
-        self.per_head = heads // self.shape.heads
-        self.row_step = ROW_STEP
+        self.draw: Draw | None = None
+        self.bytes_used = 0
+        self._per_head = heads // self.shape.heads
 
     def read_pieces(self, pieces: Sequence[Piece], *, all_logits: bool) -> list[Tensor]:
         """Read on in several prompts; of each the logits (C, V), or of its last token (1, V)."""
@@ -51,7 +54,13 @@ class TransformersReader:
         logits = self._logits(step.token_ids[None], step.positions[None], step=step, keep=keep)
         return step.finish(logits[0], all_logits=all_logits)
 
-    def read_rows(self, token_ids: Tensor, step: RowsStep) -> Tensor:
+    def rows(self) -> RunningRows:
+        """Room for samples that run, empty."""
+        return SlotRows(
+            self._read_rows, shape=self.shape, per_head=self._per_head, row_step=ROW_STEP
+        )
+
+    def _read_rows(self, token_ids: Tensor, step: RowsStep) -> Tensor:
         """Read the new token (N,) of each row: logits (N, V)."""
         return self._logits(token_ids[:, None], step.positions[:, None], step=step, keep=1)[:, 0]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from modelserving.core.sampling import uniform
-from modelserving.lm.choosing import Chosen, choose
+from modelserving.lm.choosing import Settings, choose, log_probabilities
 from modelserving.lm.prefix_cache import BLOCK, PrefixCache
 from modelserving.lm.reading import Reader
 from modelserving.lm.sample_requests import (
@@ -22,9 +22,9 @@ from modelserving.lm.sample_requests import (
     TokenDrawn,
     TopLogprobs,
 )
-from modelserving.lm.seating import Row, Seating
-from modelserving.lm.slot_attention import Piece, RowsStep, Standing, seats_of
-from modelserving.lm.slots import PromptKeyValues, Slots, own_room
+from modelserving.lm.seating import Row
+from modelserving.lm.slot_attention import Piece
+from modelserving.lm.slots import PromptKeyValues
 
 PIECES_TOGETHER = 8  # prompts read on in one go
 
@@ -75,8 +75,9 @@ class Sampler:
 
     @property
     def bytes_used(self) -> int:
-        """Memory held for keys and values."""
-        return self.slots.bytes_used + self.prefix_cache.bytes_used
+        """Memory held for keys and values, and for copies of the weights."""
+        own = self._running.bytes_used + self.prefix_cache.bytes_used
+        return own + self.reader.bytes_used
 
     def add(self, request: SampleRequest) -> None:
         """Queue a request; its samples start as rows become free."""
@@ -104,8 +105,7 @@ class Sampler:
 
     def _empty(self) -> None:
         self._rows: list[Row] = []
-        self._seating = Seating(seats=seats_of(self.reader.per_head))
-        self.slots = Slots(shape=self.reader.shape, seats=self._seating.seats)
+        self._running = self.reader.rows()
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
@@ -219,55 +219,44 @@ class Sampler:
         free = min(self.max_rows - len(self._rows), len(prompt.waiting))
         rows = [Row(request=request, sample=prompt.waiting.popleft()) for _ in range(free)]
         assert prompt.logits is not None
-        chosen = self._choose(prompt.logits.expand(free, -1), rows)
-        fresh = [row.line for row in rows if self._seating.take(row)]
-        own = own_room(request.max_tokens, seats=self._seating.seats)
-        self.slots.make_room(lines=len(self._seating.lines), tokens=prompt.store.filled + own)
-        for line in fresh:
-            self.slots.start(line=line, prompt=prompt.store)
+        self._running.start(rows, prompt.store)
         self._rows += rows
-        return self._settle(chosen, rows)
+        return self._draw(prompt.logits.expand(free, -1), rows)
 
     def _leave(self, row: Row) -> None:
         self._rows.remove(row)
-        moved = self._seating.leave(row)
-        if moved is not None:
-            tokens = self._seating.end(row.line)
-            self.slots.move(source=moved, target=row.line, tokens=tokens)
+        self._running.leave(row)
 
     def _advance(self) -> list[Event]:
         rows = list(self._rows)
-        idle = -len(rows) % self.reader.row_step  # computed and thrown away
-        beyond = len(self._seating.lines)
-        standing = Standing(
-            lines=[*(row.line for row in rows), *range(beyond, beyond + idle)],
-            seats=[row.seat for row in rows] + [0] * idle,
-            prompts=[len(row.request.prompt) for row in rows] + [1] * idle,
-            stored=[row.stored for row in rows] + [0] * idle,
-        )
-        step = RowsStep(standing, slots=self.slots, per_head=self.reader.per_head)
-        token_ids = [row.last for row in rows] + [0] * idle
-        device = self.reader.shape.device
-        logits = self.reader.read_rows(torch.tensor(token_ids, device=device), step)
-        return self._settle(self._choose(logits[: len(rows)], rows), rows)
+        return self._draw(self._running.read(rows), rows)
 
-    def _choose(self, logits: Tensor, rows: Sequence[Row]) -> Chosen:
+    def _draw(self, logits: Tensor, rows: Sequence[Row]) -> list[Event]:
+        """Choose a token for each row, write them down and let finished rows go."""
         requests = [row.request for row in rows]
         numbers = [uniform(seed=row.request.seeds[row.sample], position=row.drawn) for row in rows]
         device = logits.device
-        return choose(
-            logits=logits,
+        settings = Settings(
             temperature=torch.tensor([request.temperature for request in requests], device=device),
             top_p=torch.tensor([request.top_p for request in requests], device=device),
             uniforms=torch.tensor(numbers, dtype=torch.float64, device=device),
-            plain=all(request.temperature > 0 and request.top_p == 1 for request in requests),
         )
+        tokens, costs = choose(logits=logits, settings=settings, draw=self.reader.draw)
+        most = max(request.top_logprobs for request in requests)
+        tops: Sequence[TopLogprobs] = [()] * len(rows)
+        if most:
+            logprobs = log_probabilities(logits=logits, temperature=settings.temperature)
+            tops = _tops(logprobs, most)
+        return self._settle(rows, ids=tokens.tolist(), costs=costs.tolist(), tops=tops)
 
-    def _settle(self, chosen: Chosen, rows: Sequence[Row]) -> list[Event]:
-        """Write the chosen tokens down and let finished rows go."""
-        ids, costs = chosen.tokens.tolist(), chosen.token_logprobs.tolist()
-        most = max(row.request.top_logprobs for row in rows)
-        tops = _tops(chosen.logprobs, most) if most else [()] * len(rows)
+    def _settle(
+        self,
+        rows: Sequence[Row],
+        *,
+        ids: Sequence[int],
+        costs: Sequence[float],
+        tops: Sequence[TopLogprobs],
+    ) -> list[Event]:
         events: list[Event] = []
         for row, token_id in zip(rows, ids, strict=True):  # all of them before any row may move
             row.drawn, row.last = row.drawn + 1, token_id

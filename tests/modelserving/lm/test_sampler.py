@@ -40,6 +40,10 @@ SIZES = {
 CONFIGS: dict[str, PretrainedConfig] = {
     "llama": LlamaConfig(num_key_value_heads=2, **SIZES),
     "llama, one query per key": LlamaConfig(**SIZES),
+    "llama, wide heads and odd sizes": LlamaConfig(
+        **{**SIZES, "hidden_size": 72, "intermediate_size": 100, "vocab_size": VOCABULARY + 5},
+        num_key_value_heads=2, head_dim=24, attention_bias=True, mlp_bias=True,
+    ),
     "qwen2, four queries per key": Qwen2Config(num_key_value_heads=1, **SIZES),
     "mistral, sliding window": MistralConfig(num_key_value_heads=2, sliding_window=20, **SIZES),
     "gemma2, capped": Gemma2Config(
@@ -74,6 +78,7 @@ def naive_logprobs(
     return logprobs[len(prompt) - 1 : -1].gather(1, torch.tensor(reply)[:, None])[:, 0]
 
 
+@pytest.mark.usefixtures("step")
 @pytest.mark.parametrize("name", CONFIGS)
 def test_logprobs_are_those_of_a_plain_forward(name: str) -> None:
     model = tiny(name)
@@ -93,6 +98,7 @@ def test_logprobs_are_those_of_a_plain_forward(name: str) -> None:
             assert 5 not in each.token_ids[:-1]
 
 
+@pytest.mark.usefixtures("step")
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_sample_is_the_same_bit_for_bit_in_any_company(name: str) -> None:
     model = tiny(name)
@@ -105,6 +111,7 @@ def test_a_sample_is_the_same_bit_for_bit_in_any_company(name: str) -> None:
             assert together[str(length), index] == alone[str(length), index]
 
 
+@pytest.mark.usefixtures("step")
 @pytest.mark.parametrize("name", [name for name in CONFIGS if is_llama_like(tiny(name))])
 def test_the_fast_reader_gives_the_numbers_of_transformers(name: str) -> None:
     model = tiny(name)
@@ -149,6 +156,7 @@ def _run(
     return found
 
 
+@pytest.mark.usefixtures("step")
 def test_samples_of_one_prompt_are_the_same_in_either_seat_of_a_line() -> None:
     model = tiny("llama, one query per key")
     prompt = tuple(prompt_of(100))

@@ -17,16 +17,16 @@ HANGS_WHEN_TOLD = """
 import sys, time
 from pathlib import Path
 import modelserving.server.__main__ as server
-from modelserving.lm.llama_reading import LlamaReader
+from modelserving.lm.sampler import Sampler
 
-told, read_rows = Path(sys.argv.pop(1)), LlamaReader.read_rows
+told, step = Path(sys.argv.pop(1)), Sampler.step
 
 def hang(*arguments, **named):
     while told.exists():
         time.sleep(0.1)
-    return read_rows(*arguments, **named)
+    return step(*arguments, **named)
 
-LlamaReader.read_rows = hang
+Sampler.step = hang
 server.main()
 """
 

@@ -1,0 +1,73 @@
+"""Our own machine code: compiled once per machine from the sources beside this file, if there is a compiler.
+
+Whoever asks gets the library or None and goes on without it. Does not know what the functions compute.
+"""
+
+import ctypes
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+SOURCES = ("step.cpp", "draw.cpp")
+HEADERS = ("numbers.h",)
+FLAGS = (
+    "-O3", "-march=native", "-std=c++17", "-fopenmp", "-fPIC", "-shared", "-fno-math-errno",
+    "-Wno-psabi",
+)  # fmt: skip
+LONGEST = 120  # seconds a compiler may take
+HERE = Path(__file__).parent
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The compiled library, the same for the whole life of the process; None where it cannot be had."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        return None
+    try:
+        return ctypes.CDLL(str(_compiled(compiler)))
+    except (OSError, subprocess.SubprocessError) as missing:
+        logger.warning("the decode step is not compiled, tokens come slower: %s", missing)
+        return None
+
+
+def _compiled(compiler: str) -> Path:
+    """Where the library lies, compiled if these sources never were on this processor."""
+    folder = _folder()
+    found = folder / f"{_identity(compiler)}.so"
+    if found.exists():
+        return found
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        fresh = Path(scratch) / found.name
+        command = [compiler, *FLAGS, *(str(HERE / source) for source in SOURCES), "-o", str(fresh)]
+        subprocess.run(command, check=True, capture_output=True, timeout=LONGEST)
+        fresh.replace(found)  # whole or not at all, whoever else compiles it too
+    return found
+
+
+def _folder() -> Path:
+    """A folder that only we can write to: what lies there is run."""
+    folder = Path(os.environ.get("LABELAPP_VAR") or HERE.parents[2] / "var") / "native"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state = folder.stat()
+    if state.st_uid != os.getuid() or state.st_mode & 0o022:
+        raise PermissionError(f"{folder} can be written by others: make it yours alone (chmod 700)")
+    return folder
+
+
+def _identity(compiler: str) -> str:
+    """A hash of everything that the library's code depends on."""
+    version = subprocess.run([compiler, "--version"], check=True, capture_output=True, timeout=30)
+    processor = Path("/proc/cpuinfo")
+    lines = processor.read_text().splitlines() if processor.exists() else []
+    kind = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
+    parts = [version.stdout, " ".join(FLAGS).encode(), "\n".join(sorted(kind)).encode()]
+    parts += [(HERE / name).read_bytes() for name in (*SOURCES, *HEADERS)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]

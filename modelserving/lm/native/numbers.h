@@ -1,0 +1,151 @@
+// Vectors of numbers: sums in a fixed order, exponentials, products with a matrix laid out in panels.
+//
+// Whatever is summed here is summed in an order that depends on the length alone: the bits of a row are its own.
+// Legend: I inputs and O outputs of a matrix.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+constexpr int LANES = 16;  // outputs that a panel of a matrix holds next to each other
+#ifdef __AVX512F__
+constexpr int TILE = 16;  // rows whose sums fit into registers
+#else
+constexpr int TILE = 8;
+#endif
+
+typedef float Lanes __attribute__((vector_size(LANES * sizeof(float))));
+typedef float LanesAnywhere __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
+typedef float HalfLanes __attribute__((vector_size(LANES / 2 * sizeof(float))));
+typedef int32_t WholeLanes __attribute__((vector_size(LANES * sizeof(int32_t))));
+
+inline Lanes load(const float* from) { return *reinterpret_cast<const LanesAnywhere*>(from); }
+inline void store(float* to, Lanes lanes) { *reinterpret_cast<LanesAnywhere*>(to) = lanes; }
+inline int64_t up_to_lanes(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
+
+inline float total(Lanes lanes) {
+    const HalfLanes low = __builtin_shufflevector(lanes, lanes, 0, 1, 2, 3, 4, 5, 6, 7);
+    const HalfLanes eight = low + __builtin_shufflevector(lanes, lanes, 8, 9, 10, 11, 12, 13, 14, 15);
+    const HalfLanes four = eight + __builtin_shufflevector(eight, eight, 4, 5, 6, 7, 0, 1, 2, 3);
+    const HalfLanes two = four + __builtin_shufflevector(four, four, 2, 3, 0, 1, 6, 7, 4, 5);
+    return two[0] + two[1];
+}
+
+inline float dot(const float* a, const float* b, int64_t length) {
+    Lanes sums{};
+    int64_t d = 0;
+    for (; d + LANES <= length; d += LANES) sums += load(a + d) * load(b + d);
+    float sum = total(sums);
+    for (; d < length; ++d) sum += a[d] * b[d];
+    return sum;
+}
+
+// e^x for x ≤ 0, to about one unit in the last place (Cephes' polynomial); 0 below -87.
+inline Lanes exponential(Lanes x) {
+    const Lanes zero{};
+    const WholeLanes vanishes = x < zero - 87.0f;
+    x = vanishes ? zero : x;
+    const Lanes n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;  // 1.5 · 2²³ rounds to a whole number
+    const Lanes r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    Lanes p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    const WholeLanes power = (__builtin_convertvector(n, WholeLanes) + 127) << 23;
+    return vanishes ? zero : p * (Lanes)power;
+}
+
+// x · sigmoid(x)
+inline Lanes silu(Lanes x) {
+    const Lanes small = exponential(x < 0.0f ? x : -x);
+    return x * (x < 0.0f ? small : Lanes{} + 1.0f) / (small + 1.0f);
+}
+
+// scores[s] becomes e^(scores[s] - highest) / sum; there is room up to whole lanes.
+inline void softmaxed(float* scores, int64_t count) {
+    float highest = scores[0];
+    for (int64_t s = 1; s < count; ++s) highest = std::max(highest, scores[s]);
+    for (int64_t s = count; s < up_to_lanes(count); ++s) scores[s] = -INFINITY;
+    Lanes sums{};
+    for (int64_t s = 0; s < count; s += LANES) {
+        const Lanes found = exponential(load(scores + s) - highest);
+        store(scores + s, found);
+        sums += found;
+    }
+    const float share = 1.0f / total(sums);
+    for (int64_t s = 0; s < count; s += LANES) store(scores + s, load(scores + s) * share);
+}
+
+extern "C" struct Matrix {  // panels [O / LANES][I][LANES], the last one padded with zeros
+    const float* panels;
+    const float* bias;  // padded likewise, or null
+    int64_t inputs, outputs;
+};
+
+inline int64_t panels_of(const Matrix& m) { return up_to_lanes(m.outputs) / LANES; }
+
+// How many of the rows that are left are multiplied together.
+inline int64_t tile_of(int64_t left) {
+    if (left >= TILE) return TILE;
+    return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
+// Lays x (rows, I) out for products: tiles of rows one after another, in each (I, rows of the tile).
+inline void tiled(const float* x, int64_t rows, int64_t inputs, float* to) {
+    for (int64_t done = 0, count; done < rows; done += count) {
+        count = tile_of(rows - done);
+        const float* from = x + done * inputs;
+        float* tile = to + done * inputs;
+        for (int64_t r = 0; r < count; ++r)
+            for (int64_t i = 0; i < inputs; ++i) tile[i * count + r] = from[r * inputs + i];
+    }
+}
+
+// sums[r] = bias + x[r] · panel, for the R rows of a tile
+template <int R>
+inline void product(const Matrix& m, int64_t panel, const float* tile, Lanes* sums) {
+    const float* w = m.panels + panel * m.inputs * LANES;
+    Lanes sum[R];
+    for (int r = 0; r < R; ++r) sum[r] = m.bias ? load(m.bias + panel * LANES) : Lanes{};
+    for (int64_t i = 0; i < m.inputs; ++i, w += LANES, tile += R) {
+        const Lanes weights = load(w);
+        for (int r = 0; r < R; ++r) sum[r] += weights * tile[r];
+    }
+    for (int r = 0; r < R; ++r) sums[r] = sum[r];
+}
+
+// Hands `take(row, sums)` the product of one panel with every row of x, laid out in tiles.
+template <typename Take>
+inline void each_row(const Matrix& m, int64_t panel, const float* x, int64_t rows, Take take) {
+    Lanes sums[TILE];
+    for (int64_t done = 0, count; done < rows; done += count) {
+        const float* tile = x + done * m.inputs;
+        count = tile_of(rows - done);
+        if (count == TILE) product<TILE>(m, panel, tile, sums);
+        else if (count == 8) product<8>(m, panel, tile, sums);
+        else if (count == 4) product<4>(m, panel, tile, sums);
+        else if (count == 2) product<2>(m, panel, tile, sums);
+        else product<1>(m, panel, tile, sums);
+        for (int64_t r = 0; r < count; ++r) take(done + r, sums[r]);
+    }
+}
+
+// Writes the lanes of a panel that are outputs.
+inline void put(float* to, const Matrix& m, int64_t panel, Lanes lanes) {
+    const int64_t at = panel * LANES;
+    if (at + LANES <= m.outputs) return store(to + at, lanes);
+    for (int64_t o = at; o < m.outputs; ++o) to[o] = lanes[o - at];
+}
+
+// Reads them; 0 where the panel is padded.
+inline Lanes taken(const float* from, const Matrix& m, int64_t panel) {
+    const int64_t at = panel * LANES;
+    if (at + LANES <= m.outputs) return load(from + at);
+    Lanes lanes{};
+    for (int64_t o = at; o < m.outputs; ++o) lanes[o - at] = from[o];
+    return lanes;
+}

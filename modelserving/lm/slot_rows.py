@@ -1,0 +1,87 @@
+"""Running samples in lines of slots: for every model and device that torch runs.
+
+Does not know requests' settings or how tokens are drawn. Legend: N rows, V vocabulary.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from modelserving.lm.seating import Row, Seating
+from modelserving.lm.slot_attention import RowsStep, Standing, seats_of
+from modelserving.lm.slots import KeyValueShape, PromptKeyValues, Slots, own_room
+
+
+class RunningRows(Protocol):
+    """The keys and values of what runs, and the reading of one more token of each."""
+
+    @property
+    def bytes_used(self) -> int:
+        """Memory of all keys and values."""
+        ...
+
+    def start(self, rows: Sequence[Row], prompt: PromptKeyValues) -> None:
+        """Make room for samples of one prompt."""
+        ...
+
+    def leave(self, row: Row) -> None:
+        """Forget a sample."""
+        ...
+
+    def read(self, rows: Sequence[Row]) -> Tensor:
+        """Read the last token of every row, all of which run: logits (N, V) in the order given."""
+        ...
+
+
+ReadRows = Callable[[Tensor, RowsStep], Tensor]
+
+
+class SlotRows:
+    """Lines of slots and who sits where."""
+
+    def __init__(
+        self, read_rows: ReadRows, *, shape: KeyValueShape, per_head: int, row_step: int
+    ) -> None:
+        """`read_rows` takes token ids (N,), in multiples of `row_step`, and gives their logits."""
+        self._read_rows = read_rows
+        self._per_head = per_head
+        self._row_step = row_step
+        self._seating = Seating(seats=seats_of(per_head))
+        self._slots = Slots(shape=shape, seats=self._seating.seats)
+
+    @property
+    def bytes_used(self) -> int:
+        """Memory held by all lines."""
+        return self._slots.bytes_used
+
+    def start(self, rows: Sequence[Row], prompt: PromptKeyValues) -> None:
+        """Seat samples of one prompt, two to a line where they can share it."""
+        fresh = [row.line for row in rows if self._seating.take(row)]
+        own = own_room(rows[0].request.max_tokens, seats=self._seating.seats)
+        self._slots.make_room(lines=len(self._seating.lines), tokens=prompt.filled + own)
+        for line in fresh:
+            self._slots.start(line=line, prompt=prompt)
+
+    def leave(self, row: Row) -> None:
+        """Free a seat; lines in use stay next to each other."""
+        moved = self._seating.leave(row)
+        if moved is not None:
+            tokens = self._seating.end(row.line)
+            self._slots.move(source=moved, target=row.line, tokens=tokens)
+
+    def read(self, rows: Sequence[Row]) -> Tensor:
+        """Read the last token of every row, all of which run: logits (N, V) in the order given."""
+        idle = -len(rows) % self._row_step  # computed and thrown away
+        beyond = len(self._seating.lines)
+        standing = Standing(
+            lines=[*(row.line for row in rows), *range(beyond, beyond + idle)],
+            seats=[row.seat for row in rows] + [0] * idle,
+            prompts=[len(row.request.prompt) for row in rows] + [1] * idle,
+            stored=[row.stored for row in rows] + [0] * idle,
+        )
+        step = RowsStep(standing, slots=self._slots, per_head=self._per_head)
+        token_ids = [row.last for row in rows] + [0] * idle
+        device = self._slots.shape.device
+        return self._read_rows(torch.tensor(token_ids, device=device), step)[: len(rows)]
