@@ -55,6 +55,15 @@ def check_files(directory: Path) -> dict[str, Any]:
 
     Needs no manifest, so an import can ask before it makes one.
     """
+    check_names(directory)
+    config = read_json(directory / "config.json")
+    if not isinstance(config, dict):
+        raise CheckpointRefused(f"{directory / 'config.json'} holds no JSON object")
+    return config
+
+
+def check_names(directory: Path) -> None:
+    """Refuse files that could be code, and settings that could run or swap it."""
     for path in sorted(directory.rglob("*")):
         if path.is_file() and path.suffix not in ALLOWED_SUFFIXES:
             raise CheckpointRefused(
@@ -69,10 +78,6 @@ def check_files(directory: Path) -> dict[str, Any]:
                 raise CheckpointRefused(
                     f"{path.name} sets {key}, which could run or swap code: remove the key"
                 )
-    config = read_json(directory / "config.json")
-    if not isinstance(config, dict):
-        raise CheckpointRefused(f"{directory / 'config.json'} holds no JSON object")
-    return config
 
 
 def check_architecture(config: dict[str, Any], *, allowed: frozenset[str]) -> str:

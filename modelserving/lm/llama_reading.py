@@ -4,12 +4,14 @@ Anything it does not recognise is left to the general reader. Does not know requ
 Legend: N rows, C tokens of a piece, V vocabulary.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from modelserving.lm.adapters import Adapter
 from modelserving.lm.choosing import Draw
 from modelserving.lm.llama_body import LlamaBody, is_llama_like
 from modelserving.lm.matrices import matrix_of
@@ -45,10 +47,19 @@ class LlamaReader:
         self.bytes_used = self._native.bytes_used if self._native else 0
         self._body = LlamaBody(model, takes_over=takes_over)
         self.shape = self._body.shape
+        self._row_step = 1 if self._body.rows_stand_alone else ROW_STEP
         head, is_tied = model.lm_head, model.config.tie_word_embeddings
         self._head: Callable[[Tensor], Tensor] = head
         if not is_tied or head.weight.numel() <= LARGEST_COPY:
             self._head = matrix_of((head,), takes_over=takes_over and not is_tied)
+
+    def adapted(self, adapter: Adapter) -> "LlamaReader":
+        """A reader of the same weights with an adapter beside them; it is not compiled."""
+        reader = copy.copy(self)
+        reader._body = adapter.body(self._body)  # noqa: SLF001 -- our own copy
+        reader._native, reader._row_step = None, ROW_STEP  # noqa: SLF001 -- as above
+        reader.draw, reader.bytes_used = None, 0
+        return reader
 
     def read_pieces(self, pieces: Sequence[Piece], *, all_logits: bool) -> list[Tensor]:
         """Read on in several prompts; of each the logits (C, V), or of its last token (1, V)."""
@@ -72,7 +83,7 @@ class LlamaReader:
             self._read_rows,
             shape=self.shape,
             per_head=self._body.heads // self.shape.heads,
-            row_step=1 if self._body.rows_stand_alone else ROW_STEP,
+            row_step=self._row_step,
         )
 
     def _read_rows(self, token_ids: Tensor, step: RowsStep) -> Tensor:

@@ -5,19 +5,29 @@ Does not know HTTP. Only directories below the given roots, verified against the
 
 import logging
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from modelserving.core.artifacts import ArtefactError, content_hash, verify
-from modelserving.lm.llama_reading import reader_of
+from modelserving.core.adapters import adapter_config, is_adapter
+from modelserving.core.artifacts import (
+    ArtefactError,
+    Manifest,
+    content_hash,
+    read_manifest,
+    verify,
+)
+from modelserving.lm.adapters import load_adapter
+from modelserving.lm.llama_reading import LlamaReader, reader_of
 from modelserving.lm.loading import (
+    LANGUAGE_MODEL_KINDS,
     CheckpointRefused,
     LoadedModel,
     load_language_model,
     load_preference_model,
 )
+from modelserving.lm.reading import Reader
 from modelserving.lm.sampler import Sampler
 from modelserving.lm.scoring import Scorer
 from modelserving.server.errors import Refused
@@ -59,6 +69,7 @@ class ServedCheckpoint:
     running_by_user: Counter[str] = field(default_factory=Counter)
     score_jobs: deque[ScoreJob] = field(default_factory=deque)
     draining: bool = False
+    base: "ServedCheckpoint | None" = None  # whose weights an adapter reads
 
     @property
     def bytes_used(self) -> int:
@@ -95,10 +106,37 @@ class CheckpointReader:
             )
         return real
 
-    def read(self, path: str, *, name: str | None, now: float) -> ServedCheckpoint:
+    def base_of(self, path: str) -> str | None:
+        """The hash of the checkpoint that must be loaded first, if the directory holds an adapter."""
+        directory = self.allowed(path)
+        if not is_adapter(directory):
+            return None
+        try:
+            return adapter_config(directory, manifest=read_manifest(directory)).base
+        except (ArtefactError, CheckpointRefused, OSError) as wrong:
+            raise Refused(f"refused: {wrong}", code="checkpoint_refused") from wrong
+
+    def directory_of(self, identity: str, *, beside: str) -> Path:
+        """Where a checkpoint stands by its hash: beside another one, or right below a root."""
+        if not _is_hash(identity):
+            raise Refused("the adapter names no base by its hash", code="checkpoint_refused")
+        for folder in (self.allowed(beside).parent, *self.roots):
+            if (folder / identity).is_dir():
+                return self.allowed(str(folder / identity))
+        raise Refused(
+            f"the adapter's base {identity} is not loaded and stands neither beside it nor below a root: "
+            "load the base first",
+            code="no_base",
+        )
+
+    def read(
+        self, path: str, *, name: str | None, now: float, base: ServedCheckpoint | None = None
+    ) -> ServedCheckpoint:
         """Verify, load and check a directory; anything wrong with it is a `Refused` with the reason."""
         directory = self.allowed(path)
         try:
+            if base is not None:
+                return self._read_adapter(directory, name=name, now=now, base=base)
             return self._read(directory, name=name, now=now)
         except (ArtefactError, CheckpointRefused, ValueError, OSError) as wrong:
             raise Refused(f"refused: {wrong}", code="checkpoint_refused") from wrong
@@ -111,12 +149,7 @@ class CheckpointReader:
             ) from unforeseen
 
     def _read(self, directory: Path, *, name: str | None, now: float) -> ServedCheckpoint:
-        manifest = verify(directory)
-        identity = content_hash(manifest)
-        if name and _is_hash(name) and name != identity:
-            raise Refused(
-                f"the directory holds checkpoint {identity}, not {name}", code="other_checkpoint"
-            )
+        manifest, identity = _identified(directory, name=name)
         is_ranker = manifest.kind == "preference_model"
         load = load_preference_model if is_ranker else load_language_model
         loaded = load(directory, dtype=self.dtype, device=self.device)
@@ -131,19 +164,61 @@ class CheckpointReader:
             path=str(directory),
             loaded=loaded,
             weight_bytes=_weight_bytes(loaded),  # before they are laid out anew
-            sampler=None if is_ranker else self._sampler(loaded),
+            sampler=None if is_ranker else self._sampler(reader_of(loaded.model, takes_over=True)),
             scorer=Scorer(loaded) if is_ranker else None,
             queue=FairQueue(limit=self.limits.queue, limit_per_user=self.limits.queue_per_user),
             loaded_at=now,
             used_at=now,
         )
 
-    def _sampler(self, loaded: LoadedModel) -> Sampler:
+    def _read_adapter(
+        self, directory: Path, *, name: str | None, now: float, base: ServedCheckpoint
+    ) -> ServedCheckpoint:
+        """An adapter over a checkpoint that is loaded: a batch of its own, the weights the base's."""
+        manifest, identity = _identified(directory, name=name)
+        if manifest.kind not in LANGUAGE_MODEL_KINDS or base.sampler is None:
+            raise Refused("only policies are served as adapters", code="checkpoint_refused")
+        reader = base.sampler.reader
+        if not isinstance(reader, LlamaReader):
+            raise Refused(
+                "adapters are served over models built like Llama on a CPU: publish merged weights",
+                code="base_unfit",
+            )
+        config = adapter_config(directory, manifest=manifest)
+        adapter = load_adapter(directory, config=config, base=base.loaded.model)
+        verify(directory)  # what was read is what was verified
+        return ServedCheckpoint(
+            name=name or identity,
+            hash=identity,
+            kind=manifest.kind,
+            path=str(directory),
+            loaded=replace(base.loaded, hash=identity),
+            weight_bytes=adapter.bytes_used,
+            sampler=self._sampler(reader.adapted(adapter)),
+            scorer=None,
+            queue=FairQueue(limit=self.limits.queue, limit_per_user=self.limits.queue_per_user),
+            loaded_at=now,
+            used_at=now,
+            base=base,
+        )
+
+    def _sampler(self, reader: Reader) -> Sampler:
         return Sampler(
-            reader_of(loaded.model, takes_over=True),
+            reader,
             max_rows=self.limits.rows,
             prefix_cache_bytes=self.limits.prefix_cache_bytes,
         )
+
+
+def _identified(directory: Path, *, name: str | None) -> tuple[Manifest, str]:
+    """The verified manifest and its hash, which a name in the form of a hash must be."""
+    manifest = verify(directory)
+    identity = content_hash(manifest)
+    if name and _is_hash(name) and name != identity:
+        raise Refused(
+            f"the directory holds checkpoint {identity}, not {name}", code="other_checkpoint"
+        )
+    return manifest, identity
 
 
 def _is_hash(name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 
 from modelserving.server.checkpoints import ServedCheckpoint, ServingLimits
-from modelserving.server.errors import GenerationFailed, Overloaded, model_not_loaded
+from modelserving.server.errors import Conflict, GenerationFailed, Overloaded, model_not_loaded
 from modelserving.server.jobs import Delivery, SampleJob, ScoreJob, deliver
 from modelserving.server.metrics import Metrics
 from modelserving.server.turns import Turns, warm_up
@@ -162,32 +162,47 @@ class Engine:
 
     def adopt(self, checkpoint: ServedCheckpoint) -> None:
         """Warm a checkpoint up with a real token or score, make room for it, and serve it."""
+        base = checkpoint.base
+        if base is not None and self.checkpoints.get(base.name) is not base:
+            raise Overloaded("the adapter's base was unloaded meanwhile: try again", code="no_base")
         warm_up(checkpoint)
-        self.make_room(checkpoint.bytes_used)
+        self.make_room(checkpoint.bytes_used, wanted_too=base)
         self.checkpoints = {**self.checkpoints, checkpoint.name: checkpoint}
         self.metrics.count("checkpoints_loaded")
 
-    def make_room(self, wanted: int) -> None:
+    def make_room(self, wanted: int, *, wanted_too: ServedCheckpoint | None = None) -> None:
         """Unload what was used longest ago until `wanted` bytes fit; never what is in use."""
-        for candidate in sorted(self.checkpoints.values(), key=lambda each: each.used_at):
-            if self.bytes_used + wanted <= self.limits.memory_bytes:
-                return
-            if not candidate.is_busy:
-                self._drop(candidate)
-        if self.bytes_used + wanted > self.limits.memory_bytes:
-            raise Overloaded(
-                f"{wanted} bytes do not fit into the memory budget of {self.limits.memory_bytes} "
-                "while other checkpoints are in use: try later or raise --memory-budget",
-                code="memory_budget",
-                retry_after=10,
-            )
+        while self.bytes_used + wanted > self.limits.memory_bytes:
+            idle = [
+                each
+                for each in self.checkpoints.values()
+                if not (each.is_busy or each is wanted_too or self._is_base(each))
+            ]
+            if not idle:
+                raise Overloaded(
+                    f"{wanted} bytes do not fit into the memory budget of {self.limits.memory_bytes} "
+                    "while other checkpoints are in use: try later or raise --memory-budget",
+                    code="memory_budget",
+                    retry_after=10,
+                )
+            self._drop(min(idle, key=lambda each: each.used_at))
 
     def unload(self, name: str) -> None:
         """Take no new requests for a checkpoint and drop it when the running ones are done."""
         checkpoint = self.find(name)
+        if self._is_base(checkpoint):
+            adapters = [each.name for each in self.checkpoints.values() if each.base is checkpoint]
+            raise Conflict(
+                f"{name!r} is the base of {', '.join(adapters)}: unload these first",
+                code="base_in_use",
+            )
         checkpoint.draining = True
         if not checkpoint.is_busy:
             self._drop(checkpoint)
+
+    def _is_base(self, checkpoint: ServedCheckpoint) -> bool:
+        """Whether an adapter reads this checkpoint's weights."""
+        return any(each.base is checkpoint for each in self.checkpoints.values())
 
     def _drop(self, checkpoint: ServedCheckpoint) -> None:
         self.checkpoints = {k: v for k, v in self.checkpoints.items() if v is not checkpoint}

@@ -47,6 +47,13 @@ class NotHere(ServingError):
     kind = "not_found_error"
 
 
+class Conflict(ServingError):
+    """What is asked for would break something that is in use."""
+
+    status = 409
+    kind = "invalid_request_error"
+
+
 class TooLarge(ServingError):
     """The body is larger than the server reads."""
 

@@ -103,6 +103,7 @@ class Routes:
                 "owned_by": "local",
                 "kind": each.kind,
                 "hash": each.hash,
+                "base": each.base.hash if each.base else None,
                 "max_model_len": context_tokens(each),
             }
             for each in self._engine.checkpoints.values()
@@ -134,8 +135,9 @@ class Routes:
             if present.path != str(self._reader.allowed(path)) and present.hash != name:
                 raise BadRequest(f"the name {name!r} is taken: unload it first", code="name_taken")
             return present
+        base = await self._base(path)
         async with self._one_load:
-            checkpoint = await self._read(path, name=name)
+            checkpoint = await self._read(path, name=name, base=base)
         present = self._engine.checkpoints.get(checkpoint.name)
         if present is not None and not present.draining:
             return present
@@ -150,7 +152,22 @@ class Routes:
             ) from None
         return checkpoint
 
-    async def _read(self, path: str, *, name: str | None) -> ServedCheckpoint:
+    async def _base(self, path: str) -> ServedCheckpoint | None:
+        """The checkpoint that an adapter's directory needs, loaded if it is not; None for whole weights."""
+        wanted = await asyncio.to_thread(self._reader.base_of, path)
+        if wanted is None:
+            return None
+        for each in self._engine.checkpoints.values():
+            if each.hash == wanted and not each.draining:
+                return each
+        directory = self._reader.directory_of(wanted, beside=path)
+        if self._reader.base_of(str(directory)) is not None:
+            raise BadRequest("the base is an adapter itself: merge it", code="checkpoint_refused")
+        return await self._load(str(directory), name=wanted)
+
+    async def _read(
+        self, path: str, *, name: str | None, base: ServedCheckpoint | None
+    ) -> ServedCheckpoint:
         """Read on a thread that then ends: one that stays keeps its own team of OpenMP threads.
 
         With two teams alive, libgomp lets all threads sleep at every barrier, the engine's too: 25 µs become 58.
@@ -158,7 +175,7 @@ class Routes:
         loop, now = asyncio.get_running_loop(), self._engine.clock()
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader") as loader:
             return await loop.run_in_executor(
-                loader, lambda: self._reader.read(path, name=name, now=now)
+                loader, lambda: self._reader.read(path, name=name, now=now, base=base)
             )
 
     async def unload(self, exchange: Exchange) -> None:
@@ -234,6 +251,7 @@ def _described(checkpoint: ServedCheckpoint, *, now: float) -> Mapping[str, Any]
         "hash": checkpoint.hash,
         "kind": checkpoint.kind,
         "path": checkpoint.path,
+        "base": checkpoint.base.hash if checkpoint.base else None,
         "draining": checkpoint.draining,
         "weight_bytes": checkpoint.weight_bytes,
         "bytes": checkpoint.bytes_used,
