@@ -85,13 +85,11 @@ def modelserver_program(
 
 def django_programs(environment: Mapping[str, str], *, options: Options) -> list[Program]:
     """Web, the three workers and beat."""
-    web: Command = (PYTHON, "-m", "uvicorn", "labelapp.asgi:application", "--lifespan", "off")
-    web += ("--host", options.host, "--port", str(options.port), "--no-server-header")
-    web += ("--timeout-graceful-shutdown", "5", "--no-access-log")
+    web: Command = (PYTHON, "-m", "labelapp.listening")
+    web += ("--host", options.host, "--port", str(options.port))
     web += ("--workers", environment.get("WEB_CONCURRENCY") or str(web_processes()))
-    web += ("--timeout-worker-healthcheck", "30")
-    if environment.get("BEHIND_PROXY", "").lower() != "true":
-        web += ("--no-proxy-headers",)
+    if environment.get("BEHIND_PROXY", "").lower() == "true":
+        web += ("--proxy-headers",)
     beat = (PYTHON, "-m", "celery", "-A", "labelapp", "beat", "--pidfile=", "--loglevel", "INFO")
     return [
         Program(name="web", command=web, environment=environment),

@@ -82,7 +82,7 @@ class RunningProduct:
     def processes(self) -> dict[str, int]:
         """Name → process id of the supervised processes."""
         patterns = {
-            "redis": "(redis|valkey)-server", "models": "modelserving.server", "web": "uvicorn",
+            "redis": "(redis|valkey)-server", "models": "modelserving.server", "web": "labelapp.listening",
             "generation": "-Q generation", "default": "-Q default", "training": "-Q training",
             "beat": "labelapp beat",
         }  # fmt: skip
