@@ -47,6 +47,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 if env_bool("BEHIND_PROXY"):  # only where the proxy strips the header from clients
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SESSION_ENGINE = "labelapp.sessions"
 SESSION_COOKIE_AGE = 43_200
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
@@ -126,6 +127,7 @@ CONTENT_SECURITY_POLICY = {
 MTURK_HOSTS = [f"https://{name}.mturk.com" for name in ("worker", "www", "workersandbox")]
 PROLIFIC_WEBHOOK_SECRETS = env_list("PROLIFIC_WEBHOOK_SECRETS")  # none: every event is refused
 AUTH_USER_MODEL = "comparisons.Account"
+AUTHENTICATION_BACKENDS = ["labelapp.accounts.AccountBackend"]
 LOGIN_URL = "sign_in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign_in"
@@ -185,7 +187,10 @@ def _postgresql(url: str) -> dict[str, Any]:
         "PORT": str(parts.port or ""),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"options": limits},
+        "OPTIONS": {
+            "options": limits,
+            "prepare_threshold": 2,
+        },  # plans are kept with the connection
     }
 
 

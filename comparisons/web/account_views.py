@@ -55,7 +55,7 @@ def _seconds_to_wait(request: HttpRequest, username: str) -> int:
 
 def enter(request: HttpRequest, account: Account, target: str) -> HttpResponseRedirect:
     """Start the session and bring the account's theme and language along."""
-    login(request, account, backend="django.contrib.auth.backends.ModelBackend")
+    login(request, account)
     response = HttpResponseRedirect(target)
     if account.language:
         _keep_cookie(response, settings.LANGUAGE_COOKIE_NAME, account.language)
