@@ -199,6 +199,15 @@ class Showing(models.Model):
                 name="one_standing_showing_per_turn_and_crowdworker",
             ),
         ]
-        indexes = [  # the queue of second opinions, found among many imported showings
-            models.Index(fields=["purpose", "crowdworker", "replaced_at"], name="showing_queue")
+        indexes = [
+            models.Index(  # second opinions that wait, longest first, among many imported showings
+                fields=["purpose", "id"],
+                condition=Q(crowdworker__isnull=True, replaced_at__isnull=True),
+                name="showing_waiting",
+            ),
+            models.Index(  # what a person holds, among all that they ever judged
+                fields=["crowdworker", "lease_until"],
+                condition=Q(replaced_at__isnull=True),
+                name="showing_held",
+            ),
         ]
