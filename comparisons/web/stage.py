@@ -93,6 +93,13 @@ def strip_fields(question: str, *, is_opinion: bool, language: str) -> SafeStrin
     return render_to_string("comparisons/_strip_fields.html", context)
 
 
+@cache
+def opinion_tools(*, language: str) -> SafeString:  # noqa: ARG001 -- keys the cache
+    """What stands beside the strip of a second opinion, rendered once for each language."""
+    context = {"is_opinion": True, "pass_url": True}
+    return render_to_string("comparisons/_strip_tools.html", context)
+
+
 def strip_words(campaign: Campaign, *, is_opinion: bool = False) -> dict[str, Any]:
     """What the strip asks, in the interface's language, about texts in the campaign's."""
     language = get_language() or settings.LANGUAGE_CODE
@@ -176,6 +183,7 @@ def opinion_context(showing: Showing, *, choice_key: uuid.UUID) -> dict[str, Any
         "choice_url": reverse("opinion_choice", args=[showing.public_id]),
         "pass_url": reverse("pass_opinion", args=[showing.public_id]),
         "is_opinion": True,
+        "strip_tools": opinion_tools(language=get_language() or settings.LANGUAGE_CODE),
         **strip_words(campaign, is_opinion=True),
     }
 
