@@ -6,14 +6,15 @@ nothing of what is asked. See docs/decisions.
 
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from django.db import connection, models
 from django.db.models.query import get_related_populators
-from django.db.models.sql import UpdateQuery
+from django.db.models.sql import InsertQuery, UpdateQuery
 
 Row = TypeVar("Row", bound=models.Model)
 _PUT_IN = "put in each time"
@@ -72,12 +73,12 @@ class Prepared(Generic[Row]):
     def update(self, **values: Any) -> int:
         """Write the values of `sets` into the rows that the others find; the number of them."""
         made = self._made_for(values)
-        with connection.cursor() as cursor:
+        with _cursor() as cursor:
             cursor.execute(made.sql, _sent(made, values))
             return int(cursor.rowcount)
 
     def _answer(self, made: _Made, values: dict[str, Any]) -> Sequence[Sequence[Any]]:
-        with connection.cursor() as cursor:
+        with _cursor() as cursor:
             cursor.execute(made.sql, _sent(made, values))
             answer: list[Sequence[Any]] = cursor.fetchall()
         return answer
@@ -125,6 +126,55 @@ class Prepared(Generic[Row]):
             klass_info=None if self._sets else compiler.klass_info,
             converters=converters,
         )
+
+
+class PreparedInsert(Generic[Row]):
+    """Stores new rows of one model, as `save(force_insert=True)` of a model that has no parents."""
+
+    def __init__(self, model: type[Row]) -> None:
+        """Nothing is asked yet."""
+        self._meta = model._meta  # noqa: SLF001 -- public by its documentation
+        self._model = model
+        self._made: dict[str, str] = {}
+
+    def insert(self, row: Row) -> None:
+        """Store the row; it gets the key that the database gave it."""
+        fields = [each for each in self._meta.concrete_fields if not each.primary_key]
+        sql = self._made.get(connection.vendor) or self._make(row, fields)
+        params = [
+            each.get_db_prep_save(each.pre_save(row, add=True), connection) for each in fields
+        ]
+        with _cursor() as cursor:
+            cursor.execute(sql, params)
+            (row.pk,) = cursor.fetchone()
+        row._state.adding, row._state.db = False, connection.alias  # noqa: SLF001 -- as save() does
+
+    def _make(self, row: Row, fields: Sequence[Any]) -> str:
+        query = InsertQuery(self._model)
+        query.insert_values(fields, [row])
+        compiler = query.get_compiler(connection=connection)
+        compiler.returning_fields = [self._meta.pk]
+        ((sql, params),) = compiler.as_sql()
+        assert sql.count("%s") == len(params) == len(fields), (
+            "a value for each column, in its order"
+        )
+        self._made[connection.vendor] = sql
+        return str(sql)
+
+
+@contextmanager
+def _cursor() -> Iterator[Any]:
+    """On PostgreSQL one that sends values apart, so that the server plans a question only once."""
+    if connection.vendor != "postgresql":
+        with connection.cursor() as cursor:
+            yield cursor
+        return
+    from django.db.backends.postgresql.base import ServerBindingCursor  # noqa: PLC0415 -- psycopg may be absent
+
+    connection.ensure_connection()
+    apart = ServerBindingCursor(connection.connection)
+    with connection._prepare_cursor(apart) as cursor:  # noqa: SLF001 -- as connection.cursor() does
+        yield cursor
 
 
 def _sent(made: _Made, values: dict[str, Any]) -> list[Any]:

@@ -22,7 +22,7 @@ from comparisons.models import (
     Showing,
     Turn,
 )
-from comparisons.queries.prepared import Prepared
+from comparisons.queries.prepared import Prepared, PreparedInsert
 from comparisons.services import onboarding, opinions, replies
 from comparisons.services.chat import count_active, lock_conversation
 from comparisons.services.together import stored_together
@@ -49,6 +49,7 @@ _HOLD: Prepared[Showing] = Prepared(
     ),
     sets=("replaced_at",),  # as it was: the row is held, so that nobody releases it meanwhile
 )
+_INSERT = PreparedInsert(Comparison)
 
 
 class ChoiceRefused(Exception):
@@ -146,7 +147,7 @@ def _store(draft: Comparison, *, active_milliseconds: int, along: Callable[[], N
             check_open(lock_conversation(conversation))
         else:
             _hold(draft.showing)
-        draft.save(force_insert=True)
+        _INSERT.insert(draft)
         if is_author:
             _carry_on(draft, campaign, active_milliseconds=active_milliseconds)
         along()

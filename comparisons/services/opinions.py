@@ -6,10 +6,11 @@ Knows showings and turns; the choice itself is recorded by `judging`.
 import hashlib
 import secrets
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import takewhile
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -109,7 +110,7 @@ def _claimed(
 ) -> bool:
     """Take the item unless somebody was first; the condition decides, without a look before."""
     try:
-        with transaction.atomic():
+        with _undone_alone():
             if campaign.is_red_team and not _is_still_under_cap(crowdworker, campaign):
                 return False
             taken = _TAKE.update(
@@ -124,6 +125,13 @@ def _claimed(
     except IntegrityError:  # the person has a standing showing of this turn
         return False
     return taken == 1
+
+
+def _undone_alone() -> AbstractContextManager[object]:
+    """Inside a transaction, SQLite undoes a refused statement by itself; PostgreSQL needs a savepoint."""
+    if connection.vendor == "sqlite" and connection.in_atomic_block:
+        return nullcontext()
+    return transaction.atomic()
 
 
 def _is_still_under_cap(crowdworker: Crowdworker, campaign: OpenCampaign) -> bool:
