@@ -116,6 +116,8 @@ def find_checkpoint(reference: str, *, kind: str | None = None) -> Checkpoint:
             found = known.filter(hash__startswith=reference).first()
     if found is None:
         wanted = kind.replace("_", " ") if kind else "checkpoint"
+        if reference == "latest":
+            raise RunRefused(f"There is no {wanted} yet: train one first, or name one by hash.")
         raise RunRefused(
             f"No {wanted} is called {reference!r}: name one by hash or name, or train one first."
         )

@@ -70,8 +70,10 @@ def test_the_same_key_gives_the_same_run(call):
         ({"kind": "preference_model"}, "needs a release"),
         ({"kind": "preference_model", "release": "r1", "preset": "huge"}, "no preset"),
         ({"kind": "preference_model", "release": "r1", "overrides": {"lerning_rate": "1"}}, "learning_rate"),
-        ({"kind": "ppo", "release": "r1"}, "No preference model is called"),
+        ({"kind": "ppo", "release": "r1"}, "There is no preference model yet"),
         ({"kind": "ppo", "release": "r1", "ranker": "nothing"}, "No preference model is called"),
+        ({"kind": "preference_model", "release": "r1", "overrides": {"learning_rate": "1e999"}}, "finite"),
+        ({"kind": "preference_model", "release": "r1", "overrides": {"seed": "9" * 40}}, "64 bits"),
         ({"kind": "sorcery"}, "not a valid choice"),
         ({"kind": "preference_model", "release": "r9"}, "does not exist"),
     ],
@@ -84,6 +86,18 @@ def test_what_cannot_run_is_refused_with_the_reason(call, body, says):
     assert refused.status_code == 400
     assert says in json.dumps(refused.json())
     assert not TrainingRun.objects.exists()
+
+
+def test_a_body_nested_too_deeply_is_the_clients_error():
+    token = make_api_token(make_account(role="researcher"), name="t", scope="run")
+
+    refused = Client().post(
+        RUNS, data="[" * 100_000, content_type="application/json",
+        headers={"authorization": f"Bearer {token}"},
+    )  # fmt: skip
+
+    assert refused.status_code == 400
+    assert "nested too deeply" in refused.json()["detail"]
 
 
 def test_a_token_that_only_reads_starts_nothing_and_a_crowdworker_sees_nothing(call):

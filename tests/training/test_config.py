@@ -57,6 +57,20 @@ def test_what_cannot_run_is_refused_with_its_name(stored: dict[str, Any], reason
         from_dict(stored)
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "reason"),
+    [
+        ("learning_rate", "inf", "finite"),
+        ("learning_rate", "nan", "finite"),
+        ("seed", "9" * 40, "64 bits"),
+        ("seed", f"-{'9' * 40}", "64 bits"),
+    ],
+)
+def test_numbers_that_nothing_can_store_are_refused(key: str, text: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        with_overrides(presets("preference_model")["demo"], {key: text})
+
+
 def test_whole_numbers_serve_as_floats_and_back() -> None:
     config = from_dict({"kind": "ppo", "temperature": 1, "steps": 5.0})
 

@@ -6,6 +6,7 @@ It does not know what any field means: the dataclasses check their own values.
 import dataclasses
 import difflib
 import json
+import math
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
@@ -31,6 +32,7 @@ KINDS: dict[str, type[RunConfig]] = {
     "best_of_k": BestOfKConfig,
     "evaluation": EvaluationConfig,
 }
+LARGEST = 2**63 - 1
 
 
 def kind_of(config: RunConfig) -> str:
@@ -128,7 +130,7 @@ def _convert(value: Any, *, hint: Any, path: str) -> Any:
         inner = get_args(hint)[0]
         return tuple(_convert(v, hint=inner, path=f"{path}[{i}]") for i, v in enumerate(value))
     if origin in (Union, types.UnionType):
-        return value
+        return _within_bounds(value, path=path)
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{path} is {value!r}: write an object of named values")
@@ -142,10 +144,20 @@ def _convert(value: Any, *, hint: Any, path: str) -> Any:
 
 
 def _number_or_text(value: Any, *, hint: Any, path: str) -> Any:
+    _within_bounds(value, path=path)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if hint is int and isinstance(value, float) and value.is_integer():
         return int(value)
     if type(value) is not hint:
         raise ConfigError(f"{path} is {value!r}: it must be of type {hint.__name__}")
+    return value
+
+
+def _within_bounds(value: Any, *, path: str) -> Any:
+    """Refuse numbers that JSON or 64 bits cannot hold: they would break what stores them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{path} is {value!r}: write a finite number")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ConfigError(f"{path} is beyond 64 bits: write at most {LARGEST}")
     return value
