@@ -8,9 +8,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
 from comparisons.models import Account
-from comparisons.services import accounts
+from comparisons.services import accounts, onboarding
 
 
 class Command(BaseCommand):
@@ -28,10 +29,18 @@ class Command(BaseCommand):
         name = options["username"]
         if options["create"]:
             try:
-                accounts.create_account(username=name, role=options["create"])
+                _create(name, role=options["create"])
             except accounts.AccountExists as taken:
                 raise CommandError(str(taken)) from None
         account = Account.objects.filter(username=name, is_active=True).first()
         if account is None:
             raise CommandError(f"there is no active account {name!r}: add --create ROLE to make it")
         self.stdout.write(settings.PUBLIC_URL + accounts.make_sign_in_link(account))
+
+
+def _create(name: str, *, role: str) -> None:
+    """The account, and for a crowdworker the profile without which no page opens."""
+    with transaction.atomic():
+        account = accounts.create_account(username=name, role=role)
+        if account.role == Account.Role.CROWDWORKER:
+            onboarding.make_crowdworker(account)
