@@ -173,9 +173,17 @@ def write_export(
                 if on_progress and done % PAGE == 0:
                     on_progress(done)
         fsync_path(draft)
-        draft.replace(path)
+        _put_in_place(draft, path)
         paths.append(path)
     return paths
+
+
+def _put_in_place(draft: Path, path: Path) -> None:
+    """Nothing that was written out before is replaced, save by the same bytes."""
+    if path.exists() and file_sha256(path) != file_sha256(draft):
+        draft.unlink()
+        raise ExportRefused(f"{path} holds another export: choose an empty folder")
+    draft.replace(path)
 
 
 def _check(release: DatasetRelease, format_name: str) -> None:

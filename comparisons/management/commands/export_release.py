@@ -30,7 +30,10 @@ class Command(BaseCommand):
             raise CommandError(f"no release is called {options['name']!r}")
         try:
             paths = write_export(release, options["format"], directory=Path(options["to"]))
-        except (ExportRefused, ReleaseRefused, ArtefactError, OSError) as failure:
+        except OSError as failure:
+            cure = "choose a folder that can be written with --to"
+            raise CommandError(f"{options['to']}: {failure.strerror}: {cure}") from None
+        except (ExportRefused, ReleaseRefused, ArtefactError) as failure:
             raise CommandError(str(failure)) from None
         for path in paths:
             self.stdout.write(f"{path}  {path.stat().st_size:,} bytes  sha256 {file_sha256(path)}")

@@ -219,3 +219,15 @@ def test_command_writes_files_with_their_hashes(release, tmp_path, capsys):
 
     said = capsys.readouterr().out
     assert file_sha256(tmp_path / "out" / "train.jsonl.gz") in said
+
+
+def test_an_export_never_replaces_another(release, tmp_path):
+    hh, _ = write_export(release, "hh", directory=tmp_path)
+    before = hh.read_bytes()
+
+    write_export(release, "hh", directory=tmp_path)  # the same bytes again change nothing
+    with pytest.raises(CommandError, match=r"train\.jsonl\.gz holds another export"):
+        call_command("export_release", "r-1", "--format", "trl", "--to", str(tmp_path))
+
+    assert hh.read_bytes() == before
+    assert not list(tmp_path.glob("*.partial"))
