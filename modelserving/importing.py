@@ -19,7 +19,7 @@ from modelserving.core.architectures import (
     check_files,
     dialogue_format_of,
 )
-from modelserving.core.artifacts import MANIFEST, read_manifest, utc_now, write_manifest
+from modelserving.core.artifacts import MANIFEST, ArtefactError, utc_now, verify, write_manifest
 from modelserving.core.dialogue import DialogueError, DialogueFormat
 from modelserving.core.weights import WeightsRefused, tensors_of
 from modelserving.models import Checkpoint
@@ -45,8 +45,9 @@ def import_checkpoint(
         _fetch(source, target)
         try:
             _prepare(target, source=str(source), dialogue_format=dialogue_format)
-        except (CheckpointRefused, WeightsRefused, DialogueError) as refused:
-            raise CheckpointNotRegistered(str(refused)) from refused
+        except (CheckpointRefused, WeightsRefused, DialogueError, ArtefactError) as refused:
+            said = str(refused).replace(str(target), str(source))
+            raise CheckpointNotRegistered(said) from refused
         label = name or Path(str(source)).name
         return register_checkpoint(target, name=label, origin=Checkpoint.Origin.IMPORTED)
 
@@ -59,6 +60,7 @@ def _fetch(source: str | Path, target: Path) -> None:
         if (directory / MANIFEST).is_file():
             taken.add(directory / MANIFEST)
         for path in sorted(taken):
+            _refuse_stray_link(path, directory=directory.resolve())
             shutil.copyfile(path, target / path.name)
         return
     if not HUB_NAME.fullmatch(str(source)):
@@ -66,6 +68,15 @@ def _fetch(source: str | Path, target: Path) -> None:
             f"{source}: neither a directory nor a hub name like owner/model"
         )
     _download(str(source), target)
+
+
+def _refuse_stray_link(path: Path, *, directory: Path) -> None:
+    """A link may lead about the directory, or into the blobs of the hub's own cache around it."""
+    real = path.resolve()
+    if not real.is_relative_to(directory) and real.parent != directory.parent.parent / "blobs":
+        raise CheckpointNotRegistered(
+            f"{path} is a link out of its directory: put the file itself there"
+        )
 
 
 def _download(name: str, target: Path) -> None:
@@ -86,7 +97,7 @@ def _prepare(target: Path, *, source: str, dialogue_format: str | None) -> None:
     """Check everything without loading it, and add dialogue.json and the manifest."""
     config = check_files(target)
     if (target / MANIFEST).is_file() and dialogue_format is None:
-        read_manifest(target)  # one of ours: its own manifest says what it is
+        verify(target)  # one of ours: its own manifest says what it is
         return
     architecture = check_architecture(config, allowed=CAUSAL_ARCHITECTURES | SCORING_ARCHITECTURES)
     if not (target / "tokenizer.json").is_file():

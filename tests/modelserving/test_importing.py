@@ -1,5 +1,8 @@
 """Models as transformers saves them are taken in and load in the model server's own loader."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -14,7 +17,7 @@ from transformers import (
 from modelserving.core.dialogue import encode_prompt
 from modelserving.importing import import_checkpoint
 from modelserving.lm.loading import load_language_model
-from modelserving.registry import directory_of
+from modelserving.registry import CheckpointNotRegistered, directory_of
 
 pytestmark = pytest.mark.django_db
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
@@ -73,3 +76,34 @@ def test_a_saved_model_is_imported_and_loads(tmp_path, make, template, wanted, l
     )  # fmt: skip
     logits = loaded.model(torch.tensor([prompt.token_ids])).logits
     assert bool(torch.isfinite(logits).all())
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("model.safetensors", b"cut short"), ("config.json", b'{"architectures": ["Evil"]}')],
+)
+def test_one_of_ours_that_was_damaged_is_refused_by_its_own_path(tmp_path, settings, file, content):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(settings.STARTER_CHECKPOINT, damaged)
+    import_checkpoint(damaged)  # known by its manifest: only its bytes tell that it is damaged
+    (damaged / file).write_bytes(content)
+
+    with pytest.raises(CheckpointNotRegistered) as refused:
+        import_checkpoint(damaged)
+
+    assert ".partial" not in str(refused.value)
+
+
+def test_links_out_of_the_directory_are_refused_save_into_the_hubs_cache(tmp_path):
+    blobs = tmp_path / "models--a--b" / "blobs"
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "1"
+    saved(gpt2(), snapshot)
+    blobs.mkdir()
+    (snapshot / "config.json").rename(blobs / "c0ffee")
+    (snapshot / "config.json").symlink_to(Path("..", "..", "blobs", "c0ffee"))
+    assert import_checkpoint(snapshot).kind == "language_model"
+
+    (snapshot / "tokenizer.json").unlink()
+    (snapshot / "tokenizer.json").symlink_to("/etc/passwd")
+    with pytest.raises(CheckpointNotRegistered, match="out of its directory"):
+        import_checkpoint(snapshot)
