@@ -124,7 +124,10 @@ class PreferenceTrainer:
                 self._publish(milestone=False)
                 return Outcome(state="interrupted", step=self.step)
             if halt == "stop":
-                self._finish()
+                if self.step == self.first_step:  # nothing was learned, so nothing is judged
+                    self._publish(milestone=True)
+                else:
+                    self._finish()
                 return Outcome(state="stopped", step=self.step, results=self.results)
             self._train_step()
             if self.step < self.last_step and self.step % self.config.checkpoint_every == 0:

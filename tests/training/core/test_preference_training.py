@@ -21,6 +21,7 @@ from training.core.batching import encode_comparison, group_conversations
 from training.core.data import read_release
 from training.core.preference_loss import pairwise_loss
 from training.core.preference_step import accumulate
+from training.core.preference_training import PreferenceTrainer
 
 CONFIG = {"kind": "preference_model", "device": "cpu", "threads": 1, "max_tokens": 128}
 
@@ -157,7 +158,9 @@ def test_a_killed_run_resumes_to_the_same_weights(
         assert {"test_accuracy", "test_pm_test_accuracy"} <= set(status(whole)["results"])
 
 
-def test_a_stop_request_publishes_an_evaluated_model(initial: Path, release: Path, tmp_path: Path):
+def test_a_stop_before_the_first_step_publishes_without_an_evaluation(
+    initial: Path, release: Path, tmp_path: Path
+):
     inputs = {"initial": initial, "release": release}
     path = make_run(tmp_path / "run", config=CONFIG | {"batch_comparisons": 4}, inputs=inputs)
     (path / "stop.json").write_text("{}")
@@ -166,6 +169,27 @@ def test_a_stop_request_publishes_an_evaluated_model(initial: Path, release: Pat
 
     assert status(path)["state"] == "stopped"
     assert status(path)["checkpoint"] == "checkpoints/step-000000"
+    assert "test_accuracy" not in status(path)["results"]
+    assert not (path / "evaluation.json").exists()
+
+
+def test_a_stop_request_publishes_an_evaluated_model(
+    initial: Path, release: Path, tmp_path: Path, monkeypatch
+):
+    inputs = {"initial": initial, "release": release}
+    path = make_run(tmp_path / "run", config=CONFIG | {"batch_comparisons": 4}, inputs=inputs)
+    train_step = PreferenceTrainer._train_step
+
+    def train_one_step_and_ask_to_stop(trainer: PreferenceTrainer) -> None:
+        train_step(trainer)
+        (path / "stop.json").write_text("{}")
+
+    monkeypatch.setattr(PreferenceTrainer, "_train_step", train_one_step_and_ask_to_stop)
+
+    assert run(path) == 0
+
+    assert status(path)["state"] == "stopped"
+    assert status(path)["checkpoint"] == "checkpoints/step-000001"
     assert status(path)["results"]["test_accuracy"]["n"] == 8
 
 
