@@ -6,6 +6,7 @@ Parses arguments and prints progress. Exit codes: 0 started or done, 1 refused o
 import json
 import time
 from argparse import ArgumentTypeError
+from threading import Thread
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -35,10 +36,16 @@ class Command(BaseCommand):
     help = "Start a training run of KIND; --wait shows its progress and ends with its outcome."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("kind", metavar="KIND", choices=TrainingRun.Kind.values)
+        parser.add_argument(
+            "kind", metavar="KIND", choices=TrainingRun.Kind.values,
+            help=f"one of {', '.join(TrainingRun.Kind.values)}",
+        )  # fmt: skip
         parser.add_argument("--release", default="", help="name of a frozen release")
-        parser.add_argument("--preset", default="demo")
-        parser.add_argument("--set", action="append", type=_pair, default=[], metavar="KEY=VALUE")
+        parser.add_argument("--preset", default="demo", help="named configuration of the kind")
+        parser.add_argument(
+            "--set", action="append", type=_pair, default=[], metavar="KEY=VALUE",
+            help="a value of the configuration, as often as needed, such as steps=10",
+        )  # fmt: skip
         parser.add_argument(
             "--initial", default="", help="checkpoint by hash or name; the starter if left out"
         )
@@ -46,7 +53,7 @@ class Command(BaseCommand):
             "--ranker", default="", help="preference model by hash, name or `latest`"
         )
         parser.add_argument("--test-pm", default="", help="held-out preference model")
-        parser.add_argument("--name", default="")
+        parser.add_argument("--name", default="", help="what the run and its checkpoint are called")
         parser.add_argument("--wait", action="store_true", help="wait for the end, with progress")
         parser.add_argument(
             "--here", action="store_true", help="train in this process, without a worker"
@@ -60,7 +67,7 @@ class Command(BaseCommand):
             raise CommandError(str(refused)) from None
         self.stderr.write(f"Run {run.public_id} ({run.get_kind_display()}) is queued.")
         if options["here"]:
-            process.execute(run.pk)
+            self._train_here(run, is_watched=options["wait"])
         elif options["wait"]:
             self._wait(run)
         run.refresh_from_db()
@@ -89,6 +96,13 @@ class Command(BaseCommand):
             name=options["name"],
         )
 
+    def _train_here(self, run: TrainingRun, *, is_watched: bool) -> None:
+        """Train in this process; a thread tells how far it is, from the same rows as anybody."""
+        if is_watched:
+            watched = TrainingRun.objects.get(pk=run.pk)
+            Thread(target=self._wait, args=[watched], daemon=True).start()
+        process.execute(run.pk)
+
     def _wait(self, run: TrainingRun) -> None:
         began, shown = time.monotonic(), ""
         while run.state not in ENDED:
@@ -96,9 +110,7 @@ class Command(BaseCommand):
             run.refresh_from_db()
             line = _progress(run)
             if run.state == TrainingRun.State.QUEUED and time.monotonic() - began > NO_WORKER_AFTER:
-                line = (
-                    "queued: no training worker takes it. Start one with `./start`, or use --here."
-                )
+                line = _why_it_waits(run)
             if line != shown:
                 self.stderr.write(line)
                 shown = line
@@ -120,6 +132,15 @@ class Command(BaseCommand):
                 self.stdout.write(f"{key}: {value}")
         if run.state == TrainingRun.State.FAILED:
             raise CommandError(f"The run failed: {run.reason}")
+
+
+def _why_it_waits(run: TrainingRun) -> str:
+    busy = TrainingRun.objects.filter(state=TrainingRun.State.RUNNING).exclude(pk=run.pk)
+    ahead = TrainingRun.objects.filter(state=TrainingRun.State.QUEUED, pk__lt=run.pk).count()
+    going = busy.first()
+    if going is not None:
+        return f"queued behind run {going.public_id} and {ahead} more that wait"
+    return "queued: no training worker takes it. Start one with `./start`, or use --here."
 
 
 def _progress(run: TrainingRun) -> str:
