@@ -5,7 +5,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
-from comparisons.models import Assignment
+from comparisons.models import Assignment, Comparison
 from tests.browser.embedder import Embedder, embedder
 from tests.comparisons.arriving import make_source, mturk
 from tests.comparisons.talking import live_campaign
@@ -49,3 +49,48 @@ def test_a_hit_begins_and_is_handed_in_inside_the_frame(visitor, site, other_sit
     for each in cookies.values():
         assert (each["path"], each["sameSite"], each["secure"]) == ("/mturk/", "None", True)
         assert "localhost" in each["partitionKey"]
+
+
+SHUT = """
+for (const name of ["localStorage", "sessionStorage"])
+  if (window !== window.top)
+    Object.defineProperty(window, name, { get() { throw new DOMException("shut", "SecurityError"); } });
+"""
+
+
+def test_a_whole_conversation_happens_inside_a_frame_whose_storage_is_shut(
+    visitor, site, other_site
+):
+    visitor.allowed = ("left the site: http://localhost:", "Blocked autofocusing")
+    source = make_source(live_campaign(conversations_per_assignment=1), platform="mturk")
+    page = visitor.page()
+    page.add_init_script(SHUT)
+    frame = framed(page, other_site, hit_address(site, source, to=other_site.origin))
+    frame.get_by_role("button", name="Start").click()
+    frame.locator("form[action$='/start'] button").click()
+    frame.locator("[name=has_read]").check()
+    frame.get_by_role("button", name="Start").click()
+
+    box = frame.locator("textarea[name=text]")
+    box.fill("My boat leaks. What can I do before the evening?")
+    box.press("Control+Enter")
+    frame.locator("#dock[data-dock=strip]").wait_for()
+    frame.locator("#comment").fill("Both were quick.")
+    expect(frame.locator("[data-comment-state]")).to_have_text("Comment kept")
+    frame.locator("[name=point][value='6']").check(force=True)
+    frame.locator("[data-choose]").click()
+    frame.locator("#dock[data-dock=message]").wait_for()
+
+    frame.get_by_role("button", name="End conversation").first.click()
+    frame.locator("#end-dialog [name=rating][value='3']").check()
+    frame.locator("#end-dialog button[value=stop]").click()
+    frame.get_by_role("button", name="Hand in on MTurk").click()
+    expect(frame.get_by_text("Handed in")).to_be_visible()
+
+    comparison = Comparison.objects.get()
+    assert (comparison.side, comparison.strength) == ("B", 2)
+    assert comparison.turn.conversation.comment == "Both were quick."
+    assert comparison.crowdworker.platform == "mturk"
+    receipt = str(Assignment.objects.get(state="submitted").public_id)
+    fields = {"assignmentId": "3ASSIGNMENT1", "receipt": receipt}
+    assert other_site.forms == [("/mturk/externalSubmit", fields)]

@@ -1,6 +1,7 @@
 // Text that was typed and not taken by the server yet: kept on this device, per box.
 // Knows text boxes and their names; sending is the outbox's.
-import { cookie } from "./outbox.js";
+import { formToken } from "./outbox.js";
+import { device } from "./storage.js";
 import { words } from "./words.js";
 
 const AGAIN = 5000;
@@ -12,7 +13,7 @@ const key = (conversation, dock, box) => `draft:${place(conversation, dock, box)
 export function attach(conversation, dock) {
   if (!conversation) return;
   for (const box of boxesOf(dock)) {
-    const kept = localStorage.getItem(key(conversation, dock, box)) ?? "";
+    const kept = device.getItem(key(conversation, dock, box)) ?? "";
     if (!box.value && kept) {
       box.value = kept;
       const fold = box.closest("details");
@@ -23,8 +24,8 @@ export function attach(conversation, dock) {
 }
 
 function remember(conversation, dock, box) {
-  if (box.value) localStorage.setItem(key(conversation, dock, box), box.value);
-  else localStorage.removeItem(key(conversation, dock, box));
+  if (box.value) device.setItem(key(conversation, dock, box), box.value);
+  else device.removeItem(key(conversation, dock, box));
 }
 
 // Before a dock goes away: another tab may have overwritten or cleared what this one still shows.
@@ -39,7 +40,7 @@ export function taken(conversation, dock, fields) {
   for (const box of boxesOf(dock)) {
     if (!sent.has(box.name)) continue;
     const name = key(conversation, dock, box);
-    if (localStorage.getItem(name) === sent.get(box.name)) localStorage.removeItem(name);
+    if (device.getItem(name) === sent.get(box.name)) device.removeItem(name);
     if (box.value === sent.get(box.name)) box.value = "";
   }
 }
@@ -56,19 +57,19 @@ export function attachComment(form, conversation) {
   async function send() {
     const text = box.value;
     const body = new URLSearchParams({ comment: text });
-    const headers = { Accept: "application/json", "X-CSRFToken": cookie("csrftoken") };
+    const headers = { Accept: "application/json", "X-CSRFToken": formToken() };
     const answer = await fetch(form.action, { method: "POST", body, headers, redirect: "manual" }).catch(() => null);
     if (!answer?.ok) { state.textContent = words.notSavedShort; later(AGAIN); return; }
     if (box.value !== text) return;
-    localStorage.removeItem(name);
+    device.removeItem(name);
     state.textContent = words.commentKept;
     const twin = document.getElementById("end-comment");
     if (twin) twin.value = text;
   }
 
-  const kept = localStorage.getItem(name);
+  const kept = device.getItem(name);
   if (kept !== null && kept !== box.value) { box.value = kept; later(0); }
-  box.addEventListener("input", () => { localStorage.setItem(name, box.value); later(800); });
-  window.addEventListener("online", () => { if (localStorage.getItem(name) !== null) later(0); });
+  box.addEventListener("input", () => { device.setItem(name, box.value); later(800); });
+  window.addEventListener("online", () => { if (device.getItem(name) !== null) later(0); });
   form.addEventListener("submit", (event) => event.preventDefault());
 }
