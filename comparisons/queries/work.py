@@ -115,6 +115,15 @@ def steps(assignment: Assignment) -> list[Step]:
     ]
 
 
+def pay_rule_of(campaign: Campaign) -> dict[str, str]:
+    """What the campaign pays, as an assignment keeps it."""
+    return {
+        "amount": str(campaign.pay_amount),
+        "currency": campaign.pay_currency,
+        "per": campaign.pay_per,
+    }
+
+
 def earned(assignment: Assignment, *, finished: int) -> Earned:
     """By the pay rule that stood when the assignment was opened, in proportion to what is done."""
     rule = assignment.pay_rule

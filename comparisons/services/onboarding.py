@@ -26,6 +26,7 @@ from comparisons.models import (
     Invitation,
 )
 from comparisons.models.campaign import Origin
+from comparisons.queries.work import pay_rule_of
 from comparisons.services import qualifying
 from comparisons.services.accounts import create_account
 from comparisons.services.arrival_ids import external_id_hash
@@ -180,14 +181,9 @@ def open_assignment(crowdworker: Crowdworker, campaign: Campaign) -> Assignment:
         raise PracticeNeeded(
             _("So this work stays closed for now. It says nothing about your other work here.")
         )
-    pay_rule = {
-        "amount": str(campaign.pay_amount),
-        "currency": campaign.pay_currency,
-        "per": campaign.pay_per,
-    }
     state = _first_state(crowdworker, campaign)
     try:
-        return make_assignment(crowdworker, campaign, state=state, pay_rule=pay_rule)
+        return make_assignment(crowdworker, campaign, state=state, pay_rule=pay_rule_of(campaign))
     except IntegrityError:  # another tab opened it first
         return Assignment.objects.get(
             crowdworker=crowdworker, campaign=campaign, state__in=Assignment.OPEN_STATES

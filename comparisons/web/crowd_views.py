@@ -30,6 +30,7 @@ from comparisons.web.account_views import safe_next
 from comparisons.web.context import language_words
 
 CONSENT = Assignment.State.CONSENT
+FINISHED = (Assignment.State.SUBMITTED, Assignment.State.ACCEPTED, Assignment.State.PAID)
 
 
 @require_GET
@@ -84,7 +85,9 @@ def campaign_home(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> 
         "other_language": language_words(campaign),
         "practice": _practice(crowdworker, campaign),
         "others": work.open_campaigns(crowdworker).exclude(pk=campaign.pk),
-        "given_back": _given_back(crowdworker, campaign),
+        "given_back": _latest(crowdworker, campaign, Assignment.State.RETURNED),
+        "finished": _latest(crowdworker, campaign, *FINISHED),
+        "pay": assignment.pay_rule if assignment else work.pay_rule_of(campaign),
         "crowdworker": crowdworker,
     }
     return render(request, "comparisons/campaign_home.html", context)
@@ -96,11 +99,10 @@ def _practice(crowdworker: Crowdworker, campaign: Campaign) -> qualifying.Progre
     return None if now is None or now.has_passed else now
 
 
-def _given_back(crowdworker: Crowdworker, campaign: Campaign) -> Assignment | None:
-    """The latest assignment when its lease ran out."""
+def _latest(crowdworker: Crowdworker, campaign: Campaign, *states: str) -> Assignment | None:
+    """The latest assignment of the campaign where it stands like this."""
     latest = crowdworker.assignments.filter(campaign=campaign).order_by("-pk").first()
-    is_returned = latest is not None and latest.state == Assignment.State.RETURNED
-    return latest if is_returned else None
+    return latest if latest is not None and latest.state in states else None
 
 
 @require_POST

@@ -20,8 +20,11 @@ def _keeping_words() -> dict[str, str]:
         "notSavedShort": _("Not saved"),
         "tryNow": _("Try now"),
         "offline": _("Offline"),
-        "offlineLine": _(
-            "Offline. 1 item is kept on this device. It will be sent when you are back."
+        "offlineChoice": _(
+            "Offline. 1 choice is kept on this device. It will be sent when you are back."
+        ),
+        "offlineOther": _(
+            "Offline. What you sent is kept on this device. It will be sent when you are back."
         ),
         "offlineSaid": _("You are offline. Your work is kept on this device."),
         "backOnline": _("Back online. Everything is saved."),

@@ -3,6 +3,7 @@
 // Knows requests and the status line; knows nothing of turns or strips.
 import { announce, alertUrgently } from "./announcer.js";
 import { words } from "./words.js";
+import { device } from "./storage.js";
 
 const PREFIX = "outbox:";
 const FIRST_WAIT = 1000;
@@ -11,8 +12,10 @@ const SILENCE = 20000; // a connection that answers nothing for so long is given
 let trouble = navigator.onLine ? "" : "offline";
 let wake = null;
 let sending = 0;
+let isChoice = false; // what was sent last
 
-export const cookie = (name) => document.cookie.split("; ").find((each) => each.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
+const cookie = (name) => document.cookie.split("; ").find((each) => each.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
+export const formToken = () => cookie(`${document.documentElement.dataset.cookiePrefix ?? ""}csrftoken`); // another one inside another site's frame
 const pause = (milliseconds) => new Promise((done) => { wake = done; setTimeout(done, milliseconds); });
 
 export function showStatus() {
@@ -25,7 +28,8 @@ export function showStatus() {
   if (!line || line.dataset.said) return;
   line.hidden = !trouble;
   line.classList.toggle("risk", Boolean(trouble));
-  const offline = sending ? words.offlineLine : words.offlineSaid;
+  const kept = isChoice ? words.offlineChoice : words.offlineOther;
+  const offline = sending ? kept : words.offlineSaid;
   line.textContent = { offline, retrying: words.notSaved, "signed-out": words.signedOut }[trouble] ?? "";
   if (trouble && trouble !== "offline") {
     const button = document.createElement("button");
@@ -54,7 +58,7 @@ export const noteSignedOut = () => setTrouble("signed-out");
 async function post(item) {
   const response = await fetch(item.url, {
     method: "POST",
-    headers: { Accept: "application/json", "X-CSRFToken": cookie(`${document.documentElement.dataset.cookiePrefix ?? ""}csrftoken`), "Content-Type": "application/x-www-form-urlencoded" },
+    headers: { Accept: "application/json", "X-CSRFToken": formToken(), "Content-Type": "application/x-www-form-urlencoded" },
     // the form's own token is of the page's sign-in; the header's is of now
     body: new URLSearchParams(item.fields.filter(([name]) => name !== "csrfmiddlewaretoken")),
     redirect: "manual",
@@ -76,8 +80,9 @@ function troubleOf(answer) {
 // Resolves with {status, body} once the server has answered for good. `keep` stores it across reloads.
 export async function send(url, fields, { keep = "" } = {}) {
   const item = { url, fields };
-  if (keep) localStorage.setItem(PREFIX + keep, JSON.stringify(item));
+  if (keep) device.setItem(PREFIX + keep, JSON.stringify(item));
   sending += 1;
+  isChoice = url.endsWith("/choice");
   showStatus();
   let wait = FIRST_WAIT;
   try {
@@ -87,7 +92,7 @@ export async function send(url, fields, { keep = "" } = {}) {
         const answer = await post(item);
         next = troubleOf(answer);
         if (!next || (!keep && next !== "signed-out" && answer.body.stage)) {
-          if (keep) localStorage.removeItem(PREFIX + keep);
+          if (keep) device.removeItem(PREFIX + keep);
           sending -= 1;
           setTrouble("");
           return answer;
@@ -107,7 +112,7 @@ export async function send(url, fields, { keep = "" } = {}) {
 
 // What an earlier page of this conversation could not send.
 export function unsent(keep) {
-  const stored = localStorage.getItem(PREFIX + keep);
+  const stored = device.getItem(PREFIX + keep);
   return stored ? JSON.parse(stored) : null;
 }
 

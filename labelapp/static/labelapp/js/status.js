@@ -3,13 +3,15 @@
 const strip = document.getElementById("status-strip");
 const said = strip?.dataset ?? {};
 
+const counted = (n, one, many) => n === 1 ? one : many.replace("{n}", n);
+
 function sentence(status) {
   if (!status.database) return said.database;
   if (!status.redis) return said.redis;
   if (status.disk_free_bytes < 2e9) return said.disk;
   const parts = [];
-  if (status.turns_generating) parts.push(said.turns.replace("{n}", status.turns_generating));
-  if (status.runs_queued) parts.push(said.runs.replace("{n}", status.runs_queued));
+  if (status.turns_generating) parts.push(counted(status.turns_generating, said.turn, said.turns));
+  if (status.runs_queued) parts.push(counted(status.runs_queued, said.run, said.runs));
   return parts.join(" · ");
 }
 
