@@ -31,11 +31,10 @@ PROMPT_TOKENS = 128  # of PPO's prompts
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """Pairs and prompts in tokens; `matmul_parameters` is what each token is multiplied with."""
+    """Pairs and prompts in tokens."""
 
     pairs: list[tuple[list[int], list[int]]]  # chosen, rejected
     prompts: list[list[int]]
-    matmul_parameters: int
 
 
 def write(folder: Path, *, comparisons: int, hh: Path | None, seed: int = 0) -> Workload:
@@ -45,7 +44,6 @@ def write(folder: Path, *, comparisons: int, hh: Path | None, seed: int = 0) -> 
     workload = Workload(
         pairs=[_pair(dialogue, tokenizer=tokenizer) for dialogue in dialogues],
         prompts=[_prompt(dialogue["messages"], tokenizer=tokenizer) for dialogue in dialogues],
-        matmul_parameters=LAYERS * (4 * HIDDEN * HIDDEN + 3 * HIDDEN * INTERMEDIATE),
     )
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
