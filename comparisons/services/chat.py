@@ -97,7 +97,7 @@ def say(
 
     `after` is the number of turns the page knew: a page that is behind is told so.
     """
-    if standing := _turn_of_key(conversation, message_key):
+    if standing := _turn_of_key(conversation, message_key, text=text):
         return standing
     message = _checked_message(conversation, text)
     try:
@@ -110,9 +110,11 @@ def say(
                 after=after,
                 active_milliseconds=active_milliseconds,
             )
-    except IntegrityError:
-        if standing := _turn_of_key(conversation, message_key):
+    except (IntegrityError, WentOn) as late:  # the same request may have won the lock
+        if standing := _turn_of_key(conversation, message_key, text=text):
             return standing
+        if isinstance(late, WentOn):
+            raise
         raise WentOn(_("This conversation went on in another tab.")) from None
 
 
@@ -141,7 +143,7 @@ def _store(
         conversation=locked,
         index=index,
         message=message,
-        message_sha256=sha256(message.encode()).hexdigest(),
+        message_sha256=_sha256(message),
         message_key=message_key,
         is_held_back=draw.is_held_back,
         slot_generation=draw.slot_generation,
@@ -186,8 +188,16 @@ def _checked_message(conversation: Conversation, text: str) -> str:
     return message
 
 
-def _turn_of_key(conversation: Conversation, key: uuid.UUID) -> Turn | None:
-    return conversation.turns.filter(message_key=key).first()
+def _turn_of_key(conversation: Conversation, key: uuid.UUID, *, text: str) -> Turn | None:
+    """What the key stored before; another text under the same key was never stored."""
+    standing = conversation.turns.filter(message_key=key).first()
+    if standing is not None and standing.message_sha256 != _sha256(cleaned(text)):
+        raise WentOn(_("This conversation went on in another tab."))
+    return standing
+
+
+def _sha256(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
 
 
 def lock_conversation(conversation: Conversation) -> Conversation:

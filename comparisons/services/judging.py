@@ -116,9 +116,12 @@ def record_choice(
         check_texts(showing, text_sha256)
         return _store(draft, active_milliseconds=active_milliseconds or 0, along=along)
     except (IntegrityError, ChoiceRefused):
-        if standing := _kept_by(showing, choice_key):
-            return standing
-        raise
+        standing = _kept_by(showing, choice_key)
+        if standing is None:
+            raise
+        if (standing.side, standing.strength) != (draft.side, draft.strength):
+            raise ChoiceRefused(_("Send your choice again from this page.")) from None
+        return standing
 
 
 def _kept_by(showing: Showing, choice_key: uuid.UUID) -> Comparison | None:

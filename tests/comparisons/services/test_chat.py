@@ -1,5 +1,6 @@
 """Saying something: stored once, with two pending responses, within every limit."""
 
+import contextlib
 import uuid
 from datetime import timedelta
 
@@ -54,7 +55,24 @@ def test_same_key_is_the_same_turn():
     again = chat.say(conversation, text="Hello", message_key=key)
 
     assert first == again
+    with pytest.raises(chat.WentOn):
+        chat.say(conversation, text="Something else", message_key=key)
     assert (Turn.objects.count(), Response.objects.count()) == (1, 2)
+
+
+def test_the_same_request_that_lost_the_lock_gets_the_turn_of_the_other(monkeypatch):
+    conversation, key = begun(live_campaign()), uuid.uuid4()
+    store, turns = chat._store, []
+
+    def store_after_the_other_request(*args, **values):
+        turns.append(store(*args, **values))
+        return store(*args, **values)
+
+    monkeypatch.setattr(chat, "_store", store_after_the_other_request)
+    # the first request's row is kept, the second's is refused as it would be after the lock
+    monkeypatch.setattr(chat.transaction, "atomic", contextlib.nullcontext)
+
+    assert chat.say(conversation, text="Hello", message_key=key, after=0) == turns[0]
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,11 @@ def test_choice_keeps_everything_that_was_said_about_it():
 def test_same_key_is_the_same_row():
     turn, key = ready_turn(), uuid.uuid4()
 
-    assert chosen(turn, key=key) == chosen(turn, key=key, side="B")
-    assert Comparison.objects.count() == 1
+    first = chosen(turn, key=key)
+    assert chosen(turn, key=key) == first
+    with pytest.raises(judging.ChoiceRefused, match="again from this page"):
+        chosen(turn, key=key, side="B" if first.side == "A" else "A")
+    assert list(Comparison.objects.values_list("side", flat=True)) == [first.side]
 
 
 def test_a_second_choice_is_refused_and_changes_nothing():
