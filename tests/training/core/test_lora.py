@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from modelserving.core.adapters import WEIGHTS, adapter_config
+from modelserving.core.artifacts import content_hash, verify
+from modelserving.lm.adapters import load_adapter
 from modelserving.lm.loading import load_language_model, load_preference_model
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
 from tests.training.core.test_ppo_training import CONFIG as PPO
@@ -15,6 +19,7 @@ from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
 from training.config import ConfigError, LoraConfig
 from training.core.__main__ import run
+from training.core.adapter import main as publish
 from training.core.lora import add_adapters, merged
 
 LORA = {"rank": 4, "alpha": 8.0}
@@ -81,3 +86,31 @@ def test_a_policy_learns_through_adapters(inputs: dict[str, Path], tmp_path: Pat
     assert all(each["ppo/policy/first_ratio_error"] == 0.0 for each in rows)
     assert rows[0]["objective/kl_k3"] == 0.0 < rows[1]["objective/kl_k3"]
     AutoModelForCausalLM.from_pretrained(path / status(path)["checkpoint"])
+
+
+def test_a_run_is_published_as_an_adapter_that_says_what_its_merged_weights_say(
+    inputs: dict[str, Path], tmp_path: Path
+):
+    config = PPO | {"lora": LORA, "steps": 2, "learning_rate": 1e-2}
+    path = make_run(tmp_path / "run", config=config, inputs=inputs)
+    assert run(path) == 0
+    step, out = path / status(path)["checkpoint"], tmp_path / "adapter"
+
+    done = publish(["--base", str(inputs["initial"]), "--out", str(out), str(step)])
+    wrong = publish(["--base", str(inputs["ranker"]), "--out", str(out), str(step)])
+
+    assert (done, wrong) == (0, 2)
+    manifest = verify(out)
+    assert manifest.parents == [content_hash(verify(inputs["initial"]))]
+    base = load_language_model(inputs["initial"]).model
+    load_adapter(out, config=adapter_config(out, manifest=manifest), base=base)  # it fits
+    written, before = load_file(out / WEIGHTS), base.state_dict()
+    published = load_language_model(step).model.state_dict()
+    names = {name.split(".lora_")[0] for name in written}
+    assert len(names) == 2 * 4  # layers, matrices of attention
+    for name in names:
+        down, up = (written[f"{name}.lora_{part}.weight"] for part in "AB")
+        plain = f"{name.removeprefix('base_model.model.')}.weight"
+        told = before[plain] + LORA["alpha"] / LORA["rank"] * (up @ down)
+        assert not torch.equal(told, before[plain])
+        torch.testing.assert_close(published[plain], told.bfloat16().float())
