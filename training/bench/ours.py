@@ -137,7 +137,8 @@ class _PPO:
             seed=step,
         )
         scores = score_rollout(self.ranker, rollout)
-        first_epoch = plan_epoch(rollout, config=config, step=step, epoch=0)
+        threads = self.learner.threads
+        first_epoch = plan_epoch(rollout, config=config, step=step, epoch=0, threads=threads)
         numbers = read_back(
             rollout,
             [row for minibatch in first_epoch for row in minibatch.rows],
@@ -145,6 +146,7 @@ class _PPO:
             reference=self.reference.model,
             value=self.learner.value,
             temperature=config.temperature,
+            threads=threads,
         )
         targets, _ = targets_of(
             rollout, scores=scores, numbers=numbers, config=config, kl_coefficient=config.kl_weight

@@ -21,6 +21,7 @@ from training.core.master_weights import MasterWeights, Optimizers
 from training.core.outcome import NonFinite
 from training.core.rollout import ValueReader
 from training.core.sharding import gathered, shard
+from training.core.side_by_side import threads_for
 
 ALONE = Ranks()
 
@@ -102,6 +103,20 @@ class Learner:
         """Float32 weights of the policy, by published name; whole on rank 0, and every rank takes part."""
         named = gathered(self._members["policy"][0].parameters, ranks=self._ranks)
         return merged(named, config=self._config.lora)
+
+    @property
+    def threads(self) -> int:
+        """How many packed rows its networks read side by side."""
+        networks = (
+            [self.policy] if self.value.network is None else [self.policy, self.value.network]
+        )
+        return min(threads_for(each) for each in networks)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Those of the networks themselves."""
+        return [
+            each for module in (self.policy, *self.value.modules) for each in module.parameters()
+        ]
 
     def parameter_count(self) -> int:
         """All trained parameters."""

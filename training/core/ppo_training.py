@@ -107,7 +107,10 @@ class _Trainer:
         rollout = self._collect(prompts, seed=config.seed + self.step)
         sampled = time.monotonic()
         scores = score_rollout(world.ranker, rollout, ranks=self.ranks)  # (B,)
-        first_epoch = plan_epoch(rollout, config=config, step=self.step, epoch=0, ranks=self.ranks)
+        first_epoch = plan_epoch(
+            rollout, config=config, step=self.step, epoch=0, ranks=self.ranks,
+            threads=self.learner.threads,
+        )  # fmt: skip
         numbers = self._read_back(rollout, [row for each in first_epoch for row in each.rows])
         targets, rewards = targets_of(
             rollout, scores=self.scale.normalise(scores), numbers=numbers, config=config,
@@ -146,6 +149,7 @@ class _Trainer:
             value=self.learner.value,
             temperature=self.config.temperature,
             ranks=self.ranks,
+            threads=self.learner.threads,
         )
 
     def _collect(self, prompts: Any, *, seed: int) -> Rollout:
@@ -214,13 +218,8 @@ class _Trainer:
             self.source.take_weights()
             count = max(1, config.normalization_samples // config.samples_per_prompt)
             prompts = self.world.mixture.batch(step=-1, count=count)
-            self.scale = score_scale(
-                score_rollout(
-                    self.world.ranker,
-                    self._collect(prompts, seed=SCALE_SEED),
-                    ranks=self.ranks,
-                )
-            )
+            sampled = self._collect(prompts, seed=SCALE_SEED)
+            self.scale = score_scale(score_rollout(self.world.ranker, sampled, ranks=self.ranks))
             self.run.log(f"scores of the start's own samples: {self.scale}")
         self.run.metrics(0, self._measure_held_out())
 

@@ -22,6 +22,7 @@ from training.core.ppo_learner import Learner
 from training.core.ppo_loss import PolicyLoss, ValueLoss, policy_loss, value_loss
 from training.core.rollout import Rollout, SampleRow, flat_tokens, packed_rows
 from training.core.sharding import idle_passes
+from training.core.side_by_side import add_gradients
 
 ALONE = Ranks()
 
@@ -79,9 +80,18 @@ class UpdateStatistics:
 
 
 def plan_epoch(
-    rollout: Rollout, *, config: PPOConfig, step: int, epoch: int, ranks: Ranks = ALONE
+    rollout: Rollout,
+    *,
+    config: PPOConfig,
+    step: int,
+    epoch: int,
+    ranks: Ranks = ALONE,
+    threads: int = 1,
 ) -> list[Minibatch]:
-    """Shuffled minibatches of one inner epoch; all responses to a prompt stay together."""
+    """Shuffled minibatches of one inner epoch; all responses to a prompt stay together.
+
+    `threads` rows, or a multiple of it, are read side by side.
+    """
     per_prompt = config.samples_per_prompt
     starts = list(range(0, rollout.size, per_prompt))
     random.Random(f"minibatches:{config.seed}:{step}:{epoch}").shuffle(starts)
@@ -89,7 +99,9 @@ def plan_epoch(
     minibatches = []
     for index in range(count):
         samples = [start + j for start in starts[index::count] for j in range(per_prompt)]
-        rows = packed_rows(rollout, samples, micro_tokens=config.micro_tokens, ranks=ranks)
+        rows = packed_rows(
+            rollout, samples, micro_tokens=config.micro_tokens, ranks=ranks, multiple=threads
+        )
         minibatches.append(Minibatch(samples=samples, rows=rows))
     return minibatches
 
@@ -114,9 +126,9 @@ class Updates:
                 tokens = int(self.rollout.lengths[minibatch.samples].sum())
                 rows = minibatch.rows
                 idle = idle_passes(self.learner.policy, rows=len(rows), ranks=self.ranks)
-                loss = sum(self._accumulate(row, tokens, statistics) for row in rows)
+                loss = self._accumulate(rows, tokens=tokens, statistics=statistics)
                 self._take_part(minibatch, passes=idle)
-                if not math.isfinite(self.ranks.sum(float(loss))):
+                if not math.isfinite(self.ranks.sum(loss)):
                     raise NonFinite("the PPO loss", step=self.step)
                 statistics.gradient_norm += self.learner.step(at_step=self.step)
                 statistics.updates += 1
@@ -124,18 +136,35 @@ class Updates:
 
     def _plan(self, epoch: int) -> list[Minibatch]:
         return plan_epoch(
-            self.rollout, config=self.config, step=self.step, epoch=epoch, ranks=self.ranks
-        )
+            self.rollout, config=self.config, step=self.step, epoch=epoch, ranks=self.ranks,
+            threads=self.learner.threads,
+        )  # fmt: skip
 
     def _take_part(self, minibatch: Minibatch, *, passes: int) -> None:
         """What a rank with fewer rows owes the others where the networks lie in pieces."""
         for _ in range(passes):
             first = minibatch.samples[:1]
             (row,) = packed_rows(self.rollout, first, micro_tokens=self.config.micro_tokens)
-            self._accumulate(row, math.inf, UpdateStatistics())  # over so many tokens it is nothing
+            self._losses(row, tokens=math.inf)[0].backward()  # over so many tokens it is nothing
 
-    def _accumulate(self, row: SampleRow, tokens: float, statistics: UpdateStatistics) -> float:
-        """Gradients of one row's share of the minibatch's mean token loss; returns that share."""
+    def _accumulate(
+        self, rows: Sequence[SampleRow], *, tokens: int, statistics: UpdateStatistics
+    ) -> float:
+        """Gradients of the rows' shares of the minibatch's mean token loss; returns their sum."""
+
+        def read(row: SampleRow) -> tuple[Tensor, tuple[float, PolicyLoss, ValueLoss]]:
+            loss, policy, value = self._losses(row, tokens=tokens)
+            return loss, (float(loss.detach()), policy, value)
+
+        learner = self.learner
+        threads, parameters = learner.threads, learner.parameters()
+        found = add_gradients(read, rows, parameters=parameters, threads=threads)
+        for row, (_, policy, value) in zip(rows, found, strict=True):
+            statistics.add(tokens=len(row.tokens.targets), policy=policy, value=value)
+        return sum(loss for loss, _, _ in found)
+
+    def _losses(self, row: SampleRow, *, tokens: float) -> tuple[Tensor, PolicyLoss, ValueLoss]:
+        """One row's share of the minibatch's mean token loss, and its two parts."""
         learner, config = self.learner, self.config
         hidden = hidden_states(
             learner.policy, row.row, asked=row.tokens.predicted_at
@@ -166,6 +195,4 @@ class Updates:
             clip=config.value_clip,
         )
         loss = (policy.loss_sum + config.value_weight * value.loss_sum) / tokens
-        loss.backward()
-        statistics.add(tokens=len(row.tokens.targets), policy=policy, value=value)
-        return float(loss.detach())
+        return loss, policy, value

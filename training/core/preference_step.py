@@ -26,6 +26,7 @@ from training.core.preference_loss import (
     strength_soft_labels,
 )
 from training.core.sharding import idle_passes
+from training.core.side_by_side import add_gradients, threads_for
 
 ALONE = Ranks()
 UNSURE_LABEL = 0.5  # soft label of the weakest strength
@@ -58,14 +59,20 @@ def accumulate(
     every = [comparison for group in groups for comparison in group]
     total_weight = float(weights(every, by_objective=config.objective_weights).sum())
     mine = balanced_bins(lengths, count=ranks.world)[ranks.rank]
-    rows = balanced_rows([lengths[index] for index in mine], row_tokens=config.micro_tokens)
+    threads = threads_for(model)
+    rows = balanced_rows(
+        [lengths[index] for index in mine], row_tokens=config.micro_tokens, multiple=threads
+    )
     idle = idle_passes(model, rows=len(rows), ranks=ranks)
     sums = torch.zeros(3)  # loss, correct, margin
-    for row in rows:
+
+    def read(row: Sequence[int]) -> tuple[Tensor, Tensor]:
         result = row_loss(model, [groups[mine[index]] for index in row], config=config)
-        (result.loss_sum / total_weight).backward()
         parts = (result.loss_sum.detach(), result.correct.sum(), result.margin.sum())
-        sums += torch.stack(parts).cpu()
+        return result.loss_sum / total_weight, torch.stack(parts).cpu()
+
+    for parts in add_gradients(read, rows, parameters=list(model.parameters()), threads=threads):
+        sums += parts
     for _ in range(idle):
         (row_loss(model, groups[:1], config=config).loss_sum * 0.0).backward()
     if not rows:  # a rank without work still takes part in the sum of gradients

@@ -14,13 +14,19 @@ from torch import Tensor, nn
 
 from modelserving.lm.attention import PackedRow, hidden_states, pack
 from modelserving.lm.loading import LoadedModel
-from modelserving.lm.policy import ResponseTokens, response_logprobs, response_tokens
+from modelserving.lm.policy import (
+    ResponseLogprobs,
+    ResponseTokens,
+    response_logprobs,
+    response_tokens,
+)
 from modelserving.lm.preference_model import score_dialogues
 from training.core.batching import balanced_bins, balanced_rows
 from training.core.distributed import Ranks
 from training.core.prompts import Prompt
 from training.core.rollout_source import OwnSampler, ResponseSource, Wanted
 from training.core.sharding import whole
+from training.core.side_by_side import in_threads, threads_for
 
 ALONE = Ranks()
 SEED_STRIDE = 1_000_003
@@ -117,8 +123,13 @@ def score_rollout(ranker: LoadedModel, rollout: Rollout, *, ranks: Ranks = ALONE
         for i in mine
     ]
     scores = torch.zeros(rollout.size)
+    threads = threads_for(ranker.model)
+    size = max(1, -(-len(dialogues) // threads))
+    parts = [dialogues[start : start + size] for start in range(0, len(dialogues), size)]
     with whole(ranker.model):
-        scores[mine] = score_dialogues(ranker, dialogues)
+        found = in_threads(lambda part: score_dialogues(ranker, part), parts, threads=threads)
+    if found:
+        scores[mine] = torch.cat(found)
     return ranks.sum_tensor(scores)
 
 
@@ -132,7 +143,12 @@ class SampleRow:
 
 
 def packed_rows(
-    rollout: Rollout, samples: Sequence[int], *, micro_tokens: int, ranks: Ranks = ALONE
+    rollout: Rollout,
+    samples: Sequence[int],
+    *,
+    micro_tokens: int,
+    ranks: Ranks = ALONE,
+    multiple: int = 1,
 ) -> list[SampleRow]:
     """This rank's rows of at most about `micro_tokens`; responses to one prompt share it as one tree."""
     groups: dict[tuple[int, ...], list[int]] = {}
@@ -147,7 +163,7 @@ def packed_rows(
     own_lengths = [lengths[index] for index in mine]
     return [
         _sample_row(rollout, [trees[mine[index]] for index in row])
-        for row in balanced_rows(own_lengths, row_tokens=micro_tokens)
+        for row in balanced_rows(own_lengths, row_tokens=micro_tokens, multiple=multiple)
     ]
 
 
@@ -208,6 +224,7 @@ def read_back(
     value: "ValueReader",
     temperature: float,
     ranks: Ranks = ALONE,
+    threads: int = 1,
 ) -> TokenNumbers:
     """Log-probabilities, values and entropies, through the very rows that the first update will use.
 
@@ -215,24 +232,36 @@ def read_back(
     Each rank reads its own rows; the tables are whole on every rank.
     """
     logprobs, before, values, entropy = (TokenTable.empty(rollout.is_response) for _ in range(4))
+
+    def read(row: SampleRow) -> tuple[ResponseLogprobs, Tensor]:
+        hidden = hidden_states(policy, row.row, asked=row.tokens.predicted_at)
+        own = response_logprobs(policy, hidden, tokens=row.tokens, temperature=temperature)
+        return own, value.read(row, policy_hidden=hidden)
+
+    def read_reference(row: SampleRow) -> Tensor:
+        hidden = hidden_states(reference, row.row, asked=row.tokens.predicted_at)
+        return response_logprobs(
+            reference, hidden, tokens=row.tokens, temperature=temperature, with_entropy=False
+        ).logprobs
+
     with whole(policy, *value.modules):
-        for each in rows:
-            hidden = hidden_states(policy, each.row, asked=each.tokens.predicted_at)
-            own = response_logprobs(policy, hidden, tokens=each.tokens, temperature=temperature)
-            logprobs.put(each.samples, own.logprobs)
-            entropy.put(each.samples, own.entropy)
-            values.put(each.samples, value.read(each, policy_hidden=hidden))
+        for row, (own, expected) in zip(rows, in_threads(read, rows, threads=threads), strict=True):
+            logprobs.put(row.samples, own.logprobs)
+            entropy.put(row.samples, own.entropy)
+            values.put(row.samples, expected)
     with whole(reference):
-        for each in rows:
-            hidden = hidden_states(reference, each.row, asked=each.tokens.predicted_at)
-            frozen = response_logprobs(
-                reference, hidden, tokens=each.tokens, temperature=temperature, with_entropy=False
-            )
-            before.put(each.samples, frozen.logprobs)
-    said, frozen_said, expected, spread = (
-        ranks.sum_tensor(table.values) for table in (logprobs, before, values, entropy)
+        for row, frozen in zip(
+            rows, in_threads(read_reference, rows, threads=threads), strict=True
+        ):
+            before.put(row.samples, frozen)
+    for table in (logprobs, before, values, entropy):
+        ranks.sum_tensor(table.values)
+    return TokenNumbers(
+        logprobs=logprobs.values,
+        reference=before.values,
+        values=values.values,
+        entropy=entropy.values,
     )
-    return TokenNumbers(logprobs=said, reference=frozen_said, values=expected, entropy=spread)
 
 
 class ValueReader:
