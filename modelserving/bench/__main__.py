@@ -11,8 +11,8 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from modelserving.lm.scoring import Scorer
 STARTER = Path(__file__).parents[1] / "starter"
 USERS, STREAMS, SAMPLES = 8, 2, 16
 PROMPT_TOKENS, NEW_TOKENS = 256, 96
+PARTS = ("streams", "continuous", "best_of", "scoring", "server")
 Prompts = list[list[int]]
 
 
@@ -42,6 +43,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, default=STARTER)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=PARTS, help="only these; default: all"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="8 new tokens: only to see that it runs"
     )
@@ -70,6 +74,7 @@ class Bench:
 
     def __init__(self, chosen: argparse.Namespace) -> None:
         """Load the checkpoint and draw the prompts."""
+        self.repeats: int = chosen.repeats
         self.tokens = 8 if chosen.quick else NEW_TOKENS
         self.loaded = load_language_model(chosen.checkpoint)
         self.model = self.loaded.model
@@ -79,7 +84,10 @@ class Bench:
         self.ranker = from_language_model(self.model, seed=0).eval()
         ours = copy.deepcopy(self.ranker)  # laid out anew; the rival keeps its own
         self.scorer = Scorer(replace(self.loaded, model=ours, config=ours.config))
-        self.batching = rivals.ContinuousBatching(chosen.checkpoint, threads=chosen.threads)
+        self.parts = tuple(chosen.parts)
+        self.batching: rivals.ContinuousBatching | None = None
+        if "continuous" in self.parts:
+            self.batching = rivals.ContinuousBatching(chosen.checkpoint, threads=chosen.threads)
         self._rng = random.Random(20261124)
         self.results: dict[str, list[float]] = {}
         self.scored_tokens = 0
@@ -106,9 +114,10 @@ class Bench:
             for i, prompt in enumerate(twice)
         ]
         self.note("streams", ours(self.sampler, requests))
-        self.note("generate", rivals.generate_each(self.model, twice, tokens=self.tokens))
         self.note("static", rivals.generate_together(self.model, twice, tokens=self.tokens))
-        self.note("continuous", self.batching.seconds(twice, tokens=self.tokens))
+        if self.batching is not None:
+            self.note("generate", rivals.generate_each(self.model, twice, tokens=self.tokens))
+            self.note("continuous", self.batching.seconds(twice, tokens=self.tokens))
 
     def best_of(self) -> None:
         """Sixteen samples of one prompt."""
@@ -143,38 +152,58 @@ class Bench:
         return found
 
 
+RATIOS = {
+    "streams_over_generate": ("generate", "streams"),
+    "streams_over_static_batch": ("static", "streams"),
+    "streams_over_transformers_batching": ("continuous", "streams"),
+    "best_of_16_over_generate": ("best_of_generate", "best_of"),
+    "scoring_over_padded": ("scoring_padded", "scoring"),
+}
+
+
 def summary(bench: Bench, firsts: list[float], measured: limits.Limits) -> dict[str, Any]:
-    """The figures of the last line, and the shares of the limit beside them."""
-    at = bench.median
-    tokens = USERS * STREAMS * bench.tokens
-    least = limits.sampling_seconds(
-        bench.model, measured, prompt_tokens=USERS * PROMPT_TOKENS, rows=16, steps=bench.tokens
-    )
-    least_best = limits.sampling_seconds(
-        bench.model, measured, prompt_tokens=PROMPT_TOKENS, rows=16, steps=bench.tokens
-    )
-    least_scoring = limits.reading_seconds(bench.model, measured, tokens=bench.scored_tokens)
-    least_first = limits.reading_seconds(bench.model, measured, tokens=USERS * PROMPT_TOKENS)
-    first = sorted(firsts)[int(len(firsts) * 0.95)]
+    """The figures of the last line, of the parts that were measured."""
+    at, tokens = bench.median, USERS * STREAMS * bench.tokens
+    found: dict[str, Any] = {
+        name: at(theirs) / at(ours)
+        for name, (theirs, ours) in RATIOS.items()
+        if theirs in bench.results
+    }
+    if firsts:
+        found["ttft_p95_s"] = sorted(firsts)[int(len(firsts) * 0.95)]
+        found["server_tokens_per_s"] = tokens / at("server")
+    if "streams" in bench.results:
+        found["streams_tokens_per_s"] = tokens / at("streams")
     return {
-        "streams_over_generate": at("generate") / at("streams"),
-        "streams_over_static_batch": at("static") / at("streams"),
-        "streams_over_transformers_batching": at("continuous") / at("streams"),
-        "best_of_16_over_generate": at("best_of_generate") / at("best_of"),
-        "scoring_over_padded": at("scoring_padded") / at("scoring"),
-        "ttft_p95_s": first,
-        "streams_tokens_per_s": tokens / at("streams"),
-        "server_tokens_per_s": tokens / at("server"),
-        "streams_share_of_limit": least / at("streams"),
-        "best_of_16_share_of_limit": least_best / at("best_of"),
-        "scoring_share_of_limit": least_scoring / at("scoring"),
-        "ttft_share_of_limit": least_first / first,
-        "repeats": len(bench.results["streams"]),
+        **found,
+        **shares(bench, found, measured),
+        "repeats": bench.repeats,
         "threads": torch.get_num_threads(),
         "load_average": os.getloadavg()[0],
         "torch": torch.__version__,
         "transformers": transformers.__version__,
+        "compiled": bench.sampler.reader.draw is not None,
     }
+
+
+def shares(bench: Bench, found: dict[str, Any], measured: limits.Limits) -> dict[str, float]:
+    """How near each part comes to what this machine could do at best."""
+    reading = partial(limits.reading_seconds, bench.model, measured)
+    sampling = partial(limits.sampling_seconds, bench.model, measured, rows=16, steps=bench.tokens)
+    least = {
+        "streams": sampling(prompts=USERS, prompt_tokens=PROMPT_TOKENS),
+        "best_of": sampling(prompts=1, prompt_tokens=PROMPT_TOKENS),
+        "scoring": reading(tokens=bench.scored_tokens),
+    }
+    names = {"streams": "streams", "best_of": "best_of_16", "scoring": "scoring"}
+    shares = {
+        f"{names[part]}_share_of_limit": seconds / bench.median(part)
+        for part, seconds in least.items()
+        if part in bench.results
+    }
+    if "ttft_p95_s" in found:
+        shares["ttft_share_of_limit"] = reading(tokens=USERS * PROMPT_TOKENS) / found["ttft_p95_s"]
+    return shares
 
 
 def main() -> None:
@@ -183,7 +212,8 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(chosen.threads)
     bench = Bench(chosen)
-    cases: tuple[Callable[[], None], ...] = (bench.streams, bench.best_of, bench.scoring)
+    named = {"streams": bench.streams, "best_of": bench.best_of, "scoring": bench.scoring}
+    cases = [case for name, case in named.items() if name in bench.parts]
     with torch.no_grad():
         for case in cases:  # the first round warms up
             case()
@@ -192,8 +222,9 @@ def main() -> None:
             for case in cases:
                 case()
             print(f"round {number + 1} of {chosen.repeats} done", flush=True)
-    bench.batching.end()
-    firsts = asyncio.run(bench.server(chosen))
+    if bench.batching is not None:
+        bench.batching.end()
+    firsts = asyncio.run(bench.server(chosen)) if "server" in bench.parts else []
     measured = limits.measured(rows=16, width=bench.model.config.hidden_size)
     for name, seconds in bench.results.items():
         print(f"{name:20} {' '.join(f'{each:8.3f}' for each in seconds)} s")

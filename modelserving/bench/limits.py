@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from modelserving.lm.llama_body import shape_of
 from modelserving.lm.matrices import matrix_of
 
 
@@ -49,14 +50,25 @@ def reading_seconds(model: PreTrainedModel, limits: Limits, *, tokens: int) -> f
 
 
 def sampling_seconds(
-    model: PreTrainedModel, limits: Limits, *, prompt_tokens: int, rows: int, steps: int
+    model: PreTrainedModel,
+    limits: Limits,
+    *,
+    prompts: int,
+    prompt_tokens: int,
+    rows: int,
+    steps: int,
 ) -> float:
-    """The least a batch can take: prompts at full rate, then weights read once per step."""
+    """The least a batch can take: prompts at full rate, then weights, and keys and values, read once per step.
+
+    Each prompt's keys and values once for all its rows, each row's own as they grow. What is read and what is
+    multiplied may overlap: the longer of the two counts.
+    """
     weights = model.num_parameters()
     matrices = weights if model.config.tie_word_embeddings else weights - _embedding(model)
-    reading = matrices * 4 / limits.bytes_per_second
+    kept = shape_of(model).bytes_per_token * (prompts * prompt_tokens + rows * steps / 2)
+    reading = (matrices * 4 + kept) / limits.bytes_per_second
     multiplying = 2 * matrices * rows / limits.flops_of_few_rows
-    prompt = reading_seconds(model, limits, tokens=prompt_tokens)
+    prompt = reading_seconds(model, limits, tokens=prompts * prompt_tokens)
     return prompt + steps * max(reading, multiplying)
 
 
