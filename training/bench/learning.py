@@ -6,6 +6,7 @@ its n and interval; results and figures stand in OUT. It knows no database: runs
 """
 
 import argparse
+import functools
 import gzip
 import hashlib
 import json
@@ -114,14 +115,15 @@ def cross(out: Path, *, hh: Path, initial: Path) -> Results:
         train_on = "" if name == "mix" else name
         release = make_release(out / f"release-{name}", hh=hh, train_on=train_on)
         inputs = {"initial": initial, "release": release}
-        run = trained(out / f"pm-on-{name}", "preference_model", inputs=inputs)
+        folder = "pm-all" if name == "mix" else f"pm-on-{name}"  # scaling trains the same one
+        run = trained(out / folder, "preference_model", inputs=inputs)
         found[f"trained on {name} ({run['comparisons']['train']})"] = {
             objective: run[f"test_accuracy_{objective}"] for objective in ("helpful", "harmless")
         }
     return found
 
 
-def ppo(out: Path, *, hh: Path, initial: Path) -> Results:
+def ppo(out: Path, *, hh: Path, initial: Path, steps: int = 0) -> Results:
     """Train and test PM on disjoint halves, then PPO against the first, watched by the second."""
     release = make_release(out / "release-mix", hh=hh)
     inputs = {"initial": initial, "release": release}
@@ -129,7 +131,9 @@ def ppo(out: Path, *, hh: Path, initial: Path) -> Results:
     ranker, test_pm = (
         out / "pm-halves" / judges[name] for name in ("checkpoint", "test_pm_checkpoint")
     )
-    run = trained(out / "ppo", "ppo", inputs={**inputs, "ranker": ranker, "test_pm": test_pm})
+    inputs |= {"ranker": ranker, "test_pm": test_pm}
+    changes = {"steps": str(steps)} if steps else {}
+    run = trained(out / "ppo", "ppo", inputs=inputs, **changes)
     return {"train_pm": judges["test_accuracy"], "test_pm": judges["test_pm_test_accuracy"], **run}
 
 
@@ -140,9 +144,14 @@ def main() -> None:
     parser.add_argument("--hh", type=Path, required=True, help="folder of public HH files")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--initial", type=Path, default=STARTER)
+    parser.add_argument("--ppo-steps", type=int, default=0, help="0: as the demo preset has it")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    measure = {"scaling": scaling, "cross": cross, "ppo": ppo}[options.what]
+    measure = {
+        "scaling": scaling,
+        "cross": cross,
+        "ppo": functools.partial(ppo, steps=options.ppo_steps),
+    }[options.what]
     found = measure(options.out.resolve(), hh=options.hh, initial=options.initial)
     (options.out / f"{options.what}.json").write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found, indent=2))
