@@ -33,13 +33,7 @@ from modelserving.core.artifacts import ArtefactError, file_sha256, fsync_path
 logger = logging.getLogger(__name__)
 
 PAGE = 500
-ENDINGS = {
-    "hh": "jsonl.gz",
-    "trl": "jsonl.gz",
-    "rich": "jsonl.gz",
-    "parquet": "parquet",
-    "csv": "csv",
-}
+ENDINGS = dict.fromkeys(("hh", "trl", "rich"), "jsonl.gz") | {"parquet": "parquet", "csv": "csv"}
 NAMES_PEOPLE = {"rich", "parquet", "csv"}  # by a pseudonym that holds in this one export
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same data gives the same file
 
