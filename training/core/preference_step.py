@@ -58,21 +58,17 @@ def accumulate(
     lengths = [tree_tokens(group) for group in groups]
     every = [comparison for group in groups for comparison in group]
     total_weight = float(weights(every, by_objective=config.objective_weights).sum())
-    mine = balanced_bins(lengths, count=ranks.world)[ranks.rank]
     threads = threads_for(model)
-    rows = balanced_rows(
-        [lengths[index] for index in mine], row_tokens=config.micro_tokens, multiple=threads
-    )
+    rows = _own_rows(lengths, row_tokens=config.micro_tokens, threads=threads, ranks=ranks)
     idle = idle_passes(model, rows=len(rows), ranks=ranks)
-    sums = torch.zeros(3)  # loss, correct, margin
 
     def read(row: Sequence[int]) -> tuple[Tensor, Tensor]:
-        result = row_loss(model, [groups[mine[index]] for index in row], config=config)
+        result = row_loss(model, [groups[index] for index in row], config=config)
         parts = (result.loss_sum.detach(), result.correct.sum(), result.margin.sum())
         return result.loss_sum / total_weight, torch.stack(parts).cpu()
 
-    for parts in add_gradients(read, rows, parameters=list(model.parameters()), threads=threads):
-        sums += parts
+    parameters = list(model.parameters())
+    sums = sum(add_gradients(read, rows, parameters=parameters, threads=threads), torch.zeros(3))
     for _ in range(idle):
         (row_loss(model, groups[:1], config=config).loss_sum * 0.0).backward()
     if not rows:  # a rank without work still takes part in the sum of gradients
@@ -87,6 +83,16 @@ def accumulate(
         tokens=sum(lengths),
         comparisons=len(every),
     )
+
+
+def _own_rows(
+    lengths: Sequence[int], *, row_tokens: int, threads: int, ranks: Ranks
+) -> list[list[int]]:
+    """This rank's share of the step's trees, in rows that its threads can share."""
+    mine = balanced_bins(lengths, count=ranks.world)[ranks.rank]
+    own = [lengths[index] for index in mine]
+    rows = balanced_rows(own, row_tokens=row_tokens, multiple=threads)
+    return [[mine[index] for index in row] for row in rows]
 
 
 def row_loss(

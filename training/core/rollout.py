@@ -228,21 +228,16 @@ def read_back(
 ) -> TokenNumbers:
     """Log-probabilities, values and entropies, through the very rows that the first update will use.
 
-    The same rows give the same floating-point sums: the ratio is exactly 1 before the first update.
-    Each rank reads its own rows; the tables are whole on every rank.
+    The same rows give the same sums: the ratio is exactly 1 before the first update. Each rank reads its own.
     """
     logprobs, before, values, entropy = (TokenTable.empty(rollout.is_response) for _ in range(4))
 
     def read(row: SampleRow) -> tuple[ResponseLogprobs, Tensor]:
-        hidden = hidden_states(policy, row.row, asked=row.tokens.predicted_at)
-        own = response_logprobs(policy, hidden, tokens=row.tokens, temperature=temperature)
+        hidden, own = _said(policy, row, temperature=temperature, with_entropy=True)
         return own, value.read(row, policy_hidden=hidden)
 
     def read_reference(row: SampleRow) -> Tensor:
-        hidden = hidden_states(reference, row.row, asked=row.tokens.predicted_at)
-        return response_logprobs(
-            reference, hidden, tokens=row.tokens, temperature=temperature, with_entropy=False
-        ).logprobs
+        return _said(reference, row, temperature=temperature, with_entropy=False)[1].logprobs
 
     with whole(policy, *value.modules):
         for row, (own, expected) in zip(rows, in_threads(read, rows, threads=threads), strict=True):
@@ -257,10 +252,18 @@ def read_back(
     for table in (logprobs, before, values, entropy):
         ranks.sum_tensor(table.values)
     return TokenNumbers(
-        logprobs=logprobs.values,
-        reference=before.values,
-        values=values.values,
+        logprobs=logprobs.values, reference=before.values, values=values.values,
         entropy=entropy.values,
+    )  # fmt: skip
+
+
+def _said(
+    model: nn.Module, row: SampleRow, *, temperature: float, with_entropy: bool
+) -> tuple[Tensor, ResponseLogprobs]:
+    """Hidden states before each response token, and what the model says of the tokens."""
+    hidden = hidden_states(model, row.row, asked=row.tokens.predicted_at)
+    return hidden, response_logprobs(
+        model, hidden, tokens=row.tokens, temperature=temperature, with_entropy=with_entropy
     )
 
 
