@@ -116,22 +116,22 @@ def record_choice(
         check_texts(showing, text_sha256)
         return _store(draft, active_milliseconds=active_milliseconds or 0, along=along)
     except (IntegrityError, ChoiceRefused):
-        standing = _kept_by(showing, choice_key)
-        if standing is None:
-            raise
-        if (standing.side, standing.strength) != (draft.side, draft.strength):
-            raise ChoiceRefused(_("Send your choice again from this page.")) from None
-        return standing
+        if standing := _kept_by(draft):
+            return standing
+        raise
 
 
-def _kept_by(showing: Showing, choice_key: uuid.UUID) -> Comparison | None:
-    """What the key stored meanwhile; refuses where something else stands in the way."""
-    if standing := of_key(showing.turn, choice_key):
-        return standing
-    if _is_judged(showing):
-        raise AlreadyJudged(_("This turn was chosen already.")) from None
-    check_key(choice_key)
-    return None
+def _kept_by(draft: Comparison) -> Comparison | None:
+    """What the draft's key stored meanwhile; refuses where something else stands in the way."""
+    standing = of_key(draft.turn, draft.choice_key)
+    if standing is None:
+        if _is_judged(draft.showing):
+            raise AlreadyJudged(_("This turn was chosen already.")) from None
+        check_key(draft.choice_key)
+        return None
+    if (standing.side, standing.strength) != (draft.side, draft.strength):
+        raise ChoiceRefused(_("Send your choice again from this page.")) from None
+    return standing
 
 
 def _store(draft: Comparison, *, active_milliseconds: int, along: Callable[[], None]) -> Comparison:
