@@ -1,7 +1,7 @@
 """`python -m labelapp.listening`: serve the web with uvicorn, each process on a socket of its own.
 
 Processes that share one socket do not share the work: the kernel wakes the same one again and again, and
-the others stay idle (docs/decisions/0017). Knows addresses and processes; knows nothing of what is served.
+the others stay idle (docs/decisions/0020). Knows addresses and processes; knows nothing of what is served.
 """
 
 import argparse
