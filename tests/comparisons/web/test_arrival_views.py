@@ -225,7 +225,7 @@ def test_no_way_to_serve_that_we_ship_logs_the_query():
     formats = re.findall(r"log_format (\w+) '([^']*)'", nginx)
 
     assert "--no-access-log" in (root / "deploy" / "Dockerfile").read_text()
-    assert "--no-access-log" in (root / "labelapp" / "supervisor" / "programs.py").read_text()
+    assert "access_log=False" in (root / "labelapp" / "listening.py").read_text()
     assert [name for name, _ in formats] == re.findall(r"access_log \S+ (\w+);", nginx)
     for _, text in formats:
         assert not re.search(r"\$(request|request_uri|args|query_string|http_referer)\b", text)
