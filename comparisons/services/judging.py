@@ -116,18 +116,18 @@ def record_choice(
         check_texts(showing, text_sha256)
         return _store(draft, active_milliseconds=active_milliseconds or 0, along=along)
     except (IntegrityError, ChoiceRefused):
-        if standing := _kept_by(draft):
+        if standing := _kept_by(draft, choice_key):
             return standing
         raise
 
 
-def _kept_by(draft: Comparison) -> Comparison | None:
+def _kept_by(draft: Comparison, choice_key: uuid.UUID) -> Comparison | None:
     """What the draft's key stored meanwhile; refuses where something else stands in the way."""
-    standing = of_key(draft.turn, draft.choice_key)
+    standing = of_key(draft.turn, choice_key)
     if standing is None:
         if _is_judged(draft.showing):
             raise AlreadyJudged(_("This turn was chosen already.")) from None
-        check_key(draft.choice_key)
+        check_key(choice_key)
         return None
     if (standing.side, standing.strength) != (draft.side, draft.strength):
         raise ChoiceRefused(_("Send your choice again from this page.")) from None
