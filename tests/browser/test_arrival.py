@@ -71,6 +71,7 @@ def test_a_whole_conversation_happens_inside_a_frame_whose_storage_is_shut(
     frame.locator("[name=has_read]").check()
     frame.get_by_role("button", name="Start").click()
 
+    frame.locator("[data-action=pause]").first.wait_for()  # shown by the scripts
     box = frame.locator("textarea[name=text]")
     box.fill("My boat leaks. What can I do before the evening?")
     box.press("Control+Enter")

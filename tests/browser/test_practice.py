@@ -31,6 +31,7 @@ def test_practice_is_done_by_keyboard_alone(campaign, visitor):
     press(page, "Enter")
     for number in (1, 2):
         dock(page, "strip")
+        page.wait_for_load_state()  # scripts have run by then
         item = qualifying.standing(campaign).items.get(number=number)
         turned = qualifying.is_mirrored(crowdworker=person, item=item, number=1)
         press(page, "7" if turned else "2", "Enter")
