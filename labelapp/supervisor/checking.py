@@ -21,7 +21,9 @@ from labelapp.supervisor.postgresql import NoPostgresql, own_postgresql
 PYTHON = sys.executable
 CHROMIUM = Path("/usr/bin/chromium")
 HERE = ("-m", "pytest", "-q", "--no-header")
+SLOW = "(walk or fault) and not release and not browser"
 FAST = "not walk and not fault and not browser and not release"
+BESIDE = "tests/faults/test_crash_points.py"  # long, and does not mind company
 TAIL_LINES = 12
 
 
@@ -59,15 +61,16 @@ def run_checks(words: Sequence[str]) -> int:
         reports = Path(scratch)
         with _postgresql(is_wanted=not options.no_postgresql) as database_url:
             lanes = [
-                [*_static_checks(), *_database_tests(reports, database_url)],
+                [*_static_checks(), *_database_tests(reports, database_url),
+                 _pytest("crash points", reports, BESIDE, "-m", SLOW)],
                 [_pytest("tests", reports, "tests", "-m", FAST)],
-            ]
+            ]  # fmt: skip
             with ThreadPoolExecutor(max_workers=len(lanes)) as pool:
                 outcomes = [outcome for lane in pool.map(_run_lane, lanes) for outcome in lane]
             alone = [
                 _pytest("browser", reports, "tests", "-m", "browser and not release"),
-                _pytest("walks and faults", reports, "tests", "-m",
-                        "(walk or fault) and not release and not browser"),
+                _pytest("walks and faults", reports, "tests", "-m", SLOW,
+                        f"--ignore={BESIDE}"),
             ]  # fmt: skip
             if options.release:
                 alone.append(
