@@ -1,6 +1,6 @@
 """Write one reply per prompt: `python -m training.core.starter_samples --checkpoint DIR --prompts F --out F`.
 
-It does not judge the replies: a person does, and publishes all of them.
+It does not judge the replies: a reader does, and all of them are published.
 """
 
 import argparse
