@@ -50,6 +50,8 @@ def publish_adapter(step: Path, *, base: Path, out: Path) -> str:
         if DOWN in name or UP in name
     }
     partial = out.with_name(f"{out.name}.partial")
+    if out.exists() or partial.exists():
+        raise NoAdapter(f"{out} or {partial.name} beside it is there already: choose another --out")
     partial.mkdir(parents=True)
     save_file(weights, partial / WEIGHTS, metadata={"format": "pt"})
     written = {
