@@ -187,10 +187,7 @@ def _postgresql(url: str) -> dict[str, Any]:
         "PORT": str(parts.port or ""),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {
-            "options": limits,
-            "prepare_threshold": 2,
-        },  # plans are kept with the connection
+        "OPTIONS": {"options": limits, "prepare_threshold": 2},  # plans stay with the connection
     }
 
 

@@ -6,7 +6,7 @@ MOST_FILE_LINES = 300
 MOST_FUNCTION_LINES = 40
 MOST_TEMPLATE_LINES = 100
 MAY_BE_LONGER = {
-    "labelapp/settings.py": 335,  # one flat file, read from top to bottom
+    "labelapp/settings.py": 332,  # one flat file, read from top to bottom
     "tests/comparisons/web/test_manage.py": 365,  # one page after the other, as people meet them
 }
 

@@ -84,9 +84,7 @@ class Learner:
         norms: dict[str, float] = {}
         for name, (master, _) in self._members.items():
             master.take_gradients()
-            if (
-                self._ranks.world > 1
-            ):  # a rank without a row in this minibatch takes part in the sum
+            if self._ranks.world > 1:  # a rank without a row here takes part in the sum
                 fill_missing_gradients(master.parameters.values())
                 self._ranks.sum_gradients(master.parameters.values())
             norms[name] = master.clip(max_norm=limit)

@@ -135,12 +135,11 @@ class Command(BaseCommand):
 
 
 def _why_it_waits(run: TrainingRun) -> str:
-    busy = TrainingRun.objects.filter(state=TrainingRun.State.RUNNING).exclude(pk=run.pk)
+    going = TrainingRun.objects.filter(state=TrainingRun.State.RUNNING).first()
+    if going is None:
+        return "queued: no training worker takes it. Start one with `./start`, or use --here."
     ahead = TrainingRun.objects.filter(state=TrainingRun.State.QUEUED, pk__lt=run.pk).count()
-    going = busy.first()
-    if going is not None:
-        return f"queued behind run {going.public_id} and {ahead} more that wait"
-    return "queued: no training worker takes it. Start one with `./start`, or use --here."
+    return f"queued behind run {going.public_id} and {ahead} more that wait"
 
 
 def _progress(run: TrainingRun) -> str:
