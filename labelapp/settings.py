@@ -3,7 +3,6 @@
 Transport settings derive from PUBLIC_URL; nothing here knows a campaign or a checkpoint.
 """
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -152,13 +151,6 @@ TIME_ZONE = "UTC"
 
 # --- the database: the only source of truth ------------------------------------------------
 def _sqlite(path: Path) -> dict[str, Any]:
-    # SQLite 3.7.0 to 3.51.2 can lose committed writes in WAL (sqlite.org/wal.html#walresetbug);
-    # 3.44.6 and 3.50.7 carry the fix too.
-    version = sqlite3.sqlite_version_info
-    is_wal_safe = (
-        version >= (3, 51, 3) or (3, 44, 6) <= version < (3, 45) or (3, 50, 7) <= version < (3, 51)
-    )
-    journal = "WAL" if is_wal_safe else "TRUNCATE"
     return {
         "ENGINE": "labelapp.databases.sqlite3",
         "NAME": path,
@@ -167,7 +159,7 @@ def _sqlite(path: Path) -> dict[str, Any]:
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
             "init_command": (
-                f"PRAGMA journal_mode={journal};PRAGMA synchronous=FULL;"
+                "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"
                 "PRAGMA foreign_keys=ON;PRAGMA busy_timeout=20000;"
             ),
         },

@@ -3,7 +3,6 @@
 Knows what SQLite and PostgreSQL can say about themselves.
 """
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,27 +53,13 @@ def _sqlite() -> Iterator[Finding]:
                 what=f"{len(broken)} rows point nowhere, first in {broken[0][0]}",
                 cure="restore the newest backup",
             )
-        cursor.execute("PRAGMA journal_mode")
-        journal = cursor.fetchone()[0]
         cursor.execute("PRAGMA synchronous")
         synchronous = cursor.fetchone()[0]
-    if journal == "wal" and not _is_wal_safe(sqlite3.sqlite_version_info):
-        yield Finding(
-            what=f"SQLite {sqlite3.sqlite_version} can lose commits in WAL mode",
-            cure="stop everything, then: sqlite3 labelapp.sqlite3 'PRAGMA journal_mode=TRUNCATE'",
-        )
     if synchronous < 2:  # 2 is FULL
         yield Finding(
             what="SQLite does not wait for the disk: choices can be lost when the power fails",
             cure="remove PRAGMA synchronous from your settings; the default is FULL",
         )
-
-
-def _is_wal_safe(version: tuple[int, ...]) -> bool:
-    """The WAL-reset bug is mended in 3.51.3, 3.50.7 and 3.44.6 (sqlite.org/wal.html#walresetbug)."""
-    return (
-        version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
-    )
 
 
 def _postgresql() -> Iterator[Finding]:
