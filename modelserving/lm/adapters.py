@@ -23,7 +23,7 @@ from modelserving.lm.llama_body import LlamaBody
 from modelserving.lm.matrices import Matrix
 
 PREFIX, DOWN, UP = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
-ATTENTION, MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,13 @@ class Adapter:
     def bytes_used(self) -> int:
         """Memory of the adapter alone."""
         return sum(part.down.nbytes + part.up.nbytes for part in self._parts.values())
+
+    @torch.no_grad()
+    def merge_into(self, base: PreTrainedModel) -> None:
+        """Make the base the sum of both."""
+        for name, part in self._parts.items():
+            weight = base.get_submodule(name).weight
+            weight.copy_(weight.float() + (part.up @ part.down).to(weight.device))
 
     def body(self, base: LlamaBody) -> LlamaBody:
         """The base's body with this adapter: everything else is the base's own."""
@@ -112,10 +119,10 @@ def load_adapter(directory: Path, *, config: AdapterConfig, base: PreTrainedMode
 
 
 def _linears(base: PreTrainedModel) -> dict[str, nn.Linear]:
-    """The layers that can be adapted, by name."""
-    count = base.config.num_hidden_layers
-    places = [_place(index, name) for index in range(count) for name in (*ATTENTION, *MLP)]
-    return {place: base.get_submodule(place) for place in places}
+    """The layers that can be adapted, by name: all linear ones but the output layer."""
+    head = base.get_output_embeddings()
+    every = base.named_modules()
+    return {name: each for name, each in every if isinstance(each, nn.Linear) and each is not head}
 
 
 def _place(index: int, name: str) -> str:

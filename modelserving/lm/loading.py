@@ -3,7 +3,7 @@
 It does not know where checkpoints are registered or what they are used for.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from modelserving.core.adapters import adapter_config, base_beside, is_adapter
 from modelserving.core.architectures import (
     CAUSAL_ARCHITECTURES,
     SCORING_ARCHITECTURES,
@@ -29,6 +30,7 @@ from modelserving.core.architectures import (
 )
 from modelserving.core.artifacts import ArtefactError, Manifest, content_hash, verify
 from modelserving.core.dialogue import DialogueFormat
+from modelserving.lm.adapters import load_adapter
 from modelserving.lm.tokenizer import TextTokenizer, TokenizerFailure
 
 transformers_logging.disable_progress_bar()
@@ -48,9 +50,18 @@ class LoadedModel:
 
 
 def load_language_model(
-    directory: Path, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    directory: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    base: Path | None = None,
 ) -> LoadedModel:
-    """Load a language model or policy; refuses what is not verified or not listed."""
+    """Load a language model or policy; refuses what is not verified or not listed.
+
+    An adapter comes merged into its base, which stands beside it or is given as `base`.
+    """
+    if is_adapter(directory):
+        return _load_merged(directory, base=base, dtype=dtype, device=device)
     return _load(
         directory,
         kinds=LANGUAGE_MODEL_KINDS,
@@ -94,6 +105,23 @@ def load_tokenizer(directory: Path) -> TextTokenizer:
         if (token := special_token(stored.get(name))) is not None
     }
     return TextTokenizer.from_file(path, template=chat_template_of(directory), specials=specials)
+
+
+def _load_merged(
+    directory: Path, *, base: Path | None, dtype: torch.dtype, device: torch.device | str
+) -> LoadedModel:
+    manifest = _verified(directory, kinds=LANGUAGE_MODEL_KINDS)
+    config = adapter_config(directory, manifest=manifest)
+    found = base or base_beside(directory, manifest=manifest)
+    if is_adapter(found):
+        raise CheckpointRefused(f"{directory} is an adapter of an adapter: merge {found} first")
+    loaded = load_language_model(found, dtype=dtype, device=device)
+    if loaded.hash != config.base:
+        raise CheckpointRefused(
+            f"{directory} is an adapter of checkpoint {config.base}, {found} is another"
+        )
+    load_adapter(directory, config=config, base=loaded.model).merge_into(loaded.model)
+    return replace(loaded, hash=content_hash(manifest))
 
 
 def _load(

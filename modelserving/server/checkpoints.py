@@ -135,9 +135,9 @@ class CheckpointReader:
         """Verify, load and check a directory; anything wrong with it is a `Refused` with the reason."""
         directory = self.allowed(path)
         try:
-            if base is not None:
+            if base is not None and isinstance(_reader(base), LlamaReader):
                 return self._read_adapter(directory, name=name, now=now, base=base)
-            return self._read(directory, name=name, now=now)
+            return self._read(directory, name=name, now=now, base=base)
         except (ArtefactError, CheckpointRefused, ValueError, OSError) as wrong:
             raise Refused(f"refused: {wrong}", code="checkpoint_refused") from wrong
         except Refused:
@@ -148,11 +148,17 @@ class CheckpointReader:
                 f"refused: {type(unforeseen).__name__}: {unforeseen}", code="checkpoint_refused"
             ) from unforeseen
 
-    def _read(self, directory: Path, *, name: str | None, now: float) -> ServedCheckpoint:
+    def _read(
+        self, directory: Path, *, name: str | None, now: float, base: ServedCheckpoint | None
+    ) -> ServedCheckpoint:
+        """Whole weights; an adapter's are merged where its base is not read by our own forward."""
         manifest, identity = _identified(directory, name=name)
         is_ranker = manifest.kind == "preference_model"
-        load = load_preference_model if is_ranker else load_language_model
-        loaded = load(directory, dtype=self.dtype, device=self.device)
+        how = {"dtype": self.dtype, "device": self.device}
+        if is_ranker:
+            loaded = load_preference_model(directory, **how)
+        else:
+            loaded = load_language_model(directory, **how, base=Path(base.path) if base else None)
         if loaded.hash != identity:
             raise Refused("the directory changed while it was read", code="checkpoint_refused")
         _check_finite(loaded)
@@ -176,14 +182,9 @@ class CheckpointReader:
     ) -> ServedCheckpoint:
         """An adapter over a checkpoint that is loaded: a batch of its own, the weights the base's."""
         manifest, identity = _identified(directory, name=name)
-        if manifest.kind not in LANGUAGE_MODEL_KINDS or base.sampler is None:
+        reader = _reader(base)
+        if manifest.kind not in LANGUAGE_MODEL_KINDS or not isinstance(reader, LlamaReader):
             raise Refused("only policies are served as adapters", code="checkpoint_refused")
-        reader = base.sampler.reader
-        if not isinstance(reader, LlamaReader):
-            raise Refused(
-                "adapters are served over models built like Llama on a CPU: publish merged weights",
-                code="base_unfit",
-            )
         config = adapter_config(directory, manifest=manifest)
         adapter = load_adapter(directory, config=config, base=base.loaded.model)
         verify(directory)  # what was read is what was verified
@@ -219,6 +220,10 @@ def _identified(directory: Path, *, name: str | None) -> tuple[Manifest, str]:
             f"the directory holds checkpoint {identity}, not {name}", code="other_checkpoint"
         )
     return manifest, identity
+
+
+def _reader(base: ServedCheckpoint) -> Reader | None:
+    return base.sampler.reader if base.sampler else None
 
 
 def _is_hash(name: str) -> bool:
