@@ -10,6 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from modelserving.core.adapters import BASE, adapter_config, is_adapter
+from modelserving.core.adapters import CONFIG as ADAPTER_CONFIG
+from modelserving.core.adapters import WEIGHTS as ADAPTER_WEIGHTS
 from modelserving.core.architectures import (
     CAUSAL_ARCHITECTURES,
     SCORING_ARCHITECTURES,
@@ -18,6 +21,7 @@ from modelserving.core.architectures import (
     check_architecture,
     check_files,
     dialogue_format_of,
+    read_json,
 )
 from modelserving.core.artifacts import MANIFEST, ArtefactError, utc_now, verify, write_manifest
 from modelserving.core.dialogue import DialogueError, DialogueFormat
@@ -29,22 +33,29 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 TAKEN = (
     "*.safetensors", "model.safetensors.index.json", "config.json", "generation_config.json",
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
-    "dialogue.json", "LICENSE*", "README.md",
+    "dialogue.json", ADAPTER_CONFIG, "LICENSE*", "README.md",
 )  # fmt: skip
 FORMATS = ("chat_template", "hh_text", "tokens")
 
 
 def import_checkpoint(
-    source: str | Path, *, name: str | None = None, dialogue_format: str | None = None
+    source: str | Path,
+    *,
+    name: str | None = None,
+    dialogue_format: str | None = None,
+    base: Checkpoint | None = None,
 ) -> Checkpoint:
-    """Fetch once, check, give it a manifest, and register it."""
+    """Fetch once, check, give it a manifest, and register it; `base` is what an adapter is added to."""
     root = checkpoints_root()
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix="import-", suffix=".partial") as scratch:
         target = Path(scratch) / "checkpoint"
         _fetch(source, target)
         try:
-            _prepare(target, source=str(source), dialogue_format=dialogue_format)
+            if is_adapter(target):
+                _prepare_adapter(target, source=str(source), base=base)
+            else:
+                _prepare(target, source=str(source), dialogue_format=dialogue_format)
         except (CheckpointRefused, WeightsRefused, DialogueError, ArtefactError) as refused:
             said = str(refused).replace(str(target), str(source))
             raise CheckpointNotRegistered(said) from refused
@@ -91,6 +102,30 @@ def _download(name: str, target: Path) -> None:
             f"{name} could not be fetched ({said[0]}): check the name and the network, or give a directory"
         ) from failed
     shutil.rmtree(target / ".cache", ignore_errors=True)
+
+
+def _prepare_adapter(target: Path, *, source: str, base: Checkpoint | None) -> None:
+    """Check an adapter in peft's layout, and bind it to its base; one of ours names it already."""
+    if (target / MANIFEST).is_file():
+        adapter_config(target, manifest=verify(target))
+        return
+    if base is None:
+        raise CheckpointRefused(
+            f"{source} is an adapter: name the checkpoint it belongs to (--base)"
+        )
+    stored = read_json(target / ADAPTER_CONFIG)
+    if not isinstance(stored, dict):
+        raise CheckpointRefused(f"{source}: {ADAPTER_CONFIG} holds no JSON object")
+    bound = {**stored, BASE: base.hash}
+    (target / ADAPTER_CONFIG).write_text(json.dumps(bound, indent=2) + "\n", "utf-8")
+    for path in set(target.iterdir()) - {target / ADAPTER_CONFIG, target / ADAPTER_WEIGHTS}:
+        path.unlink()  # a tokenizer or card of its own is read by nobody
+    tensors_of(target / ADAPTER_WEIGHTS)
+    manifest = write_manifest(
+        target, kind="policy", parents=[base.hash], config={"source": source}, code="",
+        created=utc_now(),
+    )  # fmt: skip
+    adapter_config(target, manifest=manifest)
 
 
 def _prepare(target: Path, *, source: str, dialogue_format: str | None) -> None:

@@ -31,6 +31,9 @@ class Checkpoint(models.Model):
     parameters = models.BigIntegerField(null=True)  # number of weights
     size = models.BigIntegerField()  # bytes on disk
     parents = models.ManyToManyField("self", symmetrical=False, related_name="children", blank=True)
+    base = models.ForeignKey(  # whose weights an adapter is added to; null: the weights are whole
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="adapters"
+    )
     run = models.UUIDField(
         null=True, db_index=True
     )  # public id of the training run; a run is above this app

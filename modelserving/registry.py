@@ -14,6 +14,8 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from modelserving.core.adapters import adapter_config, is_adapter
+from modelserving.core.architectures import CheckpointRefused
 from modelserving.core.artifacts import (
     MANIFEST,
     ArtefactError,
@@ -65,14 +67,33 @@ def register_checkpoint(
             raise CheckpointNotRegistered(
                 f"{directory} holds a {manifest.kind}: only models become checkpoints"
             )
+        base = _base(directory, manifest=manifest)
         kept = _keep(directory, manifest=manifest)
         parameters = count_parameters(kept)
-    except (ArtefactError, WeightsRefused) as refused:
+    except (ArtefactError, CheckpointRefused, WeightsRefused) as refused:
         raise CheckpointNotRegistered(str(refused)) from refused
     return _row(
         manifest, name=name, origin=origin, run=run, step=step, results=dict(results or {}),
-        parameters=parameters,
+        parameters=parameters, base=base,
     )  # fmt: skip
+
+
+def _base(directory: Path, *, manifest: Manifest) -> Checkpoint | None:
+    """The registered checkpoint that an adapter needs; None for whole weights."""
+    if not is_adapter(directory):
+        return None
+    wanted = adapter_config(directory, manifest=manifest).base
+    base = Checkpoint.objects.filter(hash=wanted).first()
+    if base is None or not directory_of(base).is_dir():
+        raise CheckpointNotRegistered(
+            f"{directory} is an adapter of checkpoint {wanted[:12]}, which is not registered: "
+            "import that one first"
+        )
+    if base.base is not None or base.kind == Checkpoint.Kind.PREFERENCE_MODEL:
+        raise CheckpointNotRegistered(
+            f"{directory} is an adapter of {base}, which is no language model or policy with whole weights"
+        )
+    return base
 
 
 def ensure_starter() -> Checkpoint:
@@ -155,7 +176,7 @@ def _is_sound(final: Path) -> bool:
 
 def _row(
     manifest: Manifest, *, name: str, origin: str, parameters: int, run: uuid.UUID | None,
-    step: int | None, results: dict[str, Any],
+    step: int | None, results: dict[str, Any], base: Checkpoint | None,
 ) -> Checkpoint:  # fmt: skip
     identity = content_hash(manifest)
     try:
@@ -164,7 +185,7 @@ def _row(
                 hash=identity, kind=manifest.kind, origin=origin, name=name[:120],
                 manifest=manifest.to_dict(), parameters=parameters,
                 size=sum(each["size"] for each in manifest.files.values()),
-                run=run, step=step, results=results,
+                run=run, step=step, results=results, base=base,
             )  # fmt: skip
             parents = Checkpoint.objects.filter(hash__in=[str(each) for each in manifest.parents])
             checkpoint.parents.set(parents.exclude(pk=checkpoint.pk))

@@ -36,7 +36,7 @@ def warm_servers() -> list[str]:
 def drawn_checkpoints() -> list[Checkpoint]:
     """Checkpoints and rankers of every deployment that takes traffic somewhere."""
     places = SlotDeployment.objects.filter(traffic__gt=0).select_related(
-        "deployment__checkpoint", "deployment__ranker"
+        "deployment__checkpoint__base", "deployment__ranker"
     )
     deployments = {place.deployment_id: place.deployment for place in places}
     found = [each for d in deployments.values() for each in (d.checkpoint, d.ranker) if each]
@@ -50,7 +50,12 @@ def _missing(status: ServerStatus, wanted: list[Checkpoint]) -> list[Checkpoint]
     present = {each.get("hash") or each.get("name") for each in status.checkpoints}
     missing = []
     for checkpoint in wanted:
-        if checkpoint.hash not in present and checkpoint.size * ROOM <= room:
-            room -= checkpoint.size * ROOM
+        if checkpoint.hash in present:
+            continue
+        base = checkpoint.base if checkpoint.base and checkpoint.base.hash not in present else None
+        size = (checkpoint.size + (base.size if base else 0)) * ROOM
+        if size <= room:
+            room -= size
             missing.append(checkpoint)
+            present |= {base.hash} if base else set()
     return missing

@@ -13,7 +13,9 @@ from comparisons.core.splits import first_message_sha256, split_of_sha256
 from comparisons.models import Conversation, DatasetRelease, ReleaseComparison
 from comparisons.services.releasing import ReleaseRefused, verify_release
 from labelapp.doctor.findings import Check, Finding, named, warning
-from modelserving.core.artifacts import ArtefactError, content_hash, verify
+from modelserving.core.adapters import adapter_config, is_adapter
+from modelserving.core.architectures import CheckpointRefused
+from modelserving.core.artifacts import ArtefactError, Manifest, content_hash, verify
 from modelserving.models import Checkpoint
 from modelserving.registry import directory_of
 from training.models import TrainingRun
@@ -64,12 +66,13 @@ def releases_are_whole() -> Iterator[Finding]:
 
 
 def checkpoints_are_whole() -> Iterator[Finding]:
-    """I10, I11: every checkpoint's bytes have the hashes of its manifest."""
-    for checkpoint in Checkpoint.objects.all():
+    """I10, I11: every checkpoint's bytes have the hashes of its manifest, and an adapter has its base."""
+    for checkpoint in Checkpoint.objects.select_related("base"):
         folder = directory_of(checkpoint)
         try:
-            found = content_hash(verify(folder))
-        except ArtefactError as broken:
+            manifest = verify(folder)
+            found, needs = content_hash(manifest), _base_of(folder, manifest=manifest)
+        except (ArtefactError, CheckpointRefused) as broken:
             yield Finding(
                 what=f"checkpoint {checkpoint}: {broken}",
                 cure=f"restore {folder} from a backup, or roll back what serves it",
@@ -80,6 +83,15 @@ def checkpoints_are_whole() -> Iterator[Finding]:
                 what=f"checkpoint {checkpoint}: its folder holds {found[:8]}",
                 cure=f"restore {folder} from a backup, or roll back what serves it",
             )
+        if needs != (checkpoint.base.hash if checkpoint.base else None):
+            yield Finding(
+                what=f"checkpoint {checkpoint}: by its files its base is {needs or 'none'}, by its row {checkpoint.base or 'none'}",
+                cure="somebody edited rows by hand: restore them from a backup",
+            )
+
+
+def _base_of(folder: Path, *, manifest: Manifest) -> str | None:
+    return adapter_config(folder, manifest=manifest).base if is_adapter(folder) else None
 
 
 def folders_are_known() -> Iterator[Finding]:

@@ -129,7 +129,7 @@ def _page(request: HttpRequest, found: Checkpoint) -> dict[str, Any]:
         request, checkpoint=found, run=run, speaks=speaks, parents=found.parents.all(),
         results=[(k.replace("_", " "), queries.figure(v, key=k)) for k, v in found.results.items()],
         deployments=found.deployments.prefetch_related("places__slot"),
-        ranks=found.ranked.all(), evaluation=evaluation,
+        ranks=found.ranked.all(), adapters=found.adapters.all()[:50], evaluation=evaluation,
         figures=plots.offered(run.kind, evaluation=evaluation) if run else [],
         samples=queries.samples(run) if run else [],
         deployment_form=DeploymentForm(initial={"name": f"{found.name}"[:100]}),

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from modelserving.finding import NotFound, checkpoint_named
 from modelserving.importing import FORMATS, import_checkpoint
 from modelserving.registry import CheckpointNotRegistered, directory_of
 
@@ -25,14 +26,21 @@ class Command(BaseCommand):
             choices=FORMATS,
             help="how it reads dialogues; default: its chat template, else HH text",
         )
+        parser.add_argument(
+            "--base", help="of an adapter: the checkpoint it is added to, by name or hash"
+        )
         parser.add_argument("--json", action="store_true", help="print the checkpoint as JSON")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
+            base = checkpoint_named(options["base"]) if options["base"] else None
             checkpoint = import_checkpoint(
-                options["source"], name=options["name"], dialogue_format=options["dialogue"]
+                options["source"],
+                name=options["name"],
+                dialogue_format=options["dialogue"],
+                base=base,
             )
-        except CheckpointNotRegistered as refused:
+        except (CheckpointNotRegistered, NotFound) as refused:
             raise CommandError(str(refused)) from None
         if options["json"]:
             stored = {
