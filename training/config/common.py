@@ -9,6 +9,7 @@ from typing import Literal, get_args
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fastest", "float32", "bfloat16"]
 Sharding = Literal["none", "full"]
+Publish = Literal["merged", "adapter"]
 Schedule = Literal["constant", "linear", "cosine"]
 
 
@@ -73,8 +74,16 @@ class LoraConfig:
     alpha: float = 16.0
     dropout: float = 0.0
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    # merged: whole weights, which every engine takes; adapter: a few megabytes that the model server adds to the
+    # start's weights, held once for all policies that share it
+    publish: Publish = "merged"
 
     def __post_init__(self) -> None:
         require(self.rank >= 0, f"lora rank is {self.rank}: set it to 0 (off) or more")
         require(self.alpha > 0, f"lora alpha is {self.alpha}: set it above 0")
         require_fraction(lora_dropout=self.dropout)
+        require_choice(name="lora.publish", value=self.publish, choices=get_args(Publish))
+        require(
+            self.publish == "merged" or self.rank > 0,
+            "lora.publish is adapter, but lora.rank is 0: set lora.rank above 0",
+        )

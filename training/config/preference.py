@@ -53,6 +53,10 @@ class _PreferenceTraining(RunConfig):
             self.micro_tokens >= self.max_tokens,
             f"micro_tokens {self.micro_tokens} is below max_tokens {self.max_tokens}: raise it",
         )
+        require(
+            self.lora.publish == "merged",
+            "lora.publish is adapter: preference models are published merged, only policies share a base",
+        )
         require_fraction(beta1=self.beta1, beta2=self.beta2)
         require_choice(
             name="schedule", value=self.schedule, choices=("constant", "linear", "cosine")

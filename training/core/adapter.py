@@ -1,17 +1,13 @@
 """Publish a LoRA run's step as an adapter: `python -m training.core.adapter STEP --base DIR --out DIR`.
 
-The run's own checkpoints have the adapter merged. From the resume state beside them this makes a checkpoint of a
-few megabytes, which a model server runs over the base that it holds already. It does not train.
+For a run with `lora.publish` merged, whose checkpoints are whole weights: from the resume state beside them this makes
+a checkpoint of a few megabytes, which a model server runs over the base that it holds already. It does not train.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
-from safetensors.torch import save_file
-
-from modelserving.core.adapters import CONFIG, WEIGHTS
 from modelserving.core.artifacts import (
     ArtefactError,
     content_hash,
@@ -22,7 +18,7 @@ from modelserving.core.artifacts import (
     write_manifest,
 )
 from training.core.checkpointing import RESUME, read_resume
-from training.core.lora import DOWN, UP
+from training.core.lora import write_adapter
 from training.core.master_weights import weights_in
 
 POLICY = "policy."  # whose tensors these are in a resume state
@@ -44,22 +40,11 @@ def publish_adapter(step: Path, *, base: Path, out: Path) -> str:
         raise NoAdapter(f"{step} has no resume state any more: take the run's last checkpoint")
     tensors = read_resume(step).tensors
     own = {k.removeprefix(POLICY): each for k, each in tensors.items() if k.startswith(POLICY)}
-    weights = {
-        f"base_model.model.{name.replace('.default.', '.')}": tensor.contiguous()
-        for name, tensor in weights_in(own).items()
-        if DOWN in name or UP in name
-    }
     partial = out.with_name(f"{out.name}.partial")
     if out.exists() or partial.exists():
         raise NoAdapter(f"{out} or {partial.name} beside it is there already: choose another --out")
     partial.mkdir(parents=True)
-    save_file(weights, partial / WEIGHTS, metadata={"format": "pt"})
-    written = {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": settings["rank"],
-        "lora_alpha": settings["alpha"], "lora_dropout": 0.0, "bias": "none",
-        "target_modules": sorted(settings["target_modules"]), "inference_mode": True,
-    }  # fmt: skip
-    (partial / CONFIG).write_text(json.dumps(written, indent=2), encoding="utf-8")
+    write_adapter(weights_in(own), directory=partial, settings=settings, base=base_hash)
     done = write_manifest(
         partial, kind="policy", parents=[base_hash], config=manifest.config, code=manifest.code,
         created=utc_now(),

@@ -13,6 +13,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
+from modelserving.core.adapters import is_adapter
 from modelserving.core.artifacts import content_hash, publish, utc_now, verify, write_manifest
 from modelserving.lm.loading import load_language_model
 from modelserving.lm.saving import write_model_files, write_weights
@@ -45,6 +46,9 @@ def averaged(
 
 def publish_average(*, first: Path, second: Path, first_share: float, out: Path) -> None:
     """Write the average as a checkpoint in the layout of `first`."""
+    for directory in (first, second):
+        if is_adapter(directory):
+            raise AveragingRefused(f"{directory} is an adapter: average whole weights")
     parents = [content_hash(verify(directory)) for directory in (first, second)]
     tensors = averaged(
         first=load_file(first / "model.safetensors"),

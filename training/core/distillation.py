@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from modelserving.core.adapters import whole_weights
 from modelserving.core.architectures import CheckpointRefused
 from modelserving.lm.loading import LoadedModel, load_language_model
 from modelserving.lm.saving import write_model_files, write_weights
@@ -194,6 +195,6 @@ class _Trainer:
         write_model_files(
             directory=directory,
             config=self.student.config,
-            tokenizer_directory=self.run.inputs("initial"),
+            tokenizer_directory=whole_weights(self.run.inputs("initial")),
             architecture=type(self.model).__name__,
         )

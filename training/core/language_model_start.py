@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from modelserving.core.adapters import whole_weights
 from modelserving.core.architectures import CheckpointRefused, dialogue_format_of
 from modelserving.core.dialogue import DialogueFormat
 from modelserving.lm.loading import load_language_model, load_tokenizer
@@ -40,7 +41,7 @@ def open_start(run: RunDirectory, *, config: LanguageModelConfig) -> Start:
         raise InputRefused("inputs.json needs either a corpus or a release, and not both")
     if initial is None and corpus is None:
         raise InputRefused("a run on a release needs an initial checkpoint: name it in inputs.json")
-    tokenizer_directory = initial or corpus / "tokenizer"  # type: ignore[operator]  # one is there
+    tokenizer_directory = whole_weights(initial) if initial else corpus / "tokenizer"  # type: ignore[operator]  # one is there
     tokenizer = load_tokenizer(tokenizer_directory)
     layout = dialogue_format_of(tokenizer_directory)
     if layout.format == "chat_template":

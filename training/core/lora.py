@@ -1,15 +1,21 @@
-"""Low-rank adapters (Hu et al. 2021, through peft) that are merged into plain weights when published.
+"""Low-rank adapters (Hu et al. 2021, through peft): published merged into plain weights, or by themselves.
 
-It does not know what is trained: a checkpoint never shows whether adapters made it.
+It does not know what is trained.
 """
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig as PeftConfig
 from peft import inject_adapter_in_model
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from modelserving.core.adapters import BASE as BASE_HASH
+from modelserving.core.adapters import CONFIG, WEIGHTS
 from training.config import ConfigError, LoraConfig
 
 BASE = ".base_layer"
@@ -59,3 +65,21 @@ def merged(parameters: Mapping[str, Tensor], *, config: LoraConfig) -> dict[str,
         down, up = (parameters[f"{plain}{part}.weight"] for part in (DOWN, UP))
         found[f"{plain}.weight"] = weight.detach() + scale * (up @ down).detach()
     return found
+
+
+def write_adapter(
+    parameters: Mapping[str, Tensor], *, directory: Path, settings: Mapping[str, Any], base: str
+) -> None:
+    """Write the adapters alone, in peft's layout; `settings` are those of `LoraConfig`, `base` a checkpoint's hash."""
+    weights = {
+        f"base_model.model.{name.replace('.default.', '.')}": tensor.detach().cpu().contiguous()
+        for name, tensor in parameters.items()
+        if DOWN in name or UP in name
+    }
+    save_file(weights, directory / WEIGHTS, metadata={"format": "pt"})
+    written = {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": settings["rank"],
+        "lora_alpha": settings["alpha"], "lora_dropout": 0.0, "bias": "none", BASE_HASH: base,
+        "target_modules": sorted(settings["target_modules"]), "inference_mode": True,
+    }  # fmt: skip
+    (directory / CONFIG).write_text(json.dumps(written, indent=2), encoding="utf-8")

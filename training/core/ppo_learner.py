@@ -99,8 +99,11 @@ class Learner:
 
     def policy_weights(self) -> dict[str, Tensor]:
         """Float32 weights of the policy, by published name; whole on rank 0, and every rank takes part."""
-        named = gathered(self._members["policy"][0].parameters, ranks=self._ranks)
-        return merged(named, config=self._config.lora)
+        return merged(self.trained_weights(), config=self._config.lora)
+
+    def trained_weights(self) -> dict[str, Tensor]:
+        """The same by their names in training, adapters apart."""
+        return gathered(self._members["policy"][0].parameters, ranks=self._ranks)
 
     @property
     def threads(self) -> int:

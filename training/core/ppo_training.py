@@ -7,17 +7,15 @@ Legend: B responses, R tokens of the longest response.
 
 import math
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from modelserving.lm.saving import write_model_files, write_weights
 from training.config import PPOConfig
 from training.core.checkpointing import ResumeState
 from training.core.outcome import NonFinite, Outcome
+from training.core.policy_files import published_policy, whole_policy
 from training.core.ppo_learner import Learner
 from training.core.ppo_targets import targets_of
 from training.core.ppo_update import Updates, plan_epoch
@@ -246,22 +244,9 @@ class _Trainer:
         if not url:
             return OwnSampler(model=self.world.policy.model)
         folder = self.run.path / "rollout-weights"
-        return EndpointSampler(url, folder=folder, writer=self._writer, ranks=self.ranks)
-
-    def _writer(self) -> Callable[[Path], None]:
-        """What rank 0 writes the present policy with; every rank takes part in making it."""
-        weights = self.learner.policy_weights()
-
-        def write(directory: Path) -> None:
-            write_weights(weights, directory=directory)
-            write_model_files(
-                directory=directory,
-                config=self.learner.policy.config,
-                tokenizer_directory=self.world.initial_directory,
-                architecture=type(self.learner.policy).__name__,
-            )
-
-        return write
+        start = self.world.initial_directory
+        writer = lambda: whole_policy(self.learner, tokenizer_directory=start)  # noqa: E731
+        return EndpointSampler(url, folder=folder, writer=writer, ranks=self.ranks)
 
     def _publish(self, *, milestone: bool) -> None:
         scalars = {
@@ -273,7 +258,12 @@ class _Trainer:
 
         self.run.publish_checkpoint(
             step=self.step,
-            write=self._writer(),
+            write=published_policy(
+                self.learner,
+                lora=self.config.lora,
+                start=self.world.initial_directory,
+                base=self.run.input_hash("initial"),
+            ),
             kind="policy",
             parents=[
                 self.run.input_hash(role)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from modelserving.core.adapters import is_adapter, whole_weights
 from modelserving.lm.attention import without_dropout
 from modelserving.lm.fused_norm import fuse_norms
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
@@ -21,7 +22,7 @@ from training.core.prompts import (
     release_prompts,
     written_prompts,
 )
-from training.core.run_directory import RunDirectory
+from training.core.run_directory import InputRefused, RunDirectory
 from training.core.sharding import loading, shard, whole
 
 WRITTEN_AT_MOST = 512  # prompts the model writes once, at the start
@@ -73,7 +74,7 @@ def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) ->
         ),
         held_out=held_out,
         counts={"training": len(training), "written": len(written), "held_out": len(held_out)},
-        initial_directory=run.inputs("initial"),
+        initial_directory=whole_weights(run.inputs("initial")),
     )
 
 
@@ -93,6 +94,11 @@ def _read_models(
 ) -> tuple[LoadedModel, LoadedModel, LoadedModel, LoadedModel | None]:
     """Policy, frozen reference, ranker and held-out ranker; only the policy learns."""
     initial = run.inputs("initial")
+    if config.lora.publish == "adapter" and is_adapter(initial):
+        raise InputRefused(
+            "the initial checkpoint is an adapter, and an adapter of an adapter is not served: "
+            "set lora.publish to merged, or start from whole weights"
+        )
     trained, read = (loading(config, ranks=run.ranks, is_trained=each) for each in (True, False))
     policy, reference = (
         load_language_model(initial, **trained),

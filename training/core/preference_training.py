@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from modelserving.core.adapters import whole_weights
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.saving import write_model_files, write_weights
 from training.config import PreferenceModelConfig
@@ -212,7 +213,7 @@ class PreferenceTrainer:
             write_model_files(
                 directory=directory,
                 config=self.model.config,
-                tokenizer_directory=self.run.inputs("initial"),
+                tokenizer_directory=whole_weights(self.run.inputs("initial")),
                 architecture=type(self.model).__name__,
             )
             text = json.dumps(layout.to_dict(), indent=2, ensure_ascii=False)

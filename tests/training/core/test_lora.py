@@ -8,16 +8,18 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from modelserving.core.adapters import WEIGHTS, adapter_config
+from modelserving.core.architectures import CheckpointRefused
 from modelserving.core.artifacts import content_hash, verify
 from modelserving.lm.adapters import load_adapter
 from modelserving.lm.loading import load_language_model, load_preference_model
+from tests.modelserving.adapters import write_adapter
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
 from tests.training.core.test_ppo_training import CONFIG as PPO
 from tests.training.core.test_preference_training import CONFIG as PM
 from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
-from training.config import ConfigError, LoraConfig
+from training.config import ConfigError, LoraConfig, from_dict
 from training.core.__main__ import run
 from training.core.adapter import main as publish
 from training.core.lora import add_adapters, merged
@@ -114,3 +116,71 @@ def test_a_run_is_published_as_an_adapter_that_says_what_its_merged_weights_say(
         told = before[plain] + LORA["alpha"] / LORA["rank"] * (up @ down)
         assert not torch.equal(told, before[plain])
         torch.testing.assert_close(published[plain], told.bfloat16().float())
+
+
+def test_a_run_publishes_only_its_adapter_where_that_is_asked_for(
+    inputs: dict[str, Path], tmp_path: Path
+):
+    config = PPO | {"lora": LORA, "steps": 2, "learning_rate": 1e-2}
+    merged_run = make_run(tmp_path / "merged", config=config, inputs=inputs)
+    config |= {"lora": LORA | {"publish": "adapter"}}
+    path = make_run(tmp_path / "adapter", config=config, inputs=inputs)
+
+    assert (run(merged_run), run(path)) == (0, 0)
+
+    step = path / status(path)["checkpoint"]
+    manifest = verify(step)
+    assert set(manifest.files) == {WEIGHTS, "adapter_config.json"}
+    assert adapter_config(step, manifest=manifest).base == content_hash(verify(inputs["initial"]))
+    found = load_language_model(step, base=inputs["initial"])
+    told = load_language_model(merged_run / status(merged_run)["checkpoint"]).model.state_dict()
+    start = load_language_model(inputs["initial"]).model.state_dict()
+    for name, weight in found.model.state_dict().items():
+        torch.testing.assert_close(weight.bfloat16().float(), told[name])
+    changed = "model.layers.0.self_attn.q_proj.weight"
+    assert not torch.equal(found.model.state_dict()[changed], start[changed])
+    assert found.hash == content_hash(manifest)
+
+
+def test_a_run_goes_on_from_an_adapter_and_publishes_whole_weights(
+    inputs: dict[str, Path], tmp_path: Path
+):
+    write_adapter(
+        tmp_path / "adapter", base=inputs["initial"], seed=3,
+        parent=content_hash(verify(inputs["initial"])),
+    )  # fmt: skip
+    initial = content_hash(verify(inputs["initial"]))
+    (tmp_path / initial).symlink_to(inputs["initial"])
+    models = inputs | {"initial": tmp_path / "adapter"}
+    whole = make_run(tmp_path / "whole", config=PPO | {"steps": 1, "lora": LORA}, inputs=models)
+    config = PPO | {"steps": 1, "lora": LORA | {"publish": "adapter"}}
+    refused = make_run(tmp_path / "refused", config=config, inputs=models)
+
+    assert (run(whole), run(refused)) == (0, 2)
+
+    AutoModelForCausalLM.from_pretrained(whole / status(whole)["checkpoint"])
+    assert "adapter of an adapter" in status(refused)["reason"]
+
+
+def test_an_adapter_is_read_over_its_own_base_only(inputs: dict[str, Path], tmp_path: Path):
+    parent = content_hash(verify(inputs["initial"]))
+    write_adapter(tmp_path / "adapter", base=inputs["initial"], seed=3, parent=parent)
+    make_tiny_language_model(tmp_path / "other", seed=9)
+
+    with pytest.raises(CheckpointRefused, match="does not stand beside it"):
+        load_language_model(tmp_path / "adapter")
+    with pytest.raises(CheckpointRefused, match="is another"):
+        load_language_model(tmp_path / "adapter", base=tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("lora", "kind", "reason"),
+    [
+        ({"publish": "adapter"}, PPO, "set lora.rank above 0"),
+        ({"rank": 4, "publish": "half"}, PPO, "one of"),
+        ({"rank": 4, "publish": "adapter"}, PM, "preference models are published merged"),
+    ],
+)
+def test_what_cannot_be_published_is_refused(lora: dict, kind: dict, reason: str):
+    with pytest.raises(ConfigError, match=reason):
+        from_dict(kind | {"lora": lora})
