@@ -8,6 +8,7 @@ from comparisons.models.comparison import ChoiceUndo, Comparison, Flag
 from comparisons.models.conversation import Conversation, Response, Showing, Turn
 from comparisons.models.crowdworker import ConsentRecord, Crowdworker, Invitation
 from comparisons.models.limit import RateWindow
+from comparisons.models.payslip import Payslip, Piece
 from comparisons.models.qualification import (
     Qualification,
     QualificationAnswer,
@@ -36,6 +37,8 @@ __all__ = [
     "InstructionVersion",
     "Invitation",
     "PassedReply",
+    "Payslip",
+    "Piece",
     "PlatformEvent",
     "Qualification",
     "QualificationAnswer",

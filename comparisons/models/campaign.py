@@ -76,6 +76,12 @@ class Campaign(models.Model):
     pay_amount = models.DecimalField(max_digits=8, decimal_places=2, default=0)
     pay_currency = models.CharField(max_length=3, default="USD")
     pay_per = models.CharField(max_length=12, default="assignment")  # assignment or hour
+    opinion_pay = models.DecimalField(  # for each second opinion
+        max_digits=8, decimal_places=3, default=0, db_default=0
+    )
+    reply_pay = models.DecimalField(  # for each reply written by a person
+        max_digits=8, decimal_places=3, default=0, db_default=0
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -89,6 +95,10 @@ class Campaign(models.Model):
             models.CheckConstraint(
                 condition=Q(conversations_per_assignment__gte=1),
                 name="an_assignment_has_a_conversation",
+            ),
+            models.CheckConstraint(
+                condition=Q(opinion_pay__gte=0, reply_pay__gte=0),
+                name="pay_by_the_piece_is_not_negative",
             ),
         ]
 

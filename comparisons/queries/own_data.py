@@ -31,6 +31,7 @@ def own_data(crowdworker: Crowdworker) -> dict[str, Any]:
             }
             for assignment in crowdworker.assignments.select_related("campaign").order_by("pk")
         ],
+        "paid_by_the_piece": _payslips(crowdworker),
         "conversations": [
             _conversation(each)
             for each in crowdworker.conversations.select_related("campaign").order_by("pk")
@@ -45,6 +46,11 @@ def own_data(crowdworker: Crowdworker) -> dict[str, Any]:
             Response.objects.filter(author=crowdworker).values_list("text", flat=True)
         ),
     }
+
+
+def _payslips(crowdworker: Crowdworker) -> list[dict[str, Any]]:
+    columns = ("kind", "piece_count", "amount", "currency", "state", "submitted_at", "paid_at")
+    return list(crowdworker.payslips.order_by("pk").values("campaign__title", *columns))
 
 
 def _profile(crowdworker: Crowdworker) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from django.db.models import Max
 from comparisons.models import Account, Campaign, InstructionVersion
 from comparisons.models.campaign import Objective, Question
 from comparisons.services import audit
+from comparisons.services.paying import hand_in
 from modelserving.models import Slot, SlotDeployment
 
 PRESET_TEXTS = Path(__file__).resolve().parent.parent / "presets"
@@ -31,7 +32,9 @@ CHANGEABLE = (
     "allows_regenerate", "allows_edit", "allows_write", "second_opinion_percent",
     "human_reply_percent",
     "comparisons_wanted", "red_team_daily_cap", "pay_amount", "pay_currency", "pay_per",
+    "opinion_pay", "reply_pay",
 )  # fmt: skip
+PIECE_RATES = {"opinion_pay", "reply_pay", "pay_currency"}
 
 
 class CampaignRefused(ValueError):
@@ -110,6 +113,8 @@ def change_campaign(campaign: Campaign, *, changes: Mapping[str, Any], actor: Ac
             setattr(campaign, field, new)
     if detail:
         with transaction.atomic():
+            if PIECE_RATES & set(detail):
+                hand_in(campaign)  # what was done so far is paid at the rates that stood
             campaign.save(update_fields=list(detail))
             _record(campaign, actor=actor, action="change", detail=detail)
     return list(detail)

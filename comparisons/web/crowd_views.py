@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from comparisons.core.wording import changed_sections
 from comparisons.models import (
@@ -20,9 +20,11 @@ from comparisons.models import (
     Campaign,
     Crowdworker,
     InstructionVersion,
+    Payslip,
 )
-from comparisons.queries import work
+from comparisons.queries import pay, work
 from comparisons.queries.arrivals import arrival_to_hand_in
+from comparisons.queries.opinions import open_campaigns
 from comparisons.services import chat, onboarding, opinions, qualifying, replies, wellbeing
 from comparisons.services.drawing import current_instructions
 from comparisons.web.access import NOT_YOURS, account_of, crowdworker_required
@@ -33,7 +35,7 @@ CONSENT = Assignment.State.CONSENT
 FINISHED = (Assignment.State.SUBMITTED, Assignment.State.ACCEPTED, Assignment.State.PAID)
 
 
-@require_GET
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """The start page of each role."""
     account = account_of(request)
@@ -44,8 +46,11 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @crowdworker_required
 def _work(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
+    readable = [each.pk for each in open_campaigns(crowdworker)]
     context = {
         "cards": work.campaign_cards(crowdworker),
+        "opinion_pay": pay.piece_pay(readable, Payslip.Kind.OPINIONS),
+        "reply_pay": pay.piece_pay(readable, Payslip.Kind.REPLIES),
         "opinions_waiting": opinions.waiting_count(crowdworker),
         "replies_waiting": replies.waiting_count(crowdworker),
         "crowdworker": crowdworker,
@@ -62,7 +67,7 @@ def visible_campaign(crowdworker: Crowdworker, slug: str) -> Campaign:
     return campaign
 
 
-@require_GET
+@require_safe
 @crowdworker_required
 def campaign_home(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResponse:
     """Progress and the one next thing to do."""
@@ -125,7 +130,7 @@ def start(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResp
     return redirect("conversation", conversation.public_id)
 
 
-@require_GET
+@require_safe
 @crowdworker_required
 def instructions(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResponse:
     """The whole text; with a tick and [Start] while it is not accepted."""

@@ -65,11 +65,14 @@ class CampaignForm(PlainLabels, forms.ModelForm):
             "pay_amount": "Pay",
             "pay_currency": "Currency",
             "pay_per": "Paid per",
+            "opinion_pay": "Pay for a second opinion",
+            "reply_pay": "Pay for a written reply",
         }
         help_texts = {
             "pool": "Empty: open to every pool.",
             "comparisons_wanted": "Empty: no end. People are told when it is reached.",
             "second_opinion_percent": "Share of turns that a second person judges too.",
+            "opinion_pay": "For each. What was done before a change is paid as it stood then.",
             "human_reply_percent": "Share of turns for which somebody writes the ideal reply, "
             "compared afterwards with the model's.",
             "language": "Of the texts. People choose the language of the pages themselves.",

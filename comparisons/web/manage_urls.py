@@ -6,6 +6,7 @@ from comparisons.web import (
     manage_arrival_views,
     manage_campaign_views,
     manage_crowd_views,
+    manage_pay_views,
     manage_practice_views,
     manage_release_views,
     manage_views,
@@ -48,6 +49,11 @@ urlpatterns = [
         manage_practice_views.practice_off,
         name="manage_practice_off",
     ),
+    path("campaigns/<slug:slug>/pay/", manage_pay_views.pay, name="manage_pay"),
+    path(
+        "campaigns/<slug:slug>/pay/settle/", manage_pay_views.pay_settle, name="manage_pay_settle"
+    ),
+    path("campaigns/<slug:slug>/pay/pay.csv", manage_pay_views.pay_csv, name="manage_pay_csv"),
     path("crowd/", manage_crowd_views.crowd, name="manage_crowd"),
     path(
         "crowd/invitations/<int:invitation_id>/end/",

@@ -3,6 +3,8 @@
 Knows requests and templates; figures come from the queries.
 """
 
+from collections import defaultdict
+from collections.abc import Iterable
 from decimal import Decimal
 
 from django.contrib import messages
@@ -10,11 +12,11 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from comparisons.models import Assignment, Crowdworker
 from comparisons.queries import own_data as own_data_query
-from comparisons.queries import own_work, work
+from comparisons.queries import own_work, pay, work
 from comparisons.services import wellbeing, withdrawal
 from comparisons.web.access import crowdworker_required
 from comparisons.web.topics import topic_words
@@ -26,15 +28,17 @@ FILTERS = {
 }
 
 
-@require_GET
+@require_safe
 @crowdworker_required
 def my_work(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     """What was done, its state with the reason, time and pay."""
     wanted = request.GET.get("state", "")
     rows = work.work_rows(crowdworker, states=FILTERS.get(wanted, ()))
     week = work.this_week(work.work_rows(crowdworker))
+    pieces = pay.piece_rows(crowdworker)
     context = {
         "rows": rows,
+        "pieces": pay.piece_rows(crowdworker, states=FILTERS.get(wanted, ())),
         "wanted": wanted,
         "filters": [
             ("", _("All")),
@@ -44,8 +48,12 @@ def my_work(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
         ],
         "week_milliseconds": sum(row.assignment.active_milliseconds for row in week),
         "week_choices": sum(row.choices for row in week),
-        "week_amount": sum((row.earned.amount for row in week), Decimal(0)),
-        "week_currency": week[0].earned.currency if week else "",
+        "week_pay": _sums(
+            [
+                *((row.earned.currency, row.earned.amount) for row in week),
+                *((piece.currency, piece.amount) for piece in pay.of_this_week(pieces)),
+            ]
+        ),
         "beside": own_work.side_work(crowdworker),
         "hints": own_work.hints(crowdworker),
         "now": timezone.now(),
@@ -54,7 +62,15 @@ def my_work(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     return render(request, "comparisons/my_work.html", context)
 
 
-@require_GET
+def _sums(amounts: Iterable[tuple[str, Decimal]]) -> list[tuple[Decimal, str]]:
+    """What it comes to in each currency."""
+    sums: dict[str, Decimal] = defaultdict(Decimal)
+    for currency, amount in amounts:
+        sums[currency] += amount
+    return [(amount, currency) for currency, amount in sums.items() if currency]
+
+
+@require_safe
 @crowdworker_required
 def own_data(_request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     """Everything kept about the person, as one JSON file."""
@@ -65,7 +81,7 @@ def own_data(_request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     return response
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @crowdworker_required
 def withdraw(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     """Say what withdrawing means; do it once it is confirmed."""
@@ -76,7 +92,7 @@ def withdraw(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     return render(request, "comparisons/withdraw.html", {"crowdworker": crowdworker})
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @crowdworker_required
 def wellbeing_page(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     """Covers, topics, comfort, today's share of red-team text, support."""

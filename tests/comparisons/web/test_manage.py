@@ -44,8 +44,10 @@ OPEN_TO_RESEARCHERS = {
 POST_ONLY = {
     "manage_campaign_state", "manage_invitation_end", "manage_outcome", "manage_flag",
     "manage_export", "manage_token_revoke", "manage_arrival_settle", "manage_practice_off",
+    "manage_pay_settle",
 }  # fmt: skip
-FILES = {"manage_export_download", "manage_arrival_pay"}
+OF_CAMPAIGN = ("campaign", "practice", "practice_off", "pay", "pay_settle", "pay_csv")
+FILES = {"manage_export_download", "manage_arrival_pay", "manage_pay_csv"}
 ALL = sorted(pattern.name for pattern in manage_urls.urlpatterns)
 
 
@@ -93,7 +95,7 @@ def address(name: str, scene: dict | None = None) -> str:
         "manage_arrival": [source],
         "manage_arrival_pay": [source],
         "manage_arrival_settle": [source],
-        **{f"manage_{each}": ["scene"] for each in ("campaign", "practice", "practice_off")},
+        **{f"manage_{each}": ["scene"] for each in OF_CAMPAIGN},
         "manage_campaign_state": ["scene"],
         "manage_instructions": ["scene"],
         "manage_invitation_end": [scene["invitation"].pk if scene else 1],
@@ -151,6 +153,7 @@ def test_pages_that_need_a_thing_are_404_without_it(name, administrator):
 
 
 NEEDS_ARGUMENTS = POST_ONLY | {
+    "manage_pay", "manage_pay_csv",
     "manage_campaign", "manage_practice", "manage_instructions", "manage_person", "manage_release",
     "manage_export_download", "manage_arrivals", "manage_arrival", "manage_arrival_pay",
 }  # fmt: skip

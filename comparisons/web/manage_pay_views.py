@@ -1,0 +1,68 @@
+"""What a campaign's people are owed by this site: by the piece, and by invitation; accept it, mark it paid.
+
+Each view reads through queries or calls one service.
+"""
+
+import csv
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.views.decorators.http import require_POST, require_safe
+
+from comparisons.models import Campaign
+from comparisons.queries.pay import pay_rows, totals
+from comparisons.services import paying
+from comparisons.web.access import account_of, administrator_required
+from comparisons.web.manage_page import manage_page
+
+COLUMNS = (
+    "person", "platform", "last_submission", "work", "done", "state", "minutes", "amount",
+    "currency", "handed_in_at",
+)  # fmt: skip
+SHOWN = 200
+
+
+@require_safe
+@administrator_required
+def pay(request: HttpRequest, slug: str) -> HttpResponse:
+    """Who is owed what, what waits for a look first."""
+    campaign = get_object_or_404(Campaign, slug=slug)
+    rows = pay_rows(campaign)
+    context = {
+        "campaign": campaign, "rows": rows[:SHOWN], "count": len(rows), "totals": totals(rows),
+    }  # fmt: skip
+    return manage_page(request, "pay.html", place="manage_campaigns", context=context)
+
+
+@require_POST
+@administrator_required
+def pay_settle(request: HttpRequest, slug: str) -> HttpResponse:
+    """Accept everything that was handed in, or mark everything accepted as paid."""
+    campaign = get_object_or_404(Campaign, slug=slug)
+    to = request.POST.get("to", "")
+    try:
+        count = paying.settle(campaign, to=to, actor=account_of(request))
+    except paying.PayRefused as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, f"{count} {to}.")
+    return redirect("manage_pay", slug=slug)
+
+
+@require_safe
+@administrator_required
+def pay_csv(_request: HttpRequest, slug: str) -> HttpResponse:
+    """Every line, by pseudonym; a platform pays its people's pieces by their last submission."""
+    campaign = get_object_or_404(Campaign, slug=slug)
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="pay-{campaign.slug}.csv"'
+    table = csv.writer(response)
+    table.writerow(COLUMNS)
+    for row in pay_rows(campaign):
+        table.writerow([
+            row.crowdworker.pseudonym, row.crowdworker.platform, row.last_submission, row.work,
+            row.done, row.state, round(row.active_milliseconds / 60_000, 1), row.amount,
+            row.currency, row.handed_in_at.isoformat() if row.handed_in_at else "",
+        ])  # fmt: skip
+    return response

@@ -1,0 +1,105 @@
+"""Pay by the piece as its people and the staff see it: promised beforehand, pending, accepted, paid."""
+
+import uuid
+from decimal import Decimal
+
+import pytest
+from django.urls import reverse
+
+from comparisons.services import judging, onboarding, opinions, paying
+from tests.comparisons.making import make_account
+from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
+
+
+@pytest.fixture
+def campaign():
+    return live_campaign(
+        second_opinion_percent=100, human_reply_percent=100, opinion_pay=Decimal("0.200"),
+        reply_pay=Decimal("1.255"), title="Everyday help",
+    )  # fmt: skip
+
+
+def judged(campaign, person) -> None:
+    chosen(answered(said(begun(campaign))))
+    item = opinions.take(person)
+    texts = {"A": item.side_a.text_sha256, "B": item.side_b.text_sha256}
+    judging.record_choice(
+        item, side="A", strength=2, choice_key=uuid.uuid4(), text_sha256=texts,
+        active_milliseconds=120_000,
+    )  # fmt: skip
+
+
+def read(client, name: str, **query) -> str:
+    return client.get(reverse(name), query).content.decode()
+
+
+def test_the_start_page_says_what_a_piece_pays(client, campaign):
+    chosen(answered(said(begun(campaign))))
+    client.force_login(agreed_person(campaign).account)
+
+    page = read(client, "home")
+
+    assert "0.20 USD each" in page
+    assert "1.255 USD each" in page
+
+
+def test_my_work_shows_pieces_pending_then_accepted_then_paid(client, campaign):
+    person, admin = agreed_person(campaign), make_account("administrator")
+    client.force_login(person.account)
+    judged(campaign, person)
+    judged(campaign, person)
+
+    pending = read(client, "my_work", state="pending")
+    paying.settle(campaign, to="accepted", actor=admin)
+    accepted = read(client, "my_work", state="accepted")
+    paying.settle(campaign, to="paid", actor=admin)
+    paid = read(client, "my_work", state="paid")
+
+    assert "Second opinions · <bdi>Everyday help</bdi>" in pending
+    for page, state in (
+        (pending, "Pending: checked"),
+        (accepted, "Accepted\n"),
+        (paid, "Paid on"),
+    ):
+        assert "<td>0.40 USD</td>" in page, state
+        assert state in page
+        assert "<strong>0.40 USD</strong>" in page, state  # this week
+    assert 'data-pieces="opinions"' not in read(client, "my_work", state="pending")
+    mine = client.get(reverse("own_data")).json()["paid_by_the_piece"]
+    assert [(each["piece_count"], each["amount"], each["state"]) for each in mine] == [
+        (2, "0.40", "paid")
+    ]
+
+
+def test_staff_see_accept_and_pay_all_of_it(client, campaign):
+    person, invited = agreed_person(campaign), agreed_person(campaign)
+    judged(campaign, person)
+    assignment = onboarding.open_assignment(invited, campaign)
+    onboarding.submit_assignment(assignment)
+    client.force_login(make_account("administrator"))
+    page = reverse("manage_pay", args=[campaign.slug])
+    settle = reverse("manage_pay_settle", args=[campaign.slug])
+
+    before = client.get(page).content.decode()
+    said_then = client.post(settle, {"to": "accepted"}, follow=True).content.decode()
+    client.post(settle, {"to": "paid"})
+    table = client.get(reverse("manage_pay_csv", args=[campaign.slug])).content.decode()
+
+    assert person.pseudonym in before
+    assert invited.pseudonym in before
+    assert "0.20 USD submitted" in before
+    assert "2 accepted." in said_then
+    lines = [line.split(",") for line in table.splitlines()[1:]]
+    assert {(each[0], each[3], each[5]) for each in lines} == {
+        (person.pseudonym, "second opinions", "paid"), (invited.pseudonym, "conversations", "paid"),
+    }  # fmt: skip
+    assert client.post(settle, {"to": "nonsense"}, follow=True).status_code == 200
+
+
+def test_pay_is_for_administrators_alone(client, campaign):
+    for role in ("researcher", "crowdworker"):
+        client.force_login(make_account(role))
+        for name in ("manage_pay", "manage_pay_csv"):
+            assert client.get(reverse(name, args=[campaign.slug])).status_code == 404
