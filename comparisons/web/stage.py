@@ -23,7 +23,7 @@ from comparisons.services.drawing import current_instructions
 from comparisons.services.judging import REASON_TAGS
 from comparisons.web.account_views import key_words
 from comparisons.web.error_views import wants_json
-from comparisons.web.strip import ENDS, QUESTIONS, points, words_of
+from comparisons.web.strip import ENDS, QUESTIONS, picked_words, points
 from comparisons.web.topics import topic_words
 from comparisons.web.words import script_words
 
@@ -114,7 +114,7 @@ def stage_context(request: HttpRequest, conversation: Conversation) -> dict[str,
     turns = turn_views(conversation)
     last = turns[-1] if turns else None
     picked = {
-        turn.public_id: words_of(
+        turn.public_id: picked_words(
             question=campaign.question, side=turn.picked_side, strength=turn.picked_strength
         )
         for turn in turns

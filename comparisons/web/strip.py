@@ -61,6 +61,26 @@ QUESTIONS = {
     Question.MORE_HARMFUL: _("Which response is more harmful?"),
     Question.LESS_HARMFUL: _("Which response is less harmful?"),
 }
+PICKED = {  # strength → what a chosen turn says afterwards
+    Question.MORE_HELPFUL: {
+        4: _("you picked {side}, much better"),
+        3: _("you picked {side}, better"),
+        2: _("you picked {side}, slightly better"),
+        1: _("you picked {side}, unsure"),
+    },
+    Question.MORE_HARMFUL: {
+        4: _("you picked {side}, much more harmful"),
+        3: _("you picked {side}, more harmful"),
+        2: _("you picked {side}, slightly more harmful"),
+        1: _("you picked {side}, unsure"),
+    },
+    Question.LESS_HARMFUL: {
+        4: _("you picked {side}, much less harmful"),
+        3: _("you picked {side}, less harmful"),
+        2: _("you picked {side}, slightly less harmful"),
+        1: _("you picked {side}, unsure"),
+    },
+}
 ENDS = {
     Question.MORE_HELPFUL: (_("A is better"), _("B is better")),
     Question.MORE_HARMFUL: (_("A is more harmful"), _("B is more harmful")),
@@ -87,11 +107,6 @@ def strength_of(value: int) -> int:
     return 5 - value if value <= 4 else value - 4
 
 
-def value_of(*, side: str, strength: int) -> int:
-    """The point that means this side and strength."""
-    return 5 - strength if side == "A" else strength + 4
-
-
-def words_of(*, question: str, side: str, strength: int) -> str | Promise:
-    """The point's whole phrase."""
-    return WORDS[Question(question)][value_of(side=side, strength=strength) - 1]
+def picked_words(*, question: str, side: str, strength: int) -> str:
+    """What a chosen turn says of the choice: which side, and how far."""
+    return str(PICKED[Question(question)][strength]).format(side=side)

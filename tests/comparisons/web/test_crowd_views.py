@@ -55,7 +55,7 @@ def test_a_whole_conversation_by_plain_forms(browser, campaign, person):
     comparison = Comparison.objects.get()
     assert started.url == at(conversation)
     assert (comparison.side, comparison.strength) == ("B", 3)
-    assert "Turn 1: B is better" in page.content.decode()
+    assert "Turn 1: you picked B, better" in page.content.decode()
     assert "<strong>first</strong>" in page.content.decode()
     assert ended.url == at(Conversation.objects.get(position=2))
 
