@@ -65,7 +65,7 @@ def enter(request: HttpRequest, account: Account, target: str) -> HttpResponseRe
 
 @login_not_required
 @sensitive_post_parameters("password")
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponse:
     """Name and password, with the same words and the same work for every wrong pair."""
     target = safe_next(request, request.POST.get("next") or request.GET.get("next", ""))
@@ -86,10 +86,10 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 
 
 @login_not_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
     """A one-time link: shown first, used by the button, so that a link preview cannot spend it."""
-    if request.method == "GET":
+    if request.method != "POST":
         return render(request, "account/sign_in_link.html", {"token": token})
     if seconds := limits.take(f"link:{address_of(request)[:45]}", limit=30, seconds=QUARTER_HOUR):
         return too_fast(request, seconds)
@@ -156,7 +156,7 @@ def key_words() -> dict[str, str]:
     }
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def keys(request: HttpRequest) -> HttpResponse:
     """The list of keys, the switch, and one field per key."""
     account = account_of(request)

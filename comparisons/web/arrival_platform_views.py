@@ -9,7 +9,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from comparisons.models import Arrival, ArrivalSource, Crowdworker
 from comparisons.services import arrival_visits, limits
@@ -36,7 +36,7 @@ def _source(request: HttpRequest, public_id: UUID) -> ArrivalSource:
 
 
 @login_not_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def arrive(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """What the work is, and a button that begins it; without the platform's ids, a preview."""
     source = _source(request, public_id)
@@ -75,7 +75,7 @@ def _begin(
     return enter(request, assignment.crowdworker.account, home)
 
 
-@require_GET
+@require_safe
 @crowdworker_required
 def hand_in(request: HttpRequest, crowdworker: Crowdworker, public_id: UUID) -> HttpResponse:
     """The last step: back to the platform with the code, or MTurk's own form."""
@@ -96,7 +96,7 @@ def hand_in(request: HttpRequest, crowdworker: Crowdworker, public_id: UUID) -> 
 
 
 @login_not_required
-@require_GET
+@require_safe
 def lost(request: HttpRequest) -> HttpResponse:
     """The session of the frame is over, or the browser kept no cookie for it."""
     return render(request, "comparisons/arrival_lost.html", status=401)

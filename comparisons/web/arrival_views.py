@@ -22,7 +22,7 @@ HOUR = 3600
 
 
 @login_not_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def join_by_code(request: HttpRequest) -> HttpResponse:
     """Type a code that came without its link."""
     form = CodeForm(request.POST or None)
@@ -34,7 +34,7 @@ def join_by_code(request: HttpRequest) -> HttpResponse:
 
 @login_not_required
 @sensitive_post_parameters("password")
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def join(request: HttpRequest, code: str) -> HttpResponse:
     """Sign up with an invitation code."""
     if seconds := limits.take(f"join:{address_of(request)[:45]}", limit=60, seconds=HOUR):

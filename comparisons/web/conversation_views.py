@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from comparisons.models import Conversation, Crowdworker
 from comparisons.queries.transcripts import conversation_of
@@ -61,7 +61,7 @@ def look_of(request: HttpRequest) -> Look:
     )
 
 
-@require_GET
+@require_safe
 @crowdworker_required
 def conversation(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
     """The whole page; with `Accept: application/json` only what may have changed."""

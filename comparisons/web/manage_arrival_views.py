@@ -12,7 +12,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from comparisons.models import ArrivalSource, Campaign
 from comparisons.queries import arrivals
@@ -35,7 +35,7 @@ QUESTION = """<ExternalQuestion xmlns="http://mechanicalturk.amazonaws.com/AWSMe
 </ExternalQuestion>"""
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @administrator_required
 def campaign_arrivals(request: HttpRequest, slug: str) -> HttpResponse:
     """The sources of a campaign, and a new one."""
@@ -54,7 +54,7 @@ def campaign_arrivals(request: HttpRequest, slug: str) -> HttpResponse:
     return manage_page(request, "arrivals.html", place="manage_campaigns", context=context)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @administrator_required
 def arrival(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """One source: its address, its counts, what is to be paid, what may change."""
@@ -124,7 +124,7 @@ def arrival_settle(request: HttpRequest, public_id: UUID) -> HttpResponse:
     return redirect("manage_arrival", public_id)
 
 
-@require_GET
+@require_safe
 @administrator_required
 def arrival_pay(_request: HttpRequest, public_id: UUID) -> HttpResponse:
     """What to approve and pay, by pseudonym and submission."""

@@ -6,7 +6,7 @@ Each view reads through querysets or calls one service.
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from comparisons.models import Campaign
 from comparisons.queries.arrivals import source_rows
@@ -19,7 +19,7 @@ from comparisons.web.manage_page import manage_page
 from modelserving.models import SlotDeployment
 
 
-@require_GET
+@require_safe
 @administrator_required
 def campaign_list(request: HttpRequest) -> HttpResponse:
     """All campaigns with their state and counts."""
@@ -33,7 +33,7 @@ def campaign_list(request: HttpRequest) -> HttpResponse:
     )
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @administrator_required
 def campaign_new(request: HttpRequest) -> HttpResponse:
     """A draft from a preset."""
@@ -55,7 +55,7 @@ def campaign_new(request: HttpRequest) -> HttpResponse:
     )
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @administrator_required
 def campaign_detail(request: HttpRequest, slug: str) -> HttpResponse:
     """One campaign: its rules, what its slot serves, its instructions, its state."""
@@ -115,7 +115,7 @@ def campaign_state(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("manage_campaign", slug=slug)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @administrator_required
 def instructions(request: HttpRequest, slug: str) -> HttpResponse:
     """Publish a new version of the wording."""

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.timezone import now
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from comparisons.models import Crowdworker, Flag, Invitation
 from comparisons.queries import quality as habits
@@ -28,7 +28,7 @@ from comparisons.web.manage_page import manage_page
 PAGE = 100
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @administrator_required
 def crowd(request: HttpRequest) -> HttpResponse:
     """Everyone who labels, and the invitations; a new code is shown once."""
@@ -57,7 +57,7 @@ def crowd(request: HttpRequest) -> HttpResponse:
     return manage_page(request, "crowd.html", place="manage_crowd", context=context)
 
 
-@require_GET
+@require_safe
 @administrator_required
 def person(request: HttpRequest, public_id: str) -> HttpResponse:
     """One person: what they did, how, and what was decided."""
@@ -127,7 +127,7 @@ def invitation_end(request: HttpRequest, invitation_id: int) -> HttpResponse:
     return redirect("manage_crowd")
 
 
-@require_GET
+@require_safe
 @administrator_required
 def quality_page(request: HttpRequest) -> HttpResponse:
     """Agreement, habits worth a look, and flags."""

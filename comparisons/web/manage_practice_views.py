@@ -69,7 +69,7 @@ class ItemForm(PlainLabels, forms.Form):
 ItemForms = forms.formset_factory(ItemForm, extra=BLANK_ROWS, max_num=publishing.MOST_ITEMS)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @administrator_required
 def practice(request: HttpRequest, slug: str) -> HttpResponse:
     """The standing set, or a new one."""

@@ -6,7 +6,7 @@ Each view reads through queries or calls one service.
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from comparisons.downloads import ranged_download
 from comparisons.models import DatasetRelease, ReleaseExport
@@ -25,7 +25,7 @@ from comparisons.web.manage_page import manage_page
 PAGE = 50
 
 
-@require_GET
+@require_safe
 @researcher_required
 def release_list(request: HttpRequest) -> HttpResponse:
     """All releases, newest first."""
@@ -33,7 +33,7 @@ def release_list(request: HttpRequest) -> HttpResponse:
     return manage_page(request, "releases.html", place="manage_releases", context=context)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @researcher_required
 def release_new(request: HttpRequest) -> HttpResponse:
     """Choose what goes in, see the counts, freeze."""
@@ -56,7 +56,7 @@ def release_new(request: HttpRequest) -> HttpResponse:
     return manage_page(request, "release_new.html", place="manage_releases", context=context)
 
 
-@require_GET
+@require_safe
 @researcher_required
 def release_live_counts(request: HttpRequest) -> HttpResponse:
     """What a release cut now would hold, and why not the rest."""
@@ -64,7 +64,7 @@ def release_live_counts(request: HttpRequest) -> HttpResponse:
     return render(request, "comparisons/manage/_counts.html", {"counts": counts})
 
 
-@require_GET
+@require_safe
 @researcher_required
 def release_detail(request: HttpRequest, name: str) -> HttpResponse:
     """One release: its counts, its hash, its exports."""
@@ -88,7 +88,7 @@ def export_new(request: HttpRequest, name: str) -> HttpResponse:
     return redirect("manage_release", name=name)
 
 
-@require_GET
+@require_safe
 @researcher_required
 def export_download(request: HttpRequest, name: str, export_format: str) -> HttpResponseBase:
     """The export's file, in pieces when asked so."""

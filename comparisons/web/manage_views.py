@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.timezone import now
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from comparisons.models import ApiToken
 from comparisons.queries import dashboard as overview
@@ -22,7 +22,7 @@ from comparisons.web.manage_page import manage_page
 from comparisons.web.operations import operations
 
 
-@require_GET
+@require_safe
 @administrator_required
 def dashboard(request: HttpRequest) -> HttpResponse:
     """What is broken, who needs a look, today, now, and the last days."""
@@ -39,7 +39,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     return manage_page(request, "dashboard.html", place="manage_dashboard", context=context)
 
 
-@require_GET
+@require_safe
 @researcher_required
 def imports(request: HttpRequest) -> HttpResponse:
     """What was imported, and how to import more."""
@@ -47,7 +47,7 @@ def imports(request: HttpRequest) -> HttpResponse:
     return manage_page(request, "imports.html", place="manage_imports", context=context)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @researcher_required
 def api(request: HttpRequest) -> HttpResponse:
     """What the API can do, and this account's tokens; a new one is shown once."""

@@ -11,7 +11,7 @@ from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from comparisons.models import Crowdworker, Showing
 from comparisons.queries.dialogues import messages_of
@@ -43,7 +43,7 @@ def _stage(request: HttpRequest, showing: Showing | None, **more: Any) -> dict[s
     }
 
 
-@require_GET
+@require_safe
 @crowdworker_required
 def next_item(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     """The item the person holds, or the next one."""

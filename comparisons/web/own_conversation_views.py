@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from comparisons.models import Conversation, Crowdworker
 from comparisons.queries import own_work
@@ -17,7 +17,7 @@ from comparisons.services import withdrawal
 from comparisons.web.access import NOT_YOURS, crowdworker_required
 
 
-@require_GET
+@require_safe
 @crowdworker_required
 def my_conversations(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     """Newest first, a page at a time."""
@@ -30,7 +30,7 @@ def my_conversations(request: HttpRequest, crowdworker: Crowdworker) -> HttpResp
     return render(request, "comparisons/my_conversations.html", context)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @crowdworker_required
 def delete_conversation(
     request: HttpRequest, crowdworker: Crowdworker, public_id: Any

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from comparisons.models import Campaign, Crowdworker, QualificationAnswer, QualificationItem
 from comparisons.queries import work
@@ -28,7 +28,7 @@ from comparisons.web.strip import QUESTIONS, side_of, strength_of
 from comparisons.web.words import script_words
 
 
-@require_GET
+@require_safe
 @crowdworker_required
 def practice(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResponse:
     """The next item, or how the practice ended."""

@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from comparisons.models import Crowdworker, WantedReply
 from comparisons.queries.dialogues import messages_of
@@ -19,7 +19,7 @@ from comparisons.web.forms import ReplyForm
 from comparisons.web.stage import skip_words
 
 
-@require_GET
+@require_safe
 @crowdworker_required
 def next_prompt(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     """The prompt in the person's hands, or the next one."""

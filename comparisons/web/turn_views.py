@@ -80,7 +80,7 @@ def not_chosen(request: HttpRequest, turn: Turn, error: judging.ChoiceRefused) -
     return refusal(request, turn.conversation, status=status, code=code, message=str(error))
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @crowdworker_required
 def write(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
     """Edit a response or write one: a page of its own, back to the conversation afterwards."""
@@ -90,7 +90,7 @@ def write(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Htt
     showing = standing_showing(turn)
     asked = request.POST if request.method == "POST" else request.GET
     is_edit = asked.get("kind") != "own"
-    is_late = request.method == "GET" and turn.state != Turn.State.READY
+    is_late = request.method != "POST" and turn.state != Turn.State.READY
     if is_late or not writing.may_write(showing, is_edit=is_edit):
         raise Http404(NOT_YOURS)
     form = WriteForm(request.POST or None)
