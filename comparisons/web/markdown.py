@@ -1,6 +1,6 @@
 """Human and model text as safe HTML: the one place where text becomes markup.
 
-Raw HTML is never parsed, images never load, and the sanitiser runs last over what was rendered.
+Raw HTML is never parsed, images never load, links name their whole address, and the sanitiser runs last over what was rendered.
 Knows Markdown and allowed tags; knows nothing of who wrote the text.
 """
 
@@ -18,7 +18,8 @@ ATTRIBUTES: dict[str, set[str]] = {"*": set(), "a": {"href"}, "ol": {"start"}}
 _parser = (
     MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True})
     .enable(["table", "strikethrough"])
-    .disable(["image", "html_block", "html_inline"])
+    # a long address named once and used a thousand times makes a page of hundreds of megabytes
+    .disable(["image", "html_block", "html_inline", "reference"])
 )
 
 
@@ -37,7 +38,14 @@ def _sanitised(html: str) -> str:
         html,
         tags=TAGS,
         attributes=ATTRIBUTES,
+        attribute_filter=_whole_address,
         url_schemes={"http", "https"},
         link_rel="noopener noreferrer nofollow",
         strip_comments=True,
     )
+
+
+def _whole_address(_tag: str, attribute: str, value: str) -> str | None:
+    """A link of a text never leads to a page of ours, nor elsewhere without saying how."""
+    is_link = attribute == "href"
+    return value if not is_link or value.lower().startswith(("https://", "http://")) else None
