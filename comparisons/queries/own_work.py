@@ -30,6 +30,11 @@ class SideWork:
     replies: int
     reply_milliseconds: int
 
+    @property
+    def milliseconds(self) -> int:
+        """Both together."""
+        return self.opinion_milliseconds + self.reply_milliseconds
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hint:

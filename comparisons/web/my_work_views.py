@@ -36,6 +36,7 @@ def my_work(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     rows = work.work_rows(crowdworker, states=FILTERS.get(wanted, ()))
     week = work.this_week(work.work_rows(crowdworker))
     pieces = pay.piece_rows(crowdworker)
+    beside = own_work.side_work(crowdworker)
     context = {
         "rows": rows,
         "pieces": pay.piece_rows(crowdworker, states=FILTERS.get(wanted, ())),
@@ -46,15 +47,16 @@ def my_work(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
             ("pending", _("Pending")),
             ("paid", _("Paid")),
         ],
-        "week_milliseconds": sum(row.assignment.active_milliseconds for row in week),
-        "week_choices": sum(row.choices for row in week),
+        "week_milliseconds": beside.milliseconds
+        + sum(row.assignment.active_milliseconds for row in week),
+        "week_choices": beside.opinions + sum(row.choices for row in week),
         "week_pay": _sums(
             [
                 *((row.earned.currency, row.earned.amount) for row in week),
                 *((piece.currency, piece.amount) for piece in pay.of_this_week(pieces)),
             ]
         ),
-        "beside": own_work.side_work(crowdworker),
+        "beside": beside,
         "hints": own_work.hints(crowdworker),
         "now": timezone.now(),
         "crowdworker": crowdworker,

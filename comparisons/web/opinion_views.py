@@ -23,7 +23,7 @@ from comparisons.web.access import NOT_YOURS, crowdworker_required
 from comparisons.web.context import theme_of
 from comparisons.web.error_views import wants_json
 from comparisons.web.forms import ChoiceForm, FlagForm
-from comparisons.web.stage import flag_words, opinion_context
+from comparisons.web.stage import flag_words, key_rows, opinion_context
 from comparisons.web.strip import side_of, strength_of
 from comparisons.web.words import script_words
 
@@ -49,8 +49,10 @@ def next_item(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     """The item the person holds, or the next one."""
     showing = opinions.take(crowdworker, theme=theme_of(request))
     account = crowdworker.account
+    keys = preferences.keys_of(account)
     more = {
-        "keys": preferences.keys_of(account),
+        "keys": keys,
+        "key_rows": key_rows(keys),
         "words": script_words(),
         "flag_kinds": flag_words(),
     }

@@ -23,7 +23,7 @@ from comparisons.web.access import crowdworker_required
 from comparisons.web.crowd_views import visible_campaign
 from comparisons.web.error_views import problem, wants_json
 from comparisons.web.forms import PracticeForm
-from comparisons.web.stage import strip_words
+from comparisons.web.stage import key_rows, strip_words
 from comparisons.web.strip import QUESTIONS, side_of, strength_of
 from comparisons.web.words import script_words
 
@@ -38,8 +38,10 @@ def practice(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpR
         return redirect(before if now else "campaign_home", campaign.slug)
     context = _now(crowdworker, campaign, now, goes_on="again" in request.GET)
     account = crowdworker.account
+    keys = preferences.keys_of(account)
     page = {
-        "keys": preferences.keys_of(account),
+        "keys": keys,
+        "key_rows": key_rows(keys),
         "words": script_words(),
         "has_single_keys": account.has_single_keys,
         "nav": [],

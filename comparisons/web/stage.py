@@ -107,6 +107,11 @@ def strip_words(campaign: Campaign, *, is_opinion: bool = False) -> dict[str, An
     return {"strip_fields": fields, "content_language": campaign.language}
 
 
+def key_rows(keys: dict[str, str]) -> list[tuple[str, str, str]]:
+    """Action, what it does in words, and this person's key for it."""
+    return [(name, words, keys[name]) for name, words in key_words().items()]
+
+
 def stage_context(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:
     """Everything the turns and the dock need."""
     campaign = conversation.campaign
@@ -165,7 +170,7 @@ def page_context(own: Conversation) -> dict[str, Any]:
         "next_number": (own.position or 0) + 1,
         "flag_kinds": flag_words(),
         "keys": keys,
-        "key_rows": [(name, words, keys[name]) for name, words in key_words().items()],
+        "key_rows": key_rows(keys),
         "words": script_words(),
         "has_single_keys": account.has_single_keys,
         "is_red_team": own.campaign.is_red_team,

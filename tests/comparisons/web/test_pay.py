@@ -63,7 +63,7 @@ def test_my_work_shows_pieces_pending_then_accepted_then_paid(client, campaign):
         (accepted, "Accepted\n"),
         (paid, "Paid on"),
     ):
-        assert "<td>0.40 USD</td>" in page, state
+        assert ">0.40 USD</td>" in page, state
         assert state in page
         assert "<strong>0.40 USD</strong>" in page, state  # this week
     assert 'data-pieces="opinions"' not in read(client, "my_work", state="pending")

@@ -13,6 +13,7 @@ import * as drafts from "./drafts.js";
 import { words } from "./words.js";
 
 const talk = document.getElementById("talk");
+const work = talk.dataset.conversation ?? talk.dataset.url; // what texts and choices are kept for
 const dock = () => document.getElementById("dock");
 const lastTurn = () => document.querySelector("#turns > section:last-child");
 let stream = null;
@@ -75,7 +76,7 @@ async function refresh(how) {
 }
 
 function arrive(body) {
-  drafts.keep(talk.dataset.conversation, dock());
+  drafts.keep(work, dock());
   const before = dock()?.dataset.dock;
   const hasNewDock = applyStage(body.stage);
   label();
@@ -88,7 +89,7 @@ function arrive(body) {
 }
 
 function settle() {
-  drafts.attach(talk.dataset.conversation, dock());
+  drafts.attach(work, dock());
   for (const node of dock().querySelectorAll("button[data-action][hidden], [data-copy][hidden]")) node.hidden = false;
 }
 
@@ -128,14 +129,14 @@ async function submit(form, submitter) {
   const url = form.dataset.turnAction ? `/${talk.dataset.conversation ? "turns" : "opinions"}/${dock().dataset.turn}/${form.dataset.turnAction}` : form.getAttribute("action");
   const isKept = kind === "message" || kind === "choice";
   const fields = fieldsOf(form, submitter);
-  const answer = await outbox.send(url, fields, { keep: isKept ? `${talk.dataset.conversation ?? "opinions"}:${kind}` : "" });
+  const answer = await outbox.send(url, fields, { keep: isKept ? `${work}:${kind}` : "" });
   delete form.dataset.busy;
   settleAnswer(kind, answer, { said, fields });
 }
 
 function settleAnswer(kind, answer, { said, fields }) {
   const isDone = answer.status < 300;
-  if (isDone) drafts.taken(talk.dataset.conversation, dock(), fields);
+  if (isDone) drafts.taken(work, dock(), fields);
   if (isDone) activity.begin();
   if (answer.body.stage) arrive(answer.body);
   if (answer.body.said) announce(answer.body.said);
@@ -168,7 +169,7 @@ function press(selector) {
 let pausedAt = null;
 
 function pause(value) {
-  if (!talk.dataset.conversation) return false;
+  if (!document.getElementById("pause-cover")) return false;
   if (value) pausedAt = document.activeElement;
   activity.pause(value);
   document.getElementById("stage").hidden = value;
@@ -205,7 +206,7 @@ const actions = {
   show: () => cover.showNext(),
   message: () => { focusMessage(); return Boolean(document.getElementById("message")); },
   undo: () => press("#turns section:last-child [data-action=undo]"),
-  instructions: () => { openDialog(document.getElementById("instructions-dialog")); },
+  instructions: () => { const dialog = document.getElementById("instructions-dialog"); return dialog ? openDialog(dialog) : press("main a[data-action=instructions]"); },
   pause: () => pause(!activity.paused()),
   keys: () => { openDialog(document.getElementById("keys-dialog")); },
 };
@@ -230,7 +231,7 @@ async function copy(side) {
 
 async function sendLeftovers() {
   for (const kind of ["message", "choice"]) {
-    const keep = `${talk.dataset.conversation ?? "opinions"}:${kind}`;
+    const keep = `${work}:${kind}`;
     const item = outbox.unsent(keep);
     if (item) settleAnswer(kind, await outbox.send(item.url, item.fields, { keep }), { said: "", fields: item.fields });
   }

@@ -1,0 +1,104 @@
+"""Second opinions beside one's own conversations: the same keys, and nothing typed is lost."""
+
+import pytest
+from playwright.sync_api import expect
+
+from comparisons.models import Comparison
+from comparisons.services import onboarding
+from tests.browser.scenes import opinion
+from tests.browser.steps import announced, dock, leave_box, press
+from tests.comparisons.practising import with_practice
+from tests.comparisons.talking import agreed_person, live_campaign
+
+
+def at_opinions(visitor, **more):
+    page = visitor.signed_in(opinion().person.account, **more)
+    page.goto("/opinions/")
+    dock(page, "strip")
+    return page
+
+
+def test_a_reason_of_a_second_opinion_survives_a_reload(visitor):
+    page = at_opinions(visitor)
+    leave_box(page)
+    press(page, "e")
+    page.locator("#reason_text").fill("B names a day.")
+
+    page.reload()
+    expect(page.locator("#reason_text")).to_have_value("B names a day.")
+    leave_box(page)
+    press(page, "6", "Enter")
+    dock(page, "empty")
+
+    assert Comparison.objects.get(showing__purpose="second_opinion").reason_text == "B names a day."
+    assert page.evaluate("Object.keys(localStorage).filter(key => key.startsWith('draft'))") == []
+
+
+def test_second_opinions_have_the_same_keys(visitor):
+    page = at_opinions(visitor)
+    leave_box(page)
+    press(page, "6", "p")
+    announced(page, "Paused.")
+    expect(page.locator("#stage")).to_be_hidden()
+    press(page, "p")
+    press(page, "?")
+    expect(page.locator("#keys-dialog")).to_be_visible()
+    press(page, "Escape")
+    with page.context.expect_page() as instructions:
+        press(page, "g")
+
+    expect(instructions.value.locator("h1")).to_contain_text("Instructions, version 1")
+    expect(page.locator("[name=point]:checked")).to_have_value("6")
+
+
+def test_practice_lists_its_keys(visitor):
+    campaign = live_campaign()
+    with_practice(campaign, items=1, pass_mark=1)
+    page = visitor.signed_in(agreed_person(campaign).account)
+    page.goto(f"/work/{campaign.slug}/practice/")
+    dock(page, "strip")
+    leave_box(page)
+
+    press(page, "?")
+
+    expect(page.locator("#keys-dialog")).to_be_visible()
+
+
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_a_long_name_leaves_the_menu_its_mark_on_a_phone(visitor, site, language):
+    person = agreed_person(live_campaign())
+    person.account.username = "a-rather-long-name-of-a-person"
+    person.account.save()
+    page = visitor.signed_in(person.account, size=(360, 640))
+    page.context.add_cookies([{"name": "django_language", "value": language, "url": site.url}])
+
+    page.goto("/me/")
+
+    room = page.evaluate(
+        """() => {
+            const all = document.querySelector(".top .menu summary").getBoundingClientRect();
+            const name = document.querySelector(".top .menu .name").getBoundingClientRect();
+            return Math.min(name.left - all.left, all.right - name.right);
+        }"""
+    )
+    mark = page.evaluate(
+        """() => {
+            const summary = document.querySelector(".top .menu summary");
+            return summary.scrollWidth - summary.clientWidth;
+        }"""
+    )
+    assert mark <= 0
+    assert room >= 4
+
+
+def test_my_work_says_state_and_pay_on_a_phone_without_scrolling(visitor):
+    campaign = live_campaign(pay_amount="20.00")
+    person = agreed_person(campaign)
+    onboarding.submit_assignment(onboarding.open_assignment(person, campaign))
+    page = visitor.signed_in(person.account, size=(360, 640))
+    page.goto("/me/")
+
+    for words in ("0.00 USD", "Pending: checked within 2 days"):
+        box = page.locator("main .rows td", has_text=words).bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
