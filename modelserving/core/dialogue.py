@@ -3,6 +3,7 @@
 It does not know any tokenizer's inside, nor torch: it takes any object with `encode` and `token_id`.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Protocol
@@ -77,6 +78,7 @@ class DialogueFormat:
         return stored
 
 
+CHARACTERS_OF_A_TOKEN = 128  # at most: the longest in the vocabularies of the listed architectures
 HH_TEXT = DialogueFormat(
     format="hh_text",
     human="\n\nHuman:",
@@ -140,10 +142,11 @@ def encode_prompt(
         raise DialogueError("a prompt for generation ends on a user message")
     if layout.format == "chat_template":
         return _encode_with_template(dialogue, encoder=encoder, room=room)
-    turns = [encode_turn(message, encoder=encoder, layout=layout) for message in dialogue]
+    near, far = _without_what_cannot_fit(dialogue, room=room)
+    turns = [encode_turn(message, encoder=encoder, layout=layout) for message in near]
     cue = _reply_cue(encoder=encoder, layout=layout)
     kept, dropped = truncate_left(turns, room=room - len(cue))
-    return EncodedPrompt(token_ids=[*kept, *cue], dropped_messages=dropped)
+    return EncodedPrompt(token_ids=[*kept, *cue], dropped_messages=far + dropped)
 
 
 def encode_scored(
@@ -154,13 +157,41 @@ def encode_scored(
     if dialogue[-1]["role"] != "assistant":
         raise DialogueError("a dialogue to score ends on an assistant message")
     end = encoder.token_id(layout.end_of_context)
-    reply = encode_response(dialogue[-1]["content"], encoder=encoder, layout=layout)
-    reply = reply[-(layout.context_tokens // 2) :]
+    half = layout.context_tokens // 2
+    reply = encode_response(
+        _end(dialogue[-1]["content"], room=half), encoder=encoder, layout=layout
+    )[-half:]
     room = layout.context_tokens - len(reply) - 1
     prompt = encode_prompt(dialogue[:-1], encoder=encoder, layout=layout, room=room)
     return EncodedPrompt(
         token_ids=[*prompt.token_ids, *reply, end], dropped_messages=prompt.dropped_messages
     )
+
+
+def _without_what_cannot_fit(dialogue: Dialogue, *, room: int) -> tuple[Dialogue, int]:
+    """All messages but the oldest that cannot fit, and how many these are; of the last its end.
+
+    Encoding costs time by the character, and most of what does not fit can be told by its length alone.
+    """
+    first = len(dialogue) - 1
+    fewest = _fewest_tokens(dialogue[-1])
+    while first >= 2:
+        fewest += _fewest_tokens(dialogue[first - 2]) + _fewest_tokens(dialogue[first - 1])
+        if fewest > room:
+            break
+        first -= 2
+    last = {**dialogue[-1], "content": _end(dialogue[-1]["content"], room=room)}
+    return [*dialogue[first:-1], last], first
+
+
+def _fewest_tokens(message: Message) -> int:
+    """A lower bound: its role and its text."""
+    return 1 + len(message["content"]) // CHARACTERS_OF_A_TOKEN
+
+
+def _end(text: str, *, room: int) -> str:
+    """The end of a text, more of it than fits."""
+    return text[-CHARACTERS_OF_A_TOKEN * (room + 1) :]
 
 
 def truncate_left(turns: list[list[int]], *, room: int) -> tuple[list[int], int]:
@@ -194,9 +225,7 @@ def _encode_with_template(dialogue: Dialogue, *, encoder: TextEncoder, room: int
         raise DialogueError(
             'the checkpoint\'s tokenizer has no chat template: set "format": "hh_text" instead'
         )
-    first = 0
-    ids: list[int] = template(dialogue, for_reply=True)
-    while len(ids) > room and first < len(dialogue) - 1:
-        first += 2
-        ids = template(dialogue[first:], for_reply=True)
-    return EncodedPrompt(token_ids=ids[-room:], dropped_messages=first)
+    near, far = _without_what_cannot_fit(dialogue, room=room)
+    render = lambda exchange: template(near[2 * exchange :], for_reply=True)  # noqa: E731
+    first = bisect_left(range(len(near) // 2), -room, key=lambda each: -len(render(each)))
+    return EncodedPrompt(token_ids=render(first)[-room:], dropped_messages=far + 2 * first)

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from modelserving.core.dialogue import DialogueError, encode_prompt
+from modelserving.core.dialogue import CHARACTERS_OF_A_TOKEN, DialogueError, encode_prompt
 from modelserving.core.ranking import mean_logprob, ranked
 from modelserving.core.sampling import sample_seed
 from modelserving.core.text_stream import TextStream
@@ -234,6 +234,12 @@ def _encode_chat(
 
 def _encode_prompt(prompt: Prompt, checkpoint: ServedCheckpoint) -> tuple[tuple[int, ...], int]:
     if isinstance(prompt, str):
+        if len(prompt) > context_tokens(checkpoint) * CHARACTERS_OF_A_TOKEN:
+            raise BadRequest(
+                f"the prompt has {len(prompt)} characters, the context {context_tokens(checkpoint)} tokens: "
+                "shorten it",
+                code="context_length_exceeded",
+            )
         return tuple(checkpoint.loaded.tokenizer.encode(prompt)), 0
     size = checkpoint.loaded.model.config.vocab_size
     if any(token >= size for token in prompt):

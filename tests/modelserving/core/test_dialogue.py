@@ -27,6 +27,21 @@ class ByteTokenizer:
         return 1000 + SPECIALS.index(token)
 
 
+class CountingTokenizer(ByteTokenizer):
+    """Remembers how much it read; its template gives each message a role and its bytes."""
+
+    def __init__(self) -> None:
+        self.characters = 0
+
+    def encode(self, text: str) -> list[int]:
+        self.characters += len(text)
+        return super().encode(text)
+
+    def apply_chat_template(self, dialogue: list[dict[str, str]], *, for_reply: bool) -> list[int]:
+        assert for_reply
+        return [id_ for each in dialogue for id_ in (HUMAN, *self.encode(each["content"]))]
+
+
 def talk(*contents: str) -> list[dict[str, str]]:
     roles = ("user", "assistant")
     return [{"role": roles[i % 2], "content": text} for i, text in enumerate(contents)]
@@ -75,6 +90,40 @@ def test_long_dialogue_loses_whole_exchanges_from_the_left() -> None:
 
 def test_long_last_message_keeps_its_role_and_its_end() -> None:
     assert prompt_ids(talk("abcdefgh"), room=5) == [HUMAN, *b"fgh", ASSISTANT]
+
+
+@pytest.mark.parametrize("format_", ["tokens", "chat_template"])
+@pytest.mark.parametrize("sizes", [[3] * 60_001, [3, 10**6, 3], [10**6, 3, 3], [2, 2, 10**6]])
+def test_what_cannot_fit_is_left_out_without_reading_it(format_: str, sizes: list[int]) -> None:
+    layout, room = DialogueFormat(format=format_), 40
+    dialogue = talk(*("abcdefghij" * (size // 10 + 1) for size in sizes))
+    tokenizer = CountingTokenizer()
+
+    encoded = encode_prompt(dialogue, encoder=tokenizer, layout=layout, room=room)
+
+    assert tokenizer.characters < 60_000
+    near = dialogue[encoded.dropped_messages :]
+    whole = encode_prompt(near, encoder=CountingTokenizer(), layout=layout, room=10**7).token_ids
+    end = room - 1 if sizes[-1] > room else len(whole)
+    assert encoded.token_ids[-end:] == whole[-end:]
+    assert encoded.dropped_messages >= len(sizes) - 3
+
+
+def test_a_template_drops_as_few_exchanges_as_let_the_rest_fit() -> None:
+    layout = DialogueFormat(format="chat_template")
+    for count in range(1, 30, 2):
+        dialogue = talk(*("x" * (1 + number % 5) for number in range(count)))
+        for room in (8, 20, 33):
+            first = 0
+            tokenizer = CountingTokenizer()
+            ids = tokenizer.apply_chat_template(dialogue, for_reply=True)
+            while len(ids) > room and first < len(dialogue) - 1:
+                first += 2
+                ids = tokenizer.apply_chat_template(dialogue[first:], for_reply=True)
+
+            encoded = encode_prompt(dialogue, encoder=tokenizer, layout=layout, room=room)
+
+            assert (encoded.token_ids, encoded.dropped_messages) == (ids[-room:], first)
 
 
 def test_truncation_that_fits_changes_nothing() -> None:
