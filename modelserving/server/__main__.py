@@ -134,6 +134,8 @@ def main() -> None:
     """Serve until told to stop."""
     import uvicorn  # noqa: PLC0415 -- after the environment is set
 
+    from modelserving.server.connections import Connection  # noqa: PLC0415 -- as above
+
     chosen = arguments()
     logging.basicConfig(
         level=chosen.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -145,6 +147,7 @@ def main() -> None:
         log_level=chosen.log_level,
         access_log=False,
         lifespan="on",
+        http=Connection,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=10,
         server_header=False,

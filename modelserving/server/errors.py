@@ -5,6 +5,8 @@ Does not know routes or the engine.
 
 from typing import Any
 
+LONGEST_MESSAGE = 2000
+
 
 class ServingError(Exception):
     """A refusal with a status, a code and a message that names the cure."""
@@ -21,9 +23,8 @@ class ServingError(Exception):
 
     def to_json(self) -> dict[str, Any]:
         """The error shape of the OpenAI API."""
-        return {
-            "error": {"message": self.message, "type": self.kind, "param": None, "code": self.code}
-        }
+        message = self.message[:LONGEST_MESSAGE]  # it may repeat what the client sent
+        return {"error": {"message": message, "type": self.kind, "param": None, "code": self.code}}
 
 
 class BadRequest(ServingError):
@@ -51,6 +52,13 @@ class Conflict(ServingError):
     """What is asked for would break something that is in use."""
 
     status = 409
+    kind = "invalid_request_error"
+
+
+class TooSlow(ServingError):
+    """The body came too slowly."""
+
+    status = 408
     kind = "invalid_request_error"
 
 

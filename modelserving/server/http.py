@@ -8,12 +8,13 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from modelserving.server.errors import BadRequest, ServingError, TooLarge
+from modelserving.server.errors import BadRequest, ServingError, TooLarge, TooSlow
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+BODY_SECONDS = 60.0  # in which a request's body must have come
 SEND_TIMEOUT = 60.0  # seconds a reader may leave the stream unread once the buffers are full
 
 
@@ -42,7 +43,7 @@ class Exchange:
         body = await self._body(limit=limit)
         try:
             parsed = json.loads(body.decode("utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as broken:
+        except (ValueError, RecursionError) as broken:  # not UTF-8, not JSON, numbers without end
             raise BadRequest(f"the body is not JSON: {broken}", code="invalid_json") from None
         if not isinstance(parsed, dict):
             raise BadRequest("the body must be a JSON object", code="invalid_json")
@@ -52,6 +53,15 @@ class Exchange:
         declared = self.header("content-length")
         if declared.isdigit() and int(declared) > limit:
             raise _too_large(limit)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await self._pieces(limit=limit)
+        except TimeoutError:
+            raise TooSlow("the body did not come in time", code="body_too_slow") from None
+        self._body_read.set()
+        return body
+
+    async def _pieces(self, *, limit: int) -> bytes:
         body = bytearray()
         while True:
             message = await self._receive()
@@ -61,7 +71,6 @@ class Exchange:
             if len(body) > limit:
                 raise _too_large(limit)
             if not message.get("more_body", False):
-                self._body_read.set()
                 return bytes(body)
 
     async def gone(self) -> None:

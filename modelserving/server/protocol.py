@@ -3,7 +3,7 @@
 Does not know the engine, tokens or HTTP.
 """
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +17,12 @@ MOST_PROMPTS = 256
 MOST_DIALOGUES = 1024
 MOST_STOPS = 8
 DEFAULT_MAX_TOKENS = 256
+# what would change the text and is not computed here, with the values that change nothing
+AT_REST: Mapping[str, Sequence[Any]] = {
+    "suffix": ("",), "tools": ([],), "functions": ([],), "logit_bias": ({},),
+    "presence_penalty": (0,), "frequency_penalty": (0,), "repetition_penalty": (1,),
+    "top_k": (0, -1), "min_p": (0,), "response_format": ({"type": "text"},),
+}  # fmt: skip
 Prompt = str | tuple[int, ...]
 
 
@@ -78,7 +84,7 @@ class Fields:
         value = default if value is None else value
         if not isinstance(value, str):
             raise BadRequest(f"{name} must be a text", code="invalid_value")
-        return value
+        return _encodable(value, name=name)
 
     def flag(self, name: str) -> bool:
         """True or false; absent is false."""
@@ -91,11 +97,8 @@ class Fields:
         """A finite number."""
         value = self._content.get(name, default)
         value = default if value is None else value
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not abs(value) <= sys.float_info.max:  # a whole number may be larger
             raise BadRequest(f"{name} must be a finite number", code="invalid_value")
         return float(value)
 
@@ -132,8 +135,6 @@ def parse_completion(content: Mapping[str, Any], *, fresh_seed: int) -> Generati
     """Check a plain completion request; `fresh_seed` is used where none is given."""
     fields = Fields(content)
     echo = fields.flag("echo")
-    if fields.has("suffix"):
-        raise BadRequest("suffix is not supported: leave it out", code="unsupported")
     return GenerationRequest(
         kind="completion",
         messages=(),
@@ -159,6 +160,9 @@ def parse_scores(content: Mapping[str, Any]) -> ScoresRequest:
 
 
 def _common(fields: Fields) -> dict[str, Any]:
+    for name, rest in AT_REST.items():
+        if fields.has(name) and fields.raw(name) not in rest:
+            raise BadRequest(f"{name} is not supported: leave it out", code="unsupported")
     n = fields.whole("n", default=1, least=1, most=MOST_SAMPLES)
     options = fields.raw("stream_options") or {}
     if not isinstance(options, Mapping):
@@ -200,6 +204,7 @@ def _settings(
         raise BadRequest(
             "stop holds something else than texts of up to 200 characters", code="invalid_value"
         )
+    stops = [_encodable(text, name="stop") for text in stops]
     try:
         return SamplingSettings(
             temperature=fields.number("temperature", default=1.0),

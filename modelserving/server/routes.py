@@ -27,6 +27,7 @@ from modelserving.server.replying import Replying
 
 logger = logging.getLogger(__name__)
 
+LONGEST_NAME = 200
 READY_WITHIN = 5.0  # seconds in which the engine thread must answer
 Parse = Callable[..., GenerationRequest]
 
@@ -115,6 +116,8 @@ class Routes:
         """POST /v1/checkpoints/load {"path", "name"?}: load a verified directory while serving goes on."""
         fields = Fields(await exchange.json(limit=1 << 16))
         name = fields.text("name") if fields.has("name") else None
+        if name is not None and not 0 < len(name) <= LONGEST_NAME:
+            raise BadRequest(f"name must have 1 to {LONGEST_NAME} characters", code="invalid_value")
         checkpoint = await self._load(fields.text("path"), name=name)
         await exchange.reply(
             {"name": checkpoint.name, "hash": checkpoint.hash, "kind": checkpoint.kind,
