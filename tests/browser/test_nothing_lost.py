@@ -39,6 +39,39 @@ def test_leaving_with_unsent_work_is_asked_about_and_only_then(visitor):
     assert Comparison.objects.count() == 1
 
 
+def test_a_page_that_was_read_before_the_answer_came_shows_how_it_stands(visitor):
+    visitor.allowed = NETWORK
+    at = scene()
+    answered(said(at.conversation), a=FIRST, b=SECOND)
+    page = opened(visitor, at)
+    choices, documents = [], []
+    page.route("**/choice", lambda route: choices.append((route, 0)))
+    page.route(f"**{at.path}", lambda route: documents.append((route, route.fetch())))
+    leave_box(page)
+    press(page, "2", "Enter")
+    wait_for(page, choices)
+    page.evaluate("setTimeout(() => location.reload())")
+    wait_for(page, documents)
+
+    choices[0][0].continue_()
+    page.wait_for_timeout(500)  # answered while the new page is on its way
+    assert Comparison.objects.count() == 1
+    route, old = documents[0]
+    page.unroute(f"**{at.path}")
+    route.fulfill(response=old)
+
+    dock(page, "message")
+
+
+def wait_for(page, found: list) -> None:
+    """Until a request was caught."""
+    for _ in range(200):
+        if found:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("nothing was asked for")
+
+
 def test_offline_is_said_at_once_and_typing_goes_on(visitor):
     visitor.allowed = NETWORK
     page = opened(visitor, scene())

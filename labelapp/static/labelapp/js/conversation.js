@@ -252,6 +252,7 @@ if (performance.getEntriesByType("navigation")[0]?.type === "navigate" && docume
   lastTurn().scrollIntoView({ block: "start", behavior: "instant" });
 }
 sendLeftovers();
+if (outbox.isBehind()) refresh();
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible" && !stream && !outbox.hasUnsent()) refresh();
 });

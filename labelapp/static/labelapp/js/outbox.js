@@ -3,9 +3,10 @@
 // Knows requests and the status line; knows nothing of turns or strips.
 import { announce, alertUrgently } from "./announcer.js";
 import { words } from "./words.js";
-import { device } from "./storage.js";
+import { device, tab } from "./storage.js";
 
 const PREFIX = "outbox:";
+const ANSWERED = "answered";
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 15000;
 const SILENCE = 20000; // a connection that answers nothing for so long is given up and tried anew
@@ -93,6 +94,7 @@ export async function send(url, fields, { keep = "" } = {}) {
         next = troubleOf(answer);
         if (!next || (!keep && next !== "signed-out" && answer.body.stage)) {
           if (keep) device.removeItem(PREFIX + keep);
+          tab.setItem(ANSWERED, String(Date.now()));
           sending -= 1;
           setTrouble("");
           return answer;
@@ -109,6 +111,9 @@ export async function send(url, fields, { keep = "" } = {}) {
     showStatus();
   }
 }
+
+// An earlier page had an answer after the server began to write this one: it may show what was before.
+export const isBehind = () => Number(tab.getItem(ANSWERED) ?? 0) > performance.timeOrigin;
 
 // What an earlier page of this conversation could not send.
 export function unsent(keep) {
