@@ -185,6 +185,7 @@ class Showing(models.Model):
     is_covered = models.BooleanField(default=False)
     lease_until = models.DateTimeField(null=True)  # second opinions: whose it is until when
     replaced_at = models.DateTimeField(null=True)  # asked for two new responses, or lease over
+    judged_at = models.DateTimeField(null=True)  # second opinions: when the choice was stored
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -205,9 +206,9 @@ class Showing(models.Model):
                 condition=Q(crowdworker__isnull=True, replaced_at__isnull=True),
                 name="showing_waiting",
             ),
-            models.Index(  # what a person holds, among all that they ever judged
+            models.Index(  # what people hold, among all that was ever judged
                 fields=["crowdworker", "lease_until"],
-                condition=Q(replaced_at__isnull=True),
+                condition=Q(replaced_at__isnull=True, judged_at__isnull=True),
                 name="showing_held",
             ),
         ]

@@ -13,7 +13,6 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from comparisons.models import (
     Campaign,
-    Comparison,
     ConsentRecord,
     Crowdworker,
     InstructionVersion,
@@ -25,7 +24,6 @@ from comparisons.queries.practice import needs_no_practice
 from comparisons.queries.prepared import Prepared
 
 LOOKED_AT = 40  # waiting showings considered at once, so that many people do not all want the first
-IS_JUDGED = Exists(Comparison.objects.filter(showing=OuterRef("pk"), superseded_at__isnull=True))
 SHOWN = (  # what the page and the judging need of an item
     "public_id", "purpose", "is_covered", "lease_until", "replaced_at", "crowdworker",
     "turn__public_id", "turn__index", "turn__message", "turn__state", "turn__continued_by",
@@ -58,11 +56,12 @@ def _standing(*, crowdworker: int, campaigns: Collection[int], now: datetime) ->
         crowdworker=crowdworker,
         purpose=Showing.Purpose.SECOND_OPINION,
         replaced_at__isnull=True,
+        judged_at__isnull=True,
         lease_until__gt=now,
         turn__conversation__is_withdrawn=False,
         turn__conversation__campaign__in=campaigns,
     )
-    return mine.filter(~IS_JUDGED).order_by("pk").values_list("pk")[:2]
+    return mine.order_by().values_list("pk")  # in order, PostgreSQL walks all showings to the end
 
 
 def waiting_for(
@@ -141,7 +140,7 @@ def standing_items(crowdworker: Crowdworker, *, campaigns: list[int], now: datet
     if not campaigns:
         return []
     rows = _STANDING.rows(crowdworker=crowdworker.pk, campaigns=campaigns, now=now)
-    return [int(pk) for (pk,) in rows]
+    return sorted(int(pk) for (pk,) in rows)
 
 
 def next_items(crowdworker: Crowdworker, *, campaigns: list[int]) -> list[tuple[int, int]]:

@@ -6,6 +6,9 @@ Knows the queue and the judging; one transaction holds both, because each waits 
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+
+from django.db import IntegrityError
 
 from comparisons.models import Comparison, Crowdworker, Showing
 from comparisons.queries import opinions as queue
@@ -37,7 +40,8 @@ def give_opinion(
     """Record the choice once, however often it is sent; what waits is looked up before the lock."""
     outlook = opinions.look(crowdworker, besides=showing)
     taken: list[int | None] = []
-    comparison = judging.record_choice(
+    record = partial(
+        judging.record_choice,
         showing,
         side=side,
         strength=strength,
@@ -47,8 +51,12 @@ def give_opinion(
         reason_tags=reason_tags,
         reason_text=reason_text,
         active_milliseconds=active_milliseconds,
-        along=lambda: taken.append(opinions.claim(outlook, theme=theme)),
     )
+    try:
+        comparison = record(along=lambda: taken.append(opinions.claim(outlook, theme=theme)))
+    except IntegrityError:  # what was to be read next was taken in another tab just now
+        taken.clear()
+        comparison = record()
     if taken and taken[-1]:
         return Given(comparison=comparison, following=queue.item(taken[-1]))
     return Given(comparison=comparison, following=opinions.take(crowdworker, theme=theme))

@@ -45,9 +45,13 @@ GONE = gettext_noop("This one went to someone else. Your pick was not needed; th
 
 _HOLD: Prepared[Showing] = Prepared(
     lambda *, pk, crowdworker, since: Showing.objects.filter(
-        pk=pk, crowdworker=crowdworker, replaced_at__isnull=True, lease_until__gte=since
+        pk=pk,
+        crowdworker=crowdworker,
+        replaced_at__isnull=True,
+        judged_at__isnull=True,
+        lease_until__gte=since,
     ),
-    sets=("replaced_at",),  # as it was: the row is held, so that nobody releases it meanwhile
+    sets=("judged_at",),
 )
 _INSERT = PreparedInsert(Comparison)
 
@@ -174,12 +178,10 @@ def _carry_on(draft: Comparison, campaign: Campaign, *, active_milliseconds: int
 
 
 def _hold(showing: Showing) -> None:
-    """Hold the item until the end of the transaction; refuses where it went to somebody else."""
+    """Note that the item is judged, so that nobody releases it; refuses where it went to somebody else."""
+    now = timezone.now()
     held = _HOLD.update(
-        pk=showing.pk,
-        crowdworker=showing.crowdworker_id,
-        since=timezone.now(),
-        replaced_at=None,
+        pk=showing.pk, crowdworker=showing.crowdworker_id, since=now, judged_at=now
     )
     if held != 1:
         raise LeaseOver(_(GONE))

@@ -6,7 +6,7 @@ Knows showings and turns; the choice itself is recorded by `judging`.
 import hashlib
 import secrets
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -110,7 +110,7 @@ def _claimed(
 ) -> bool:
     """Take the item unless somebody was first; the condition decides, without a look before."""
     try:
-        with _undone_alone():
+        with nullcontext() if connection.in_atomic_block else transaction.atomic():
             if campaign.is_red_team and not _is_still_under_cap(crowdworker, campaign):
                 return False
             taken = _TAKE.update(
@@ -122,16 +122,11 @@ def _claimed(
                 theme=theme,
                 is_covered=campaign.is_red_team and crowdworker.cover_responses != "never",
             )
-    except IntegrityError:  # the person has a standing showing of this turn
+    except IntegrityError:  # the person has a standing showing of this turn, from another tab
+        if connection.in_atomic_block and connection.vendor != "sqlite":
+            raise  # PostgreSQL gave the whole transaction up; SQLite undid the one statement
         return False
     return taken == 1
-
-
-def _undone_alone() -> AbstractContextManager[object]:
-    """Inside a transaction, SQLite undoes a refused statement by itself; PostgreSQL needs a savepoint."""
-    if connection.vendor == "sqlite" and connection.in_atomic_block:
-        return nullcontext()
-    return transaction.atomic()
 
 
 def _is_still_under_cap(crowdworker: Crowdworker, campaign: OpenCampaign) -> bool:
@@ -153,7 +148,9 @@ def pass_on(showing: Showing) -> bool:
     """Give an item back without a choice; it waits for somebody else. False where it was over."""
     with transaction.atomic():
         Showing.objects.select_for_update().get(pk=showing.pk)  # a choice may be on its way
-        mine = Showing.objects.filter(~queue.IS_JUDGED, pk=showing.pk, replaced_at__isnull=True)
+        mine = Showing.objects.filter(
+            pk=showing.pk, replaced_at__isnull=True, judged_at__isnull=True
+        )
         if mine.update(replaced_at=timezone.now()) != 1:
             return False
         put_up(showing.turn, showing.side_a_id, showing.side_b_id)
@@ -172,10 +169,10 @@ def waiting_count(crowdworker: Crowdworker) -> int:
 def release_overdue() -> int:
     """Put items whose lease ran out without a choice back into the queue; the number of them."""
     overdue = Showing.objects.filter(
-        ~queue.IS_JUDGED,
         purpose=Showing.Purpose.SECOND_OPINION,
         lease_until__lt=Now(),
         replaced_at__isnull=True,
+        judged_at__isnull=True,
     )
     released = 0
     for showing in overdue.select_related("turn"):
