@@ -13,7 +13,9 @@ from comparisons.queries.prepared import Prepared
 _SESSION: Prepared[Session] = Prepared(
     lambda *, key, now: Session.objects.filter(session_key=key, expire_date__gt=now)
 )
-_ACCOUNT: Prepared[Account] = Prepared(lambda *, pk: Account.objects.filter(pk=pk))
+_ACCOUNT: Prepared[Account] = Prepared(
+    lambda *, pk: Account.objects.filter(pk=pk).select_related("crowdworker")
+)
 
 
 def session_of(key: str, *, now: datetime) -> Session | None:
@@ -23,6 +25,6 @@ def session_of(key: str, *, now: datetime) -> Session | None:
 
 
 def account_of(pk: int) -> Account | None:
-    """The account as it is stored now: whoever was shut out a moment ago is shut out."""
+    """The account and its profile as they are stored now: whoever was shut out a moment ago is shut out."""
     found = _ACCOUNT.objects(pk=pk)
     return found[0] if found else None

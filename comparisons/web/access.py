@@ -11,15 +11,11 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
 from comparisons.models import Account, Crowdworker
-from comparisons.queries.prepared import Prepared
 
 P = ParamSpec("P")
 PageView = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 CrowdworkerView = Callable[Concatenate[HttpRequest, Crowdworker, P], HttpResponseBase]
 
-_PROFILE: Prepared[Crowdworker] = Prepared(
-    lambda *, account: Crowdworker.objects.filter(account=account)
-)
 NOT_YOURS = "There is nothing at this address, or it is not yours to see."
 
 
@@ -32,11 +28,11 @@ def account_of(request: HttpRequest) -> Account:
 
 def crowdworker_of(account: Account) -> Crowdworker:
     """The account's crowdworker profile, or nothing at this address."""
-    found = _PROFILE.objects(account=account.pk)
-    if not found:
-        raise Http404(NOT_YOURS)
-    found[0].account = account
-    return found[0]
+    try:
+        found: Crowdworker = account.crowdworker
+    except Crowdworker.DoesNotExist:
+        raise Http404(NOT_YOURS) from None
+    return found
 
 
 def crowdworker_required(view: CrowdworkerView[P]) -> PageView[P]:

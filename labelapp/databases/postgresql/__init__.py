@@ -1,0 +1,1 @@
+"""PostgreSQL, its kept connections looked at without a question; see base."""
