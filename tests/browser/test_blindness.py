@@ -8,11 +8,12 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from comparisons.models import Showing
+from comparisons.models import Response, Showing, WantedReply
 from modelserving.models import Checkpoint, Deployment, Slot
 from tests.browser.scenes import scene
 from tests.browser.steps import dock, leave_box, press, say
 from tests.comparisons.making import make_account
+from tests.comparisons.practising import with_practice
 from tests.comparisons.talking import agreed_person
 
 TIMES = re.compile(
@@ -95,6 +96,83 @@ def test_no_byte_of_a_run_names_a_model(away, proxy, site):
     assert b"Set-Cookie".lower() in heard.lower()
     assert seen(heard + cookies + bytes(proxy.sent)) == set()
     assert TIMES.findall(heard) == []
+
+
+def in_trouble(page: Page, site, slug: str) -> None:
+    """A side that fails and is asked for again, a turn that is stopped, one that is skipped, an edit."""
+    page.goto(f"/work/{slug}/")
+    page.locator("main form[action$=start] button").click()
+    site.engine.mode = "refuse"
+    say(page, "This will not work.")
+    dock(page, "failed")
+    site.engine.mode = "echo"
+    for _ in range(2):
+        if (again := page.get_by_text(re.compile("^Try [AB] again$"))).count():
+            again.first.click()
+            page.wait_for_timeout(500)
+    dock(page, "strip")
+    page.locator("#dock .menu summary").click()
+    page.get_by_text("Edit response A").click()
+    page.locator("textarea[name=text]").fill("In my own words.")
+    page.locator("main form .primary").click()
+    dock(page, "message")
+    site.engine.words, site.engine.words_per_second = 200, 20.0
+    say(page, "Stop me.")
+    expect(page.locator("[data-stream-text]").first).to_contain_text("Stop")
+    leave_box(page)
+    press(page, "x")
+    dock(page, "strip")
+    press(page, "2", "Enter")
+    dock(page, "message")
+    site.engine.words, site.engine.words_per_second = 12, 100.0
+    leave_box(page)
+    say(page, "Skip me.")
+    dock(page, "strip")
+    leave_box(page)
+    press(page, "s")
+    dock(page, "message")
+    page.locator("[data-open-dialog=end-dialog]:visible").first.click()
+    page.locator("#end-dialog [name=rating]").first.check()
+    page.locator("#end-dialog [value=stop]").click()
+    page.wait_for_url("**/work/**")
+    for place in ("/me/", "/me/conversations/", "/me/data.json"):
+        page.evaluate("place => fetch(place).then(answer => answer.text())", place)
+
+
+def write_a_reply(page: Page) -> None:
+    """The work of somebody whose reply stands against a model's."""
+    page.goto("/replies/")
+    page.locator("#reply").fill("A reply by a person.")
+    page.locator("main form .primary").first.click()
+    page.wait_for_url("**/replies/")
+
+
+def test_no_byte_of_trouble_and_of_other_work_names_a_model(away, proxy, site):
+    away.allowed += ("404", "409", "503")
+    site.engine.words_per_second = 100.0
+    at = scene(
+        allows_edit=True, allows_write=True, second_opinion_percent=100, human_reply_percent=100
+    )
+    page = away.signed_in(at.person.account)
+    in_trouble(page, site, at.campaign.slug)
+    other = away.signed_in(agreed_person(at.campaign).account)
+    write_a_reply(other)
+    with_practice(at.campaign, items=1, pass_mark=1)
+    third = away.signed_in(agreed_person(at.campaign).account)
+    third.goto(f"/work/{at.campaign.slug}/practice/")
+    dock(third, "strip")
+    leave_box(third)
+    press(third, "2", "Enter")
+    dock(third, "next")
+    failures = set(Response.objects.exclude(failure="").values_list("failure", flat=True))
+
+    heard = bytes(proxy.answered)
+    assert b"event: failed" in heard
+    assert b"A reply by a person." in bytes(proxy.sent).replace(b"+", b" ")
+    assert WantedReply.objects.filter(response__isnull=False).exists()
+    assert seen(heard + bytes(proxy.sent)) == set()
+    assert TIMES.findall(heard) == []
+    assert [each for each in failures if each.encode() in heard] == []
 
 
 @pytest.mark.parametrize("place", ["/lab/slots/", "/lab/checkpoints/"])
