@@ -31,11 +31,11 @@ def address_of(request: HttpRequest) -> str:
 
 
 def safe_next(request: HttpRequest, wanted: str) -> str:
-    """`wanted` when it is a place of ours, otherwise the start page."""
+    """`wanted` when it is a path of ours, otherwise the start page."""
     is_ours = url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
-    return wanted if wanted and is_ours else reverse("home")
+    return wanted if wanted.startswith("/") and is_ours else reverse("home")
 
 
 def too_fast(request: HttpRequest, seconds: int) -> HttpResponse:
