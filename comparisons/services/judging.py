@@ -41,7 +41,7 @@ REASON_TAGS = (
 )
 
 
-GONE = gettext_noop("This one went to someone else. Your pick was not needed; the time counts.")
+GONE = gettext_noop("This one went to someone else meanwhile. Your pick was not needed.")
 
 _HOLD: Prepared[Showing] = Prepared(
     lambda *, pk, crowdworker, since: Showing.objects.filter(
