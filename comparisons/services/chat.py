@@ -238,6 +238,7 @@ def end_conversation(
     rating: int | None = None,
     comment: str = "",
     questionnaire: Mapping[str, int] | None = None,
+    active_milliseconds: int = 0,
 ) -> Conversation:
     """Finish the conversation; the last one of an assignment submits it."""
     answers = {name: int(value) for name, value in (questionnaire or {}).items()}
@@ -250,6 +251,7 @@ def end_conversation(
         if locked.turns.filter(state__in=OPEN_TURN).exists():
             raise WentOn(_("Choose a response first, or skip this turn."))
         if locked.state == Conversation.State.OPEN:
+            count_active(locked, active_milliseconds)
             Conversation.objects.filter(pk=locked.pk).update(
                 state=Conversation.State.FINISHED,
                 overall_rating=rating,

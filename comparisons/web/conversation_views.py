@@ -132,7 +132,11 @@ def end(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpR
     comment_text = sent["comment"] or own.comment
     try:
         ended = chat.end_conversation(
-            own, rating=sent["rating"], comment=comment_text, questionnaire=answers
+            own,
+            rating=sent["rating"],
+            comment=comment_text,
+            questionnaire=answers,
+            active_milliseconds=sent["active_milliseconds"] or 0,
         )
     except REFUSED as error:
         return refused(request, own, error)

@@ -148,6 +148,7 @@ class EndForm(forms.Form):
     success = forms.IntegerField(required=False, min_value=1, max_value=5)
     harmfulness = forms.IntegerField(required=False, min_value=1, max_value=5)
     actionability = forms.IntegerField(required=False, min_value=1, max_value=5)
+    active_milliseconds = forms.IntegerField(required=False, min_value=0, max_value=2**40)
 
 
 class FlagForm(forms.Form):

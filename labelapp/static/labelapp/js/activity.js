@@ -1,9 +1,11 @@
 // Counts time spent at the page: visible, not paused, and touched within two minutes.
-// Knows clocks and events; the counts are sent with the next message or choice.
+// Knows clocks and events. A choice is sent with the time since both responses were complete; what else was
+// spent, waiting and skipped turns too, goes with the next message or the end of the conversation.
 const IDLE_AFTER = 120_000;
 let spent = 0;
 let since = performance.now();
 let touched = since;
+let carried = 0; // spent before the strip came
 let isPaused = false;
 
 function count() {
@@ -16,6 +18,9 @@ function count() {
 export function pause(value) { count(); isPaused = value; }
 export const paused = () => isPaused;
 export function begin() { count(); spent = 0; }
+export function carryOn() { count(); carried += spent; spent = 0; }
+export function all() { return milliseconds() + Math.round(carried); }
+export function beginAll() { begin(); carried = 0; }
 export function milliseconds() { count(); return Math.round(spent); }
 
 for (const kind of ["keydown", "pointerdown", "pointermove", "wheel", "scroll"]) {

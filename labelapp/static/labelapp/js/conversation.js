@@ -85,7 +85,7 @@ function arrive(body) {
   strip.show();
   outbox.showStatus();
   follow();
-  if (hasNewDock && body.dock === "strip" && before !== "strip") activity.begin();
+  if (hasNewDock && body.dock === "strip" && before !== "strip") activity.carryOn();
 }
 
 function settle() {
@@ -115,7 +115,7 @@ function focusMessage() {
 function fieldsOf(form, submitter) {
   const data = new FormData(form, submitter);
   if (data.has("layout")) data.set("layout", matchMedia("(max-width: 44rem)").matches ? "stacked" : "side_by_side");
-  if (data.has("active_milliseconds")) data.set("active_milliseconds", activity.milliseconds());
+  if (data.has("active_milliseconds")) data.set("active_milliseconds", form.dataset.send === "choice" ? activity.milliseconds() : activity.all());
   return [...data.entries()].map(([name, value]) => [name, String(value)]);
 }
 
@@ -137,7 +137,8 @@ async function submit(form, submitter) {
 function settleAnswer(kind, answer, { said, fields }) {
   const isDone = answer.status < 300;
   if (isDone) drafts.taken(work, dock(), fields);
-  if (isDone) activity.begin();
+  if (isDone && kind === "choice") activity.begin();
+  if (isDone && kind === "message") activity.beginAll();
   if (answer.body.stage) arrive(answer.body);
   if (answer.body.said) announce(answer.body.said);
   if (isDone) { moves[kind]?.(said); return; }
@@ -154,6 +155,8 @@ function mayChoose() {
 }
 
 document.addEventListener("submit", (event) => {
+  const spent = event.target.closest("#end-dialog")?.querySelector("[name=active_milliseconds]");
+  if (spent) spent.value = activity.all();
   if (!event.target.dataset.send) return;
   event.preventDefault();
   submit(event.target, event.submitter);
