@@ -180,9 +180,7 @@ def _carry_on(draft: Comparison, campaign: Campaign, *, active_milliseconds: int
 def _hold(showing: Showing) -> None:
     """Note that the item is judged, so that nobody releases it; refuses where it went to somebody else."""
     now = timezone.now()
-    held = _HOLD.update(
-        pk=showing.pk, crowdworker=showing.crowdworker_id, since=now, judged_at=now
-    )
+    held = _HOLD.update(pk=showing.pk, crowdworker=showing.crowdworker_id, since=now, judged_at=now)
     if held != 1:
         raise LeaseOver(_(GONE))
 

@@ -23,6 +23,7 @@ from comparisons.models import (
 )
 from comparisons.queries import opinions as queue
 from comparisons.services import opinions
+from comparisons.services.turns import known_reason
 
 LEASE = timedelta(minutes=60)
 MOST_CHARACTERS = 20_000
@@ -169,7 +170,7 @@ def pass_on(wanted: WantedReply, crowdworker: Crowdworker, *, reason: str = "") 
     with transaction.atomic():
         if mine.update(crowdworker=None, lease_until=None):
             PassedReply.objects.get_or_create(
-                wanted=wanted, crowdworker=crowdworker, defaults={"reason": reason[:40]}
+                wanted=wanted, crowdworker=crowdworker, defaults={"reason": known_reason(reason)}
             )
 
 

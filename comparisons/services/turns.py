@@ -21,6 +21,7 @@ from comparisons.services.drawing import Draw, Look, add_responses, draw_pair
 
 MOST_REGENERATIONS = 5
 MOST_TRIES = 2  # of one failed side
+SKIP_REASONS = ("know_too_little", "upsetting", "technical", "other")
 
 
 def stop_turn(turn: Turn) -> None:
@@ -29,18 +30,22 @@ def stop_turn(turn: Turn) -> None:
     writing.update(is_stop_requested=True)
 
 
+def known_reason(said: str) -> str:
+    """One of the reasons that are offered, or none."""
+    return said if said in SKIP_REASONS else ""
+
+
 def skip_turn(turn: Turn, *, reason: str = "") -> None:
     """Leave the turn out of the transcript; it still counts as worked time."""
+    why = known_reason(reason)
     skippable = Turn.objects.filter(pk=turn.pk, state__in=OPEN_TURN)
-    updated = skippable.update(
-        state=Turn.State.SKIPPED, skip_reason=reason[:40], is_stop_requested=True
-    )
+    updated = skippable.update(state=Turn.State.SKIPPED, skip_reason=why, is_stop_requested=True)
     if updated != 1:
         turn.refresh_from_db(fields=["state"])
         if turn.state != Turn.State.SKIPPED:
             raise WentOn(_("This turn was chosen already."))
-        if reason:
-            Turn.objects.filter(pk=turn.pk).update(skip_reason=reason[:40])
+        if why:
+            Turn.objects.filter(pk=turn.pk).update(skip_reason=why)
 
 
 def unskip_turn(turn: Turn) -> None:
