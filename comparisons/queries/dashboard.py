@@ -21,6 +21,7 @@ from comparisons.models import (
     Turn,
 )
 from comparisons.models.campaign import Origin, Tranche
+from comparisons.queries.pay import waiting_long
 from comparisons.queries.quality import open_flags, signals
 from modelserving.models import SlotDeployment
 
@@ -95,6 +96,10 @@ def concerns() -> list[Concern]:
         if not serving.exists():
             text = f"{campaign.title} is live, but its slot serves nothing."
             found.append(Concern(text=text, place="manage_campaign", arguments=(campaign.slug,)))
+    for campaign, is_platform, count in waiting_long():
+        place = "manage_arrivals" if is_platform else "manage_pay"
+        text = f"{campaign.title}: {count} handed in more than two days ago, not accepted yet"
+        found.append(Concern(text=text, place=place, arguments=(campaign.slug,)))
     for flags in open_flags():
         noun = "flag" if flags.count == 1 else "flags"
         text = f"{flags.count} {noun}: {flags.label}, oldest {hours(flags.oldest_hours)}"

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from django.db.models import Count, Max, QuerySet, Sum
+from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.utils import timezone
 
 from comparisons.models import (
@@ -25,6 +25,7 @@ from comparisons.models import (
 from comparisons.queries.work import counted, earned
 
 CENT = Decimal("0.01")
+CHECKED_WITHIN_DAYS = 2  # as people read it in My work
 HANDED_IN = (Assignment.State.SUBMITTED, Assignment.State.ACCEPTED, Assignment.State.PAID)
 
 
@@ -168,6 +169,27 @@ def invited_work(campaign: Campaign) -> QuerySet[Assignment]:
     """Assignments handed in by people whom no other platform pays."""
     mine = Assignment.objects.filter(campaign=campaign, state__in=HANDED_IN, arrival__isnull=True)
     return mine.exclude(crowdworker__platform=Crowdworker.Platform.SIMULATED)
+
+
+def waiting_long() -> list[tuple[Campaign, bool, int]]:
+    """Campaigns whose people wait longer than they were told: by a platform or not, and how many."""
+    before = timezone.now() - timedelta(days=CHECKED_WITHIN_DAYS)
+    late = Assignment.objects.filter(
+        state=Assignment.State.SUBMITTED, submitted_at__lt=before
+    ).exclude(crowdworker__platform=Crowdworker.Platform.SIMULATED)
+    is_by_platform = Q(arrival__isnull=False)
+    rows = late.order_by("campaign").values("campaign")
+    counted_rows = rows.annotate(
+        by_platform=Count("pk", filter=is_by_platform),
+        by_invitation=Count("pk", filter=~is_by_platform),
+    )
+    campaigns = Campaign.objects.in_bulk([row["campaign"] for row in counted_rows])
+    found = [
+        (campaigns[row["campaign"]], is_platform, count)
+        for row in counted_rows
+        for is_platform, count in ((True, row["by_platform"]), (False, row["by_invitation"]))
+    ]
+    return [each for each in found if each[2]]
 
 
 def pay_rows(campaign: Campaign) -> list[PayRow]:

@@ -1,12 +1,16 @@
 """Pay by the piece as its people and the staff see it: promised beforehand, pending, accepted, paid."""
 
 import uuid
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
+from comparisons.models import Assignment
 from comparisons.services import judging, onboarding, opinions, paying
+from tests.comparisons.arriving import arrived
 from tests.comparisons.making import make_account
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
 
@@ -96,6 +100,24 @@ def test_staff_see_accept_and_pay_all_of_it(client, campaign):
         (person.pseudonym, "second opinions", "paid"), (invited.pseudonym, "conversations", "paid"),
     }  # fmt: skip
     assert client.post(settle, {"to": "nonsense"}, follow=True).status_code == 200
+
+
+def test_the_dashboard_says_who_waits_longer_than_was_promised(client, campaign):
+    for _ in range(2):
+        onboarding.submit_assignment(onboarding.open_assignment(agreed_person(campaign), campaign))
+    arrived(campaign, person=agreed_person(campaign))
+    late = timezone.now() - timedelta(days=2, hours=1)
+    Assignment.objects.filter(pk__in=Assignment.objects.order_by("pk").values("pk")[1:]).update(
+        submitted_at=late
+    )
+    client.force_login(make_account("administrator"))
+
+    page = read(client, "manage_dashboard")
+
+    told = "Everyday help: 1 handed in more than two days ago, not accepted yet"
+    assert page.count(told) == 2
+    for name in ("manage_pay", "manage_arrivals"):
+        assert reverse(name, args=[campaign.slug]) in page
 
 
 def test_pay_is_for_administrators_alone(client, campaign):
