@@ -3,6 +3,7 @@
 Knows forms and templates; registering, deploying and loading are services' business.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import messages
@@ -16,12 +17,14 @@ from comparisons.web.access import account_of, administrator_required, researche
 from modelserving import registry
 from modelserving.client import statuses
 from modelserving.client.calls import Needed
-from modelserving.client.errors import Refused, Unreachable
+from modelserving.client.errors import EndpointError
+from modelserving.client.statuses import ServerStatus
 from modelserving.deployments import DeploymentRefused, create_deployment
 from modelserving.models import Checkpoint, Slot
 from training import queries
 from training.models import TrainingRun
 from training.report import plots
+from training.web import server_words
 from training.web.forms import DeploymentForm, TrialForm
 from training.web.shell import lab
 
@@ -73,13 +76,9 @@ def make_deployment(request: HttpRequest, digest: str) -> HttpResponse:
 @researcher_required
 def servers(request: HttpRequest) -> HttpResponse:
     """What is loaded where, and how the servers do."""
-    found = statuses.server_statuses()
-    names = {each.hash: each.name for each in Checkpoint.objects.all()}
-    loaded = [
-        (status, [(names.get(c.get("name", ""), ""), c) for c in status.checkpoints])
-        for status in found
-    ]
-    context = lab(request, servers=loaded, known=Checkpoint.objects.all()[:100])
+    names = dict(Checkpoint.objects.values_list("hash", "name"))
+    found = [_described(status, names=names) for status in statuses.server_statuses()]
+    context = lab(request, servers=found, known=Checkpoint.objects.all()[:100])
     return render(request, "training/servers.html", context)
 
 
@@ -90,8 +89,9 @@ def load(request: HttpRequest) -> HttpResponse:
     found = _find(request.POST.get("checkpoint", ""))
     try:
         statuses.load_everywhere(Needed(name=found.hash, path=registry.directory_of(found)))
-    except (Refused, Unreachable) as failed:
-        messages.error(request, _("Not loaded: %(why)s") % {"why": failed})
+    except EndpointError as failed:
+        said = f"{str(failed).rstrip('.')}. {server_words.goes_on(found)}".strip()
+        messages.error(request, _("Not loaded: %(why)s") % {"why": said})
     else:
         messages.success(request, _("%(name)s is loaded.") % {"name": found.name})
     return redirect("lab_servers")
@@ -103,11 +103,37 @@ def unload(request: HttpRequest) -> HttpResponse:
     """Have one server drop a checkpoint; it comes back by itself when somebody needs it."""
     try:
         statuses.unload(request.POST.get("server", ""), name=request.POST.get("checkpoint", ""))
-    except (Refused, Unreachable) as failed:
+    except EndpointError as failed:
         messages.error(request, _("Not unloaded: %(why)s") % {"why": failed})
     else:
-        messages.success(request, _("Unloaded. It is loaded again when a deployment needs it."))
+        text = _(
+            "No new turns go to it; what runs is finished first. It is loaded again when a deployment needs it."
+        )
+        messages.success(request, text)
     return redirect("lab_servers")
+
+
+def _described(status: ServerStatus, *, names: Mapping[str, str]) -> dict[str, Any]:
+    """One server for its card."""
+    counts, used = status.detail.get("counts") or {}, server_words.uses(status.checkpoints)
+    kinds = dict(Checkpoint.Kind.choices)
+    return {
+        "status": status,
+        "done": server_words.done(counts),
+        "wrong": server_words.wrong(counts),
+        "checkpoints": [
+            each
+            | {
+                "title": names.get(str(each.get("hash")), each.get("name")),
+                "says": kinds.get(str(each.get("kind")), each.get("kind")),
+                "uses": used.get(str(each.get("hash")), []),
+                "is_base": any(
+                    other.get("base") == each.get("hash") for other in status.checkpoints
+                ),
+            }
+            for each in status.checkpoints
+        ],
+    }
 
 
 def _find(digest: str) -> Checkpoint:
