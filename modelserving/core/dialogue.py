@@ -226,6 +226,10 @@ def _encode_with_template(dialogue: Dialogue, *, encoder: TextEncoder, room: int
             'the checkpoint\'s tokenizer has no chat template: set "format": "hh_text" instead'
         )
     near, far = _without_what_cannot_fit(dialogue, room=room)
-    render = lambda exchange: template(near[2 * exchange :], for_reply=True)  # noqa: E731
+
+    def render(exchange: int) -> list[int]:
+        ids: list[int] = template(near[2 * exchange :], for_reply=True)
+        return ids
+
     first = bisect_left(range(len(near) // 2), -room, key=lambda each: -len(render(each)))
     return EncodedPrompt(token_ids=render(first)[-room:], dropped_messages=far + 2 * first)
