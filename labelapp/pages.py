@@ -20,7 +20,7 @@ from django.urls import set_script_prefix
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-THREADS = 12  # in each process
+THREADS = 4  # in each process: more of them only wait for each other
 
 
 class Pages(ASGIHandler):
