@@ -1,9 +1,11 @@
 """Work by the piece is paid once, at the rate that stood when it was done; invited people are paid too."""
 
+import threading
 import uuid
 from decimal import Decimal
 
 import pytest
+from django.db import connections
 
 from comparisons.models import AuditEntry, Comparison, Payslip, Piece
 from comparisons.queries import pay
@@ -124,3 +126,27 @@ def test_an_invited_persons_assignment_is_accepted_and_paid_and_a_platforms_is_n
 def test_only_two_steps_can_be_asked_for(campaign, admin):
     with pytest.raises(paying.PayRefused):
         paying.settle(campaign, to="submitted", actor=admin)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_accept_at_once_put_each_piece_on_one_payslip(campaign, admin):
+    person, counts = agreed_person(campaign), []
+    judged(campaign, person, times=3)
+    start = threading.Barrier(4)
+
+    def accept() -> None:
+        try:
+            start.wait(10)
+            counts.append(paying.settle(campaign, to="accepted", actor=admin))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=accept) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(counts) == [0, 0, 0, 1]
+    assert slips(person) == [("opinions", 3, "0.38", "accepted")]
+    assert Piece.objects.count() == 3
