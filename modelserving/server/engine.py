@@ -31,6 +31,8 @@ class Engine:
     ) -> None:
         """Nothing is loaded and the thread is not started yet."""
         self.checkpoints: dict[str, ServedCheckpoint] = {}  # replaced, never changed in place
+        # drained ones whose name is taken again: what runs in them is finished
+        self._leaving: list[ServedCheckpoint] = []
         self.limits = limits
         self.metrics = metrics
         self.clock = clock
@@ -61,7 +63,11 @@ class Engine:
     @property
     def bytes_used(self) -> int:
         """Memory of everything that is loaded."""
-        return sum(each.bytes_used for each in self.checkpoints.values())
+        return sum(each.bytes_used for each in self._every)
+
+    @property
+    def _every(self) -> list[ServedCheckpoint]:
+        return [*self.checkpoints.values(), *self._leaving]
 
     def find(self, name: str) -> ServedCheckpoint:
         """The checkpoint of this name, if it takes requests."""
@@ -103,10 +109,10 @@ class Engine:
 
     def _run(self) -> None:
         while True:
-            self.working = any(each.is_busy for each in self.checkpoints.values())
+            self.working = any(each.is_busy for each in self._every)
             if not self._obey():
                 return
-            for checkpoint in list(self.checkpoints.values()):
+            for checkpoint in self._every:
                 self._turn(checkpoint)
             self.last_turn = self.clock()
 
@@ -163,10 +169,14 @@ class Engine:
     def adopt(self, checkpoint: ServedCheckpoint) -> None:
         """Warm a checkpoint up with a real token or score, make room for it, and serve it."""
         base = checkpoint.base
-        if base is not None and self.checkpoints.get(base.name) is not base:
+        if base is not None and (base.draining or self.checkpoints.get(base.name) is not base):
             raise Overloaded("the adapter's base was unloaded meanwhile: try again", code="no_base")
         warm_up(checkpoint)
         self.make_room(checkpoint.bytes_used, wanted_too=base)
+        replaced = self.checkpoints.get(checkpoint.name)
+        if replaced is not None and replaced.is_busy:
+            replaced.draining = True
+            self._leaving.append(replaced)
         self.checkpoints = {**self.checkpoints, checkpoint.name: checkpoint}
         self.metrics.count("checkpoints_loaded")
 
@@ -206,6 +216,7 @@ class Engine:
 
     def _drop(self, checkpoint: ServedCheckpoint) -> None:
         self.checkpoints = {k: v for k, v in self.checkpoints.items() if v is not checkpoint}
+        self._leaving = [each for each in self._leaving if each is not checkpoint]
         self.metrics.count("checkpoints_unloaded")
 
 
