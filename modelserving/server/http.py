@@ -105,8 +105,10 @@ class Exchange:
             await self.event(error.to_json())
             await self._send({"type": "http.response.body", "body": b""})
             return
-        retry = {"retry-after": str(error.retry_after)} if error.retry_after is not None else {}
-        await self.reply(error.to_json(), status=error.status, headers=retry)
+        more = {"retry-after": str(error.retry_after)} if error.retry_after is not None else {}
+        if isinstance(error, TooSlow):  # nobody waits for the rest of it
+            more["connection"] = "close"
+        await self.reply(error.to_json(), status=error.status, headers=more)
 
     async def start_events(self) -> None:
         """Begin a stream of server-sent events."""
