@@ -13,6 +13,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from labelapp.processes import web_processes
+from modelserving.server.connections import Connection
 
 APPLICATION = "labelapp.asgi:application"
 SPREADS = sys.platform == "linux"  # elsewhere SO_REUSEPORT does not spread the connections
@@ -74,6 +75,7 @@ def main(words: Sequence[str]) -> int:
         port=asked.port,
         workers=asked.workers,
         lifespan="off",
+        http=Connection,
         access_log=False,
         server_header=False,
         proxy_headers=asked.proxy_headers,

@@ -102,3 +102,25 @@ def test_a_port_that_somebody_listens_on_is_not_shared(capsys):
         assert listening.main(["--port", port, "--workers", "2"]) == 1
 
     assert f"127.0.0.1:{port} cannot be listened on" in capsys.readouterr().err
+
+
+def taken_in(connection):
+    """How much of a head without an end is read before the other side hangs up."""
+    taken, line = 0, b"x-more: " + b"a" * 8000 + b"\r\n"
+    with closing(connection):
+        connection.sendall(b"GET / HTTP/1.1\r\n")
+        while taken < 8 << 20:
+            try:
+                connection.sendall(line)
+            except ConnectionError:
+                break
+            taken += len(line)
+    return taken
+
+
+def test_a_head_that_never_ends_is_cut_off(tmp_path):
+    with served(tmp_path) as port:
+        everybody(port)
+
+        assert taken_in(socket.create_connection(("127.0.0.1", port), timeout=20)) < 4 << 20
+        assert answering(port)
