@@ -71,23 +71,30 @@ class PayRow:
     last_submission: str = ""  # where a platform knows the person by one
 
 
-def unpaid_opinions(**conditions: object) -> QuerySet[Comparison]:
+def unpaid_opinions(*, until: datetime | None = None, **conditions: object) -> QuerySet[Comparison]:
     """Second opinions that stand and are on no payslip. Simulated people are not paid."""
+    if until is not None:
+        conditions["created_at__lte"] = until
     return Comparison.objects.filter(
         showing__purpose=Showing.Purpose.SECOND_OPINION, superseded_at__isnull=True,
         crowdworker__isnull=False, piece__isnull=True, **conditions,
     ).exclude(crowdworker__platform=Crowdworker.Platform.SIMULATED)  # fmt: skip
 
 
-def unpaid_replies(**conditions: object) -> QuerySet[WantedReply]:
+def unpaid_replies(*, until: datetime | None = None, **conditions: object) -> QuerySet[WantedReply]:
     """Replies that were written and are on no payslip. Simulated people are not paid."""
+    if until is not None:
+        conditions["written_at__lte"] = until
     return WantedReply.objects.filter(
         response__isnull=False, crowdworker__isnull=False, piece__isnull=True, **conditions
     ).exclude(crowdworker__platform=Crowdworker.Platform.SIMULATED)
 
 
 def pending(
-    *, crowdworker: Crowdworker | None = None, campaign: Campaign | None = None
+    *,
+    crowdworker: Crowdworker | None = None,
+    campaign: Campaign | None = None,
+    until: datetime | None = None,
 ) -> list[Pending]:
     """Pieces on no payslip, summed for each person, campaign and kind."""
     conditions: dict[str, object] = {}
@@ -95,8 +102,8 @@ def pending(
         conditions["crowdworker"] = crowdworker
     if campaign is not None:
         conditions["turn__conversation__campaign"] = campaign
-    opinions = _summed(unpaid_opinions(**conditions), at="created_at")
-    replies = _summed(unpaid_replies(**conditions), at="written_at")
+    opinions = _summed(unpaid_opinions(until=until, **conditions), at="created_at")
+    replies = _summed(unpaid_replies(until=until, **conditions), at="written_at")
     return [
         Pending(
             crowdworker=each["crowdworker_id"], campaign=each["turn__conversation__campaign_id"],

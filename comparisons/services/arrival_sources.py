@@ -4,6 +4,7 @@ Knows sources and the states of their assignments; knows nobody's id elsewhere.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -60,13 +61,17 @@ def change_source(
     return list(detail)
 
 
-def settle(source: ArrivalSource, *, to: str, actor: Account) -> int:
-    """Move everything that can take this step: submitted to accepted, accepted to paid."""
+def settle(source: ArrivalSource, *, to: str, actor: Account, until: datetime) -> int:
+    """Move what can take this step: submitted to accepted, accepted to paid.
+
+    `until` is when the page was made on which it was decided: what came after it waits for the next look.
+    """
     before = {"accepted": Assignment.State.SUBMITTED, "paid": Assignment.State.ACCEPTED}.get(to)
     if before is None:
         raise SourceRefused("choose to accept what was submitted, or to mark as paid")
-    waiting = Assignment.objects.filter(arrival__source=source, state=before).order_by("pk")
-    return sum(move(each, to=to, actor=actor, reason="settled") for each in waiting)
+    unseen = {"submitted_at__gt" if to == "accepted" else "accepted_at__gt": until}
+    waiting = Assignment.objects.filter(arrival__source=source, state=before).exclude(**unseen)
+    return sum(move(each, to=to, actor=actor, reason="settled") for each in waiting.order_by("pk"))
 
 
 def _check(values: Mapping[str, Any]) -> None:

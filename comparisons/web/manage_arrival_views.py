@@ -12,6 +12,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from comparisons.models import ArrivalSource, Campaign
@@ -22,7 +23,7 @@ from comparisons.services.arrival_visits import names_of
 from comparisons.web.access import account_of, administrator_required
 from comparisons.web.arrival_forms import ChangeSourceForm, NewSourceForm
 from comparisons.web.arrival_frame import ADDRESSES
-from comparisons.web.manage_page import manage_page
+from comparisons.web.manage_page import Unseen, manage_page, seen_until
 
 Platform = ArrivalSource.Platform
 COLUMNS = (
@@ -75,6 +76,7 @@ def arrival(request: HttpRequest, public_id: UUID) -> HttpResponse:
             messages.success(request, said)
             return redirect("manage_arrival", public_id)
     context = {
+        "made_at": timezone.now().isoformat(),
         "source": source,
         "row": arrivals.source_row(source),
         "pay_rows": list(arrivals.pay_rows(source)),
@@ -112,12 +114,13 @@ def _addresses(source: ArrivalSource) -> dict[str, Any]:
 @require_POST
 @administrator_required
 def arrival_settle(request: HttpRequest, public_id: UUID) -> HttpResponse:
-    """Accept everything that was handed in, or mark everything accepted as paid."""
+    """Accept what was handed in, or mark what was accepted as paid, as far as the page showed it."""
     source = get_object_or_404(ArrivalSource, public_id=public_id)
     to = request.POST.get("to", "")
     try:
-        count = arrival_sources.settle(source, to=to, actor=account_of(request))
-    except arrival_sources.SourceRefused as refusal:
+        until = seen_until(request)
+        count = arrival_sources.settle(source, to=to, actor=account_of(request), until=until)
+    except (arrival_sources.SourceRefused, Unseen) as refusal:
         messages.error(request, str(refusal))
     else:
         messages.success(request, f"{count} {to}.")

@@ -3,11 +3,14 @@
 Knows addresses and roles; knows nothing of what a page shows.
 """
 
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 from comparisons.web.access import account_of
 
@@ -20,6 +23,21 @@ PLACES = (  # address, label, open to researchers
     ("manage_imports", "Imports", True),
     ("manage_api", "API", True),
 )
+
+
+class Unseen(ValueError):
+    """A decision came without the page on which it was made."""
+
+
+def seen_until(request: HttpRequest) -> datetime:
+    """When the page was made whose form this is: what came later was not seen."""
+    try:
+        made_at = parse_datetime(request.POST.get("made_at", ""))
+    except ValueError:  # no such day
+        made_at = None
+    if made_at is None or made_at.tzinfo is None:
+        raise Unseen("Look again, then decide: the page did not say when it was made.")
+    return min(made_at, timezone.now())
 
 
 def manage_page(

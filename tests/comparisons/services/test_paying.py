@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 from django.db import connections
+from django.utils import timezone
 
 from comparisons.models import AuditEntry, Comparison, Payslip, Piece
 from comparisons.queries import pay
@@ -37,6 +38,11 @@ def admin():
     return make_account("administrator")
 
 
+def settled(campaign, to, admin) -> int:
+    """As from a page loaded now."""
+    return paying.settle(campaign, to=to, actor=admin, until=timezone.now())
+
+
 def judged(campaign, person, *, times: int = 1) -> None:
     """Second opinions on turns of somebody else."""
     for _ in range(times):
@@ -61,8 +67,8 @@ def test_pieces_wait_and_then_stand_on_one_payslip(campaign, admin):
 
     waiting = {(each.kind, each.count, str(each.amount)) for each in pay.piece_rows(person)}
     assert waiting == {("opinions", 3, "0.38")}
-    assert paying.settle(campaign, to="accepted", actor=admin) == 2
-    assert paying.settle(campaign, to="accepted", actor=admin) == 0
+    assert settled(campaign, "accepted", admin) == 2
+    assert settled(campaign, "accepted", admin) == 0
 
     assert slips(person) == [("opinions", 3, "0.38", "accepted")]
     assert slips(wanted.crowdworker) == [("replies", 1, "2.50", "accepted")]
@@ -77,8 +83,8 @@ def test_what_was_done_before_a_change_is_paid_as_it_stood(campaign, admin):
 
     campaigns.change_campaign(campaign, changes={"opinion_pay": Decimal("1.00")}, actor=admin)
     judged(campaign, person)
-    paying.settle(campaign, to="accepted", actor=admin)
-    paying.settle(campaign, to="paid", actor=admin)
+    settled(campaign, "accepted", admin)
+    settled(campaign, "paid", admin)
 
     assert slips(person) == [("opinions", 2, "0.25", "paid"), ("opinions", 1, "1.00", "paid")]
     moves = AuditEntry.objects.filter(action__startswith="payslip.").values_list("action", "actor")
@@ -95,7 +101,7 @@ def test_work_done_for_nothing_stays_unpaid_when_pay_begins(admin):
     judged(campaign, person)
 
     assert [(each.count, str(each.amount)) for each in pay.piece_rows(person)] == [(1, "1.00")]
-    assert paying.settle(campaign, to="accepted", actor=admin) == 1
+    assert settled(campaign, "accepted", admin) == 1
 
 
 def test_the_opinion_of_a_simulated_person_costs_nothing(campaign, admin):
@@ -103,7 +109,7 @@ def test_the_opinion_of_a_simulated_person_costs_nothing(campaign, admin):
     judged(campaign, person)
 
     assert Comparison.objects.filter(crowdworker=person).count() == 1
-    assert paying.settle(campaign, to="accepted", actor=admin) == 0
+    assert settled(campaign, "accepted", admin) == 0
     assert not Payslip.objects.exists()
 
 
@@ -113,9 +119,9 @@ def test_an_invited_persons_assignment_is_accepted_and_paid_and_a_platforms_is_n
     onboarding.submit_assignment(assignment)
     arrival = arrived(campaign, person=make_crowdworker())
 
-    assert paying.settle(campaign, to="paid", actor=admin) == 0
-    assert paying.settle(campaign, to="accepted", actor=admin) == 1
-    assert paying.settle(campaign, to="paid", actor=admin) == 1
+    assert settled(campaign, "paid", admin) == 0
+    assert settled(campaign, "accepted", admin) == 1
+    assert settled(campaign, "paid", admin) == 1
 
     assignment.refresh_from_db()
     arrival.assignment.refresh_from_db()
@@ -123,9 +129,36 @@ def test_an_invited_persons_assignment_is_accepted_and_paid_and_a_platforms_is_n
     assert assignment.paid_at is not None
 
 
+def test_what_came_after_the_page_was_made_waits_for_the_next_look(campaign, admin):
+    first, second = agreed_person(campaign), agreed_person(campaign)
+    judged(campaign, first)
+    assignment = onboarding.open_assignment(second, campaign)
+    page = timezone.now()
+    judged(campaign, first, times=2)
+    onboarding.submit_assignment(assignment)
+
+    assert paying.settle(campaign, to="accepted", actor=admin, until=page) == 1
+    assert slips(first) == [("opinions", 1, "0.13", "accepted")]
+    assert paying.settle(campaign, to="paid", actor=admin, until=page) == 0
+
+    assert settled(campaign, "accepted", admin) == 2
+    assert settled(campaign, "paid", admin) == 3
+
+
+def test_less_than_half_a_cent_waits_for_more_and_is_not_lost(admin):
+    campaign = live_campaign(second_opinion_percent=100, opinion_pay=Decimal("0.004"))
+    person = agreed_person(campaign)
+    judged(campaign, person)
+    assert settled(campaign, "accepted", admin) == 0
+
+    judged(campaign, person)
+    assert settled(campaign, "accepted", admin) == 1
+    assert slips(person) == [("opinions", 2, "0.01", "accepted")]
+
+
 def test_only_two_steps_can_be_asked_for(campaign, admin):
     with pytest.raises(paying.PayRefused):
-        paying.settle(campaign, to="submitted", actor=admin)
+        settled(campaign, "submitted", admin)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -137,7 +170,7 @@ def test_two_who_accept_at_once_put_each_piece_on_one_payslip(campaign, admin):
     def accept() -> None:
         try:
             start.wait(10)
-            counts.append(paying.settle(campaign, to="accepted", actor=admin))
+            counts.append(settled(campaign, "accepted", admin))
         finally:
             connections.close_all()
 

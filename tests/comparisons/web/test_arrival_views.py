@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.urls import reverse
+from django.utils import timezone
 
 from comparisons.models import Account, ArrivalSource, Assignment
 from comparisons.services import onboarding
@@ -182,7 +183,9 @@ def test_what_to_pay_is_told_by_pseudonym_and_submission(client):
 
     text = client.get(at(source, "manage_arrival_pay")).content.decode()
     for to in ("accepted", "paid", "paid", "nonsense"):
-        client.post(at(source, "manage_arrival_settle"), {"to": to})
+        client.post(
+            at(source, "manage_arrival_settle"), {"to": to, "made_at": timezone.now().isoformat()}
+        )
 
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [(row["pseudonym"], row["submission"], row["state"]) for row in rows] == [

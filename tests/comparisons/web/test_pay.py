@@ -25,6 +25,11 @@ def campaign():
     )  # fmt: skip
 
 
+def settled(campaign, to, admin) -> int:
+    """As from a page loaded now."""
+    return paying.settle(campaign, to=to, actor=admin, until=timezone.now())
+
+
 def judged(campaign, person) -> None:
     chosen(answered(said(begun(campaign))))
     item = opinions.take(person)
@@ -56,9 +61,9 @@ def test_my_work_shows_pieces_pending_then_accepted_then_paid(client, campaign):
     judged(campaign, person)
 
     pending = read(client, "my_work", state="pending")
-    paying.settle(campaign, to="accepted", actor=admin)
+    settled(campaign, "accepted", admin)
     accepted = read(client, "my_work", state="accepted")
-    paying.settle(campaign, to="paid", actor=admin)
+    settled(campaign, "paid", admin)
     paid = read(client, "my_work", state="paid")
 
     assert "Second opinions · <bdi>Everyday help</bdi>" in pending
@@ -87,8 +92,10 @@ def test_staff_see_accept_and_pay_all_of_it(client, campaign):
     settle = reverse("manage_pay_settle", args=[campaign.slug])
 
     before = client.get(page).content.decode()
-    said_then = client.post(settle, {"to": "accepted"}, follow=True).content.decode()
-    client.post(settle, {"to": "paid"})
+    said_then = client.post(
+        settle, {"to": "accepted", "made_at": timezone.now().isoformat()}, follow=True
+    ).content.decode()
+    client.post(settle, {"to": "paid", "made_at": timezone.now().isoformat()})
     table = client.get(reverse("manage_pay_csv", args=[campaign.slug])).content.decode()
 
     assert person.pseudonym in before
@@ -99,7 +106,12 @@ def test_staff_see_accept_and_pay_all_of_it(client, campaign):
     assert {(each[0], each[3], each[5]) for each in lines} == {
         (person.pseudonym, "second opinions", "paid"), (invited.pseudonym, "conversations", "paid"),
     }  # fmt: skip
-    assert client.post(settle, {"to": "nonsense"}, follow=True).status_code == 200
+    assert (
+        client.post(
+            settle, {"to": "nonsense", "made_at": timezone.now().isoformat()}, follow=True
+        ).status_code
+        == 200
+    )
 
 
 def test_the_dashboard_says_who_waits_longer_than_was_promised(client, campaign):
@@ -125,3 +137,12 @@ def test_pay_is_for_administrators_alone(client, campaign):
         client.force_login(make_account(role))
         for name in ("manage_pay", "manage_pay_csv"):
             assert client.get(reverse(name, args=[campaign.slug])).status_code == 404
+
+
+def test_a_decision_without_its_page_is_not_guessed(client, campaign):
+    client.force_login(make_account("administrator"))
+    settle = reverse("manage_pay_settle", args=[campaign.slug])
+
+    for made_at in ("", "yesterday", "2026-02-30T00:00:00Z", "2026-01-01T00:00:00"):
+        said_then = client.post(settle, {"to": "paid", "made_at": made_at}, follow=True)
+        assert "Look again, then decide" in said_then.content.decode()
