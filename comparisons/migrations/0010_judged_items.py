@@ -5,7 +5,9 @@ from django.db.models import OuterRef, Subquery
 
 
 def note_judged(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Second opinions that were stored before say when."""
+    """Second opinions that were stored before say when; with many of them that takes its time."""
+    if schema_editor.connection.vendor == "postgresql":
+        schema_editor.execute("SET LOCAL statement_timeout = 0")
     comparisons = apps.get_model("comparisons", "Comparison").objects.filter(
         showing=OuterRef("pk"), superseded_at__isnull=True
     )

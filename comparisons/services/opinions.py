@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from comparisons.models import Crowdworker, Showing, Turn
+from comparisons.models import Comparison, Crowdworker, Showing, Turn
 from comparisons.queries import opinions as queue
 from comparisons.queries.opinions import OpenCampaign
 from comparisons.queries.prepared import Prepared
@@ -22,6 +23,11 @@ from comparisons.services import wellbeing
 from comparisons.services.drawing import is_coin_heads
 
 LEASE = wellbeing.OPINION_LEASE
+IS_JUDGED = (
+    Exists(  # where `judged_at` does not say so: an older version of the code stored the choice
+        Comparison.objects.filter(showing=OuterRef("pk"), superseded_at__isnull=True)
+    )
+)
 _TAKE: Prepared[Showing] = Prepared(
     lambda *, pk: Showing.objects.filter(pk=pk, crowdworker__isnull=True, replaced_at__isnull=True),
     sets=("crowdworker", "lease_until", "instruction_version", "layout", "theme", "is_covered"),
@@ -149,7 +155,7 @@ def pass_on(showing: Showing) -> bool:
     with transaction.atomic():
         Showing.objects.select_for_update().get(pk=showing.pk)  # a choice may be on its way
         mine = Showing.objects.filter(
-            pk=showing.pk, replaced_at__isnull=True, judged_at__isnull=True
+            ~IS_JUDGED, pk=showing.pk, replaced_at__isnull=True, judged_at__isnull=True
         )
         if mine.update(replaced_at=timezone.now()) != 1:
             return False
@@ -169,6 +175,7 @@ def waiting_count(crowdworker: Crowdworker) -> int:
 def release_overdue() -> int:
     """Put items whose lease ran out without a choice back into the queue; the number of them."""
     overdue = Showing.objects.filter(
+        ~IS_JUDGED,
         purpose=Showing.Purpose.SECOND_OPINION,
         lease_until__lt=Now(),
         replaced_at__isnull=True,
