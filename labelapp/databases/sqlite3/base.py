@@ -104,14 +104,20 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             yield
         finally:
-            if not self.connection.in_transaction:
+            if not self._is_in_transaction():
                 self._end_turn()
+
+    def _is_in_transaction(self) -> bool:
+        try:
+            return self.connection is not None and self.connection.in_transaction
+        except base.Database.ProgrammingError:  # closed
+            return False
 
     def _commit(self) -> None:
         try:
             super()._commit()
         finally:
-            if self.connection is None or not self.connection.in_transaction:
+            if not self._is_in_transaction():
                 self._end_turn()
 
     def _rollback(self) -> None:
