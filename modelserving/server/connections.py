@@ -36,6 +36,9 @@ class Connection(HttpToolsProtocol):
         is_continued = self._reads_head
         super().data_received(data)
         self._head_bytes += len(data) if is_continued else 0
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_idle and not self._reads_head and self._deadline is None:
+            self._expect_head()  # what came was no head: an empty line, the rest of a body nobody reads
         if self._reads_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self.transport.write(TOO_LARGE)
             self.transport.close()
@@ -45,6 +48,11 @@ class Connection(HttpToolsProtocol):
         self._reads_head, self._head_bytes = True, 0
         self._expect_head()
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a head's line; those behind a body in pieces are nobody's, and could be without end."""
+        if self._reads_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """A head is whole."""
@@ -59,3 +67,4 @@ class Connection(HttpToolsProtocol):
     def _forget_head(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
+            self._deadline = None

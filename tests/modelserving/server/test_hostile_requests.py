@@ -157,14 +157,33 @@ main()
 def test_heads_and_bodies_that_never_end_are_not_waited_for(tmp_path: Path) -> None:
     served = launch(tmp_path, program=("-c", IMPATIENT))
     head = f"POST /v1/scores HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\n"
-    silent, slow, unfinished = (_connected(served) for _ in range(3))
+    silent, slow, unfinished, answered = (_connected(served) for _ in range(4))
+    answered.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert answered.recv(4096).startswith(b"HTTP/1.1 200")
+    answered.sendall(b"\r\n")
     slow.sendall(head.encode())
     unfinished.sendall(f"{head}content-length: 100\r\n\r\n{{".encode())
 
     answers = [_until_closed(each) for each in (silent, slow, unfinished)]
 
     assert answers[:2] == [b"", b""]
+    _until_closed(answered)  # an empty line is no head
     assert answers[2].startswith(b"HTTP/1.1 408")
     assert b"body_too_slow" in answers[2]
     assert says_hello(served)
     end(served)
+
+
+def test_lines_behind_a_body_in_pieces_are_not_kept(served: Served) -> None:
+    before = _memory(served)
+    head = f"POST /v1/scores HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\n"
+    connection = _connected(served)
+    connection.sendall(f"{head}transfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n".encode())
+    line = b"x-more: " + b"a" * 8000 + b"\r\n"
+    for _ in range(6000):  # 48 MB
+        connection.sendall(line)
+    connection.sendall(b"\r\n")
+
+    assert connection.recv(4096).startswith(b"HTTP/1.1 4")
+    assert _memory(served) < before + (24 << 20)
+    connection.close()
