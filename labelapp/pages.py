@@ -20,7 +20,34 @@ from django.urls import set_script_prefix
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+BODY_BYTES = 1 << 20  # no form of ours is larger
+BODY_SECONDS = 60.0  # in which a request's body must have come
 THREADS = 4  # in each process: more of them only wait for each other
+
+
+class TooLarge(Exception):
+    """A body is larger than any form of ours."""
+
+
+def _bounded(receive: Receive) -> Receive:
+    taken = 0
+
+    async def bounded() -> dict[str, Any]:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > BODY_BYTES:
+            raise TooLarge
+        return message
+
+    return bounded
+
+
+async def _refuse(send: Send, *, status: int) -> None:
+    """Say no, and hang up: the rest of the body is not waited for."""
+    headers = [(b"connection", b"close"), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body"})
 
 
 class Pages(ASGIHandler):
@@ -35,8 +62,12 @@ class Pages(ASGIHandler):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request: a person who goes away meanwhile changes nothing of what it does."""
         try:
-            body = await self.read_body(receive)
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await self.read_body(_bounded(receive))
         except RequestAborted:
+            return
+        except (TimeoutError, TooLarge) as refused:
+            await _refuse(send, status=413 if isinstance(refused, TooLarge) else 408)
             return
         loop = asyncio.get_running_loop()
         response = await loop.run_in_executor(self._threads, self._respond, scope, body)

@@ -87,6 +87,33 @@ def test_a_person_who_goes_away_changes_nothing_of_what_they_did():
     assert SEEN == ["page_0"]
 
 
+@pytest.mark.usefixtures("here")
+def test_a_body_larger_than_any_form_is_refused_before_it_is_whole(monkeypatch):
+    monkeypatch.setattr("labelapp.pages.BODY_BYTES", 1000)
+
+    refused = asyncio.run(answered(Pages(threads=1), "/note", method="POST", body=b"a" * 1001))
+    taken = asyncio.run(answered(Pages(threads=1), "/note", method="POST", body=b"a" * 1000))
+
+    assert (refused["status"], refused["headers"][b"connection"]) == (413, b"close")
+    assert taken["status"] == 200
+
+
+@pytest.mark.usefixtures("here")
+def test_a_body_that_never_comes_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr("labelapp.pages.BODY_SECONDS", 0.1)
+
+    async def silent():
+        communicator = ApplicationCommunicator(Pages(threads=1), scope("/note", method="POST"))
+        await communicator.send_input({"type": "http.request", "body": b"a", "more_body": True})
+        start = await communicator.receive_output(timeout=10)
+        await communicator.receive_output(timeout=10)
+        await communicator.wait()
+        return start["status"]
+
+    assert asyncio.run(silent()) == 408
+    assert SEEN == []
+
+
 def test_event_streams_are_left_to_the_loop(monkeypatch):
     asked = []
 
