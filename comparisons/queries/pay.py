@@ -150,10 +150,27 @@ def piece_rows(crowdworker: Crowdworker, *, states: Iterable[str] = ()) -> list[
     ]  # fmt: skip
 
 
-def of_this_week(rows: Iterable[PieceRow]) -> list[PieceRow]:
-    """Those handed in, or done last, within the last seven days."""
+def of_this_week(crowdworker: Crowdworker) -> list[tuple[str, Decimal]]:
+    """Currency and amount of the pieces done within the last seven days, at the rate of their payslip or of now."""
     since = timezone.now() - timedelta(days=7)
-    return [row for row in rows if row.at >= since]
+    opinions = Comparison.objects.filter(
+        crowdworker=crowdworker, showing__purpose=Showing.Purpose.SECOND_OPINION,
+        superseded_at__isnull=True, created_at__gte=since,
+    )  # fmt: skip
+    written = WantedReply.objects.filter(
+        crowdworker=crowdworker, response__isnull=False, written_at__gte=since
+    )
+    return [*_rated(opinions, now="opinion_pay"), *_rated(written, now="reply_pay")]
+
+
+def _rated(pieces: QuerySet[Any, Any], *, now: str) -> Iterator[tuple[str, Decimal]]:
+    campaign, slip = "turn__conversation__campaign__", "piece__payslip__"
+    names = (f"{slip}rate", f"{slip}currency", f"{campaign}{now}", f"{campaign}pay_currency")
+    groups = pieces.order_by().values(*names).annotate(count=Count("pk"))
+    for rate, currency, rate_now, currency_now, count in groups.values_list(*names, "count"):
+        amount = amount_of(rate=rate_now if rate is None else rate, count=count)
+        if amount:
+            yield currency or currency_now, amount
 
 
 def _waiting_rows(crowdworker: Crowdworker) -> list[PieceRow]:

@@ -35,7 +35,6 @@ def my_work(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     wanted = request.GET.get("state", "")
     rows = work.work_rows(crowdworker, states=FILTERS.get(wanted, ()))
     week = work.this_week(work.work_rows(crowdworker))
-    pieces = pay.piece_rows(crowdworker)
     beside = own_work.side_work(crowdworker)
     context = {
         "rows": rows,
@@ -53,7 +52,7 @@ def my_work(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
         "week_pay": _sums(
             [
                 *((row.earned.currency, row.earned.amount) for row in week),
-                *((piece.currency, piece.amount) for piece in pay.of_this_week(pieces)),
+                *pay.of_this_week(crowdworker),
             ]
         ),
         "beside": beside,

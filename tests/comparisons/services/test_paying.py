@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -143,6 +144,19 @@ def test_what_came_after_the_page_was_made_waits_for_the_next_look(campaign, adm
 
     assert settled(campaign, "accepted", admin) == 2
     assert settled(campaign, "paid", admin) == 3
+
+
+def test_this_week_counts_the_pieces_of_this_week_however_late_they_are_accepted(campaign, admin):
+    person = agreed_person(campaign)
+    judged(campaign, person, times=3)
+    long_ago = timezone.now() - timedelta(days=30)
+    Comparison.objects.filter(crowdworker=person).update(created_at=long_ago)
+    judged(campaign, person, times=2)
+
+    assert pay.of_this_week(person) == [("USD", Decimal("0.25"))]
+    settled(campaign, "accepted", admin)
+    campaigns.change_campaign(campaign, changes={"opinion_pay": Decimal("1.00")}, actor=admin)
+    assert pay.of_this_week(person) == [("USD", Decimal("0.25"))]
 
 
 def test_less_than_half_a_cent_waits_for_more_and_is_not_lost(admin):
