@@ -54,6 +54,8 @@ def import_checkpoint(
         try:
             if is_adapter(target):
                 _prepare_adapter(target, source=str(source), base=base)
+            elif base is not None:
+                raise CheckpointNotRegistered(f"{source} has whole weights: leave out the base")
             else:
                 _prepare(target, source=str(source), dialogue_format=dialogue_format)
         except (CheckpointRefused, WeightsRefused, DialogueError, ArtefactError) as refused:

@@ -109,6 +109,8 @@ def test_an_adapter_from_outside_is_imported_on_the_base_that_is_named(
 
     with pytest.raises(CommandError, match="--base"):
         call_command("import_checkpoint", str(outside))
+    with pytest.raises(CommandError, match="whole weights"):
+        call_command("import_checkpoint", str(directory_of(base)), base=base.hash[:10])
     call_command("import_checkpoint", str(outside), base=base.hash[:10])
 
     adapter = Checkpoint.objects.get(base=base)
