@@ -83,9 +83,13 @@ def test_the_policy_loads_in_plain_transformers_and_names_its_parents(
     assert len(manifest.parents) == 3
 
 
-def test_a_killed_run_resumes_to_the_same_weights(inputs: dict[str, Path], tmp_path: Path):
-    whole = make_run(tmp_path / "whole", config=CONFIG, inputs=inputs)
-    killed = make_run(tmp_path / "killed", config=CONFIG, inputs=inputs)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_killed_run_resumes_to_the_same_weights(
+    inputs: dict[str, Path], tmp_path: Path, threads: int
+):
+    config = CONFIG | {"threads": threads}
+    whole = make_run(tmp_path / "whole", config=config, inputs=inputs)
+    killed = make_run(tmp_path / "killed", config=config, inputs=inputs)
 
     assert run(whole) == 0
     for step in sorted(random.sample(range(5), 2)):  # 0 is the measurement of the start

@@ -128,11 +128,12 @@ def test_the_checkpoint_scores_the_same_in_plain_transformers(
     assert sum(each["accuracy"]["n"] for each in evaluation["calibration"]) == 8
 
 
-@pytest.mark.parametrize("disjoint_models", [1, 2])
+@pytest.mark.parametrize(("disjoint_models", "threads"), [(1, 1), (1, 2), (2, 1)])
 def test_a_killed_run_resumes_to_the_same_weights(
-    initial: Path, release: Path, tmp_path: Path, disjoint_models: int
+    initial: Path, release: Path, tmp_path: Path, disjoint_models: int, threads: int
 ):
     config = CONFIG | {
+        "threads": threads,
         "batch_comparisons": 4,
         "checkpoint_every": 2,
         "disjoint_models": disjoint_models,
