@@ -65,7 +65,10 @@ def test_counts_stand_in_plain_words(policy: Checkpoint, running: Served):
     text = page()
 
     assert "tokens written 24, checkpoints loaded 2." in text
-    assert "<li>for a checkpoint that was not loaded (whoever asks has it loaded, then): 1</li>" in text
+    assert (
+        "<li>for a checkpoint that was not loaded (whoever asks has it loaded, then): 1</li>"
+        in text
+    )
     assert "<li>that the server could not honour as they were: 1</li>" in text
     assert "<li>with a wrong secret: 1</li>" in text
     assert "errors_" not in text
