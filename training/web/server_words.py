@@ -22,7 +22,9 @@ DONE = {
 }
 WRONG = {
     "full": gettext_lazy("told to come back, because too many waited"),
-    "missing": gettext_lazy("for a checkpoint that was not loaded (whoever asks has it loaded, then)"),
+    "missing": gettext_lazy(
+        "for a checkpoint that was not loaded (whoever asks has it loaded, then)"
+    ),
     "refused": gettext_lazy("to load a checkpoint whose files are not what they should be"),
     "request": gettext_lazy("that the server could not honour as they were"),
     "secret": gettext_lazy("with a wrong secret"),
