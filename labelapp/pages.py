@@ -25,8 +25,13 @@ BODY_SECONDS = 60.0  # in which a request's body must have come
 THREADS = 4  # in each process: more of them only wait for each other
 
 
-class TooLarge(Exception):
-    """A body is larger than any form of ours."""
+class BodyRefused(Exception):
+    """A body is larger than any form of ours, or does not come."""
+
+    def __init__(self, *, status: int) -> None:
+        """413 or 408."""
+        super().__init__(status)
+        self.status = status
 
 
 def _bounded(receive: Receive) -> Receive:
@@ -37,7 +42,7 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         taken += len(message.get("body", b""))
         if taken > BODY_BYTES:
-            raise TooLarge
+            raise BodyRefused(status=413)
         return message
 
     return bounded
@@ -50,7 +55,27 @@ async def _refuse(send: Send, *, status: int) -> None:
     await send({"type": "http.response.body"})
 
 
-class Pages(ASGIHandler):
+class Handler(ASGIHandler):
+    """Django's own, except that whoever is not signed in yet cannot fill the disk or hold a connection with a body."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request; a body that is refused is answered at once."""
+        try:
+            await super().__call__(scope, receive, send)
+        except BodyRefused as refused:
+            await _refuse(send, status=refused.status)
+
+    async def read_body(self, receive: Receive) -> IO[bytes]:
+        """The body, whole; BodyRefused where it is too large or too slow."""
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body: IO[bytes] = await super().read_body(_bounded(receive))
+        except TimeoutError:
+            raise BodyRefused(status=408) from None
+        return body
+
+
+class Pages(Handler):
     """Django's handler, its middleware and views run as they would under WSGI."""
 
     def __init__(self, *, threads: int = THREADS) -> None:
@@ -62,12 +87,8 @@ class Pages(ASGIHandler):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request: a person who goes away meanwhile changes nothing of what it does."""
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = await self.read_body(_bounded(receive))
+            body = await self.read_body(receive)
         except RequestAborted:
-            return
-        except (TimeoutError, TooLarge) as refused:
-            await _refuse(send, status=413 if isinstance(refused, TooLarge) else 408)
             return
         loop = asyncio.get_running_loop()
         response = await loop.run_in_executor(self._threads, self._respond, scope, body)
@@ -96,7 +117,7 @@ class Application:
     def __init__(self) -> None:
         """Both handlers, with the middleware of the settings."""
         self._pages = Pages()
-        self._streams = ASGIHandler()
+        self._streams = Handler()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand one connection on."""

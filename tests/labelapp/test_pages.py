@@ -9,7 +9,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponse
 from django.urls import path
 
-from labelapp.pages import Application, Pages
+from labelapp.pages import Application, Handler, Pages
 
 SEEN: list[str] = []
 
@@ -88,22 +88,24 @@ def test_a_person_who_goes_away_changes_nothing_of_what_they_did():
 
 
 @pytest.mark.usefixtures("here")
-def test_a_body_larger_than_any_form_is_refused_before_it_is_whole(monkeypatch):
+@pytest.mark.parametrize("handler", [Pages, Handler])
+def test_a_body_larger_than_any_form_is_refused_before_it_is_whole(monkeypatch, handler):
     monkeypatch.setattr("labelapp.pages.BODY_BYTES", 1000)
 
-    refused = asyncio.run(answered(Pages(threads=1), "/note", method="POST", body=b"a" * 1001))
-    taken = asyncio.run(answered(Pages(threads=1), "/note", method="POST", body=b"a" * 1000))
+    refused = asyncio.run(answered(handler(), "/note", method="POST", body=b"a" * 1001))
+    taken = asyncio.run(answered(handler(), "/note", method="POST", body=b"a" * 1000))
 
     assert (refused["status"], refused["headers"][b"connection"]) == (413, b"close")
     assert taken["status"] == 200
 
 
 @pytest.mark.usefixtures("here")
-def test_a_body_that_never_comes_is_not_waited_for(monkeypatch):
+@pytest.mark.parametrize("handler", [Pages, Handler])
+def test_a_body_that_never_comes_is_not_waited_for(monkeypatch, handler):
     monkeypatch.setattr("labelapp.pages.BODY_SECONDS", 0.1)
 
     async def silent():
-        communicator = ApplicationCommunicator(Pages(threads=1), scope("/note", method="POST"))
+        communicator = ApplicationCommunicator(handler(), scope("/note", method="POST"))
         await communicator.send_input({"type": "http.request", "body": b"a", "more_body": True})
         start = await communicator.receive_output(timeout=10)
         await communicator.receive_output(timeout=10)
@@ -129,4 +131,4 @@ def test_event_streams_are_left_to_the_loop(monkeypatch):
 
     asyncio.run(both())
 
-    assert asked == [(ASGIHandler, "/turns/1/events"), (Pages, "/opinions/")]
+    assert asked == [(Handler, "/turns/1/events"), (Pages, "/opinions/")]
