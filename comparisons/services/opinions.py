@@ -23,11 +23,8 @@ from comparisons.services import wellbeing
 from comparisons.services.drawing import is_coin_heads
 
 LEASE = wellbeing.OPINION_LEASE
-IS_JUDGED = (
-    Exists(  # where `judged_at` does not say so: an older version of the code stored the choice
-        Comparison.objects.filter(showing=OuterRef("pk"), superseded_at__isnull=True)
-    )
-)
+# for rows whose `judged_at` does not say so, because older code stored the choice
+IS_JUDGED = Exists(Comparison.objects.filter(showing=OuterRef("pk"), superseded_at__isnull=True))
 _TAKE: Prepared[Showing] = Prepared(
     lambda *, pk: Showing.objects.filter(pk=pk, crowdworker__isnull=True, replaced_at__isnull=True),
     sets=("crowdworker", "lease_until", "instruction_version", "layout", "theme", "is_covered"),
