@@ -13,7 +13,6 @@ from transformers import PreTrainedModel
 
 from modelserving.lm.llama_body import Turns, shape_of
 
-LANES = 16  # outputs of a panel: LANES in numbers.h
 NUMBERS = ctypes.c_void_p
 WHOLE = ctypes.c_int64
 
@@ -47,6 +46,7 @@ class NativeBody:
         self.shape = shape_of(model)
         self.vocabulary: int = model.lm_head.weight.shape[0]
         self._library = library
+        self._lanes = int(library.lanes())
         self._kept: list[Tensor] = []  # what the structures point at
         self.bytes_used = 0
         embedding = backbone.embed_tokens.weight
@@ -99,13 +99,13 @@ class NativeBody:
         """Linear layers side by side as panels [O / LANES][I][LANES]."""
         weight = torch.cat([linear.weight.detach() for linear in linears])  # (O, I)
         O, I = weight.shape  # noqa: E741 -- the legend's letters
-        weight = nn.functional.pad(weight, (0, 0, 0, -O % LANES))
-        panels = weight.view(-1, LANES, I).transpose(1, 2).contiguous()
+        weight = nn.functional.pad(weight, (0, 0, 0, -O % self._lanes))
+        panels = weight.view(-1, self._lanes, I).transpose(1, 2).contiguous()
         self.bytes_used += panels.numel() * panels.element_size()
         bias = None
         if linears[0].bias is not None:
             bias = torch.cat([linear.bias.detach() for linear in linears])
-            bias = self._keep(nn.functional.pad(bias, (0, -O % LANES)))
+            bias = self._keep(nn.functional.pad(bias, (0, -O % self._lanes)))
         return _Matrix(panels=self._keep(panels), bias=bias, inputs=I, outputs=O)
 
     def _keep(self, numbers: Tensor) -> int:

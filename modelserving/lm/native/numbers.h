@@ -9,16 +9,18 @@
 #include <cmath>
 #include <cstdint>
 
-constexpr int LANES = 16;  // outputs that a panel of a matrix holds next to each other
-#ifdef __AVX512F__
-constexpr int TILE = 16;  // rows whose sums fit into registers
+// Outputs that a panel of a matrix holds next to each other: one register, as compilers cut wider vectors badly.
+// And rows whose sums fit into the registers.
+#if defined(__AVX512F__)
+constexpr int LANES = 16, TILE = 16;
+#elif defined(__AVX__)
+constexpr int LANES = 8, TILE = 8;
 #else
-constexpr int TILE = 8;
+constexpr int LANES = 4, TILE = 8;
 #endif
 
 typedef float Lanes __attribute__((vector_size(LANES * sizeof(float))));
 typedef float LanesAnywhere __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
-typedef float HalfLanes __attribute__((vector_size(LANES / 2 * sizeof(float))));
 typedef int32_t WholeLanes __attribute__((vector_size(LANES * sizeof(int32_t))));
 
 inline Lanes load(const float* from) { return *reinterpret_cast<const LanesAnywhere*>(from); }
@@ -26,11 +28,11 @@ inline void store(float* to, Lanes lanes) { *reinterpret_cast<LanesAnywhere*>(to
 inline int64_t up_to_lanes(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
 
 inline float total(Lanes lanes) {
-    const HalfLanes low = __builtin_shufflevector(lanes, lanes, 0, 1, 2, 3, 4, 5, 6, 7);
-    const HalfLanes eight = low + __builtin_shufflevector(lanes, lanes, 8, 9, 10, 11, 12, 13, 14, 15);
-    const HalfLanes four = eight + __builtin_shufflevector(eight, eight, 4, 5, 6, 7, 0, 1, 2, 3);
-    const HalfLanes two = four + __builtin_shufflevector(four, four, 2, 3, 0, 1, 6, 7, 4, 5);
-    return two[0] + two[1];
+    float sums[LANES];
+    store(sums, lanes);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int k = 0; k < half; ++k) sums[k] += sums[k + half];
+    return sums[0];
 }
 
 inline float dot(const float* a, const float* b, int64_t length) {

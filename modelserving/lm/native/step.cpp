@@ -213,6 +213,9 @@ void block(const Step& step, const std::vector<Group>& groups, int64_t index, fl
 }
 }  // namespace
 
+// Outputs of a panel, as matrices must be laid out.
+extern "C" int lanes() { return LANES; }
+
 // logits of the new token of each row, whose keys and values are stored on the way. 1 where there is no memory.
 extern "C" int read_rows(
     const Model* model, const Row* rows, int64_t N, const float* cos, const float* sin, float* logits, int threads) try {
