@@ -10,26 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from modelserving.lm.passes import norm, norm_backward
+
 # norms of the form w · x / √(mean x² + ε); Gemma's, which multiplies with 1 + w, is not one of them
 PLAIN_NORMS = ("LlamaRMSNorm", "MistralRMSNorm", "Phi3RMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm")
-
-
-def normal_forward(x: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
-    """n = x · r and r = 1 / √(mean x² + ε) (Zhang & Sennrich 2019): (…, D) and (…, 1)."""
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=_wide(x))
-    scale = norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
-    return (x.to(scale.dtype) * scale).to(x.dtype), scale
-
-
-def normal_backward(
-    upstream: Tensor, *, normal: Tensor, weight: Tensor, scale: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients g of y = w ∘ n: dx = r · (w∘g − n · mean(w∘g∘n)), dw = Σ g∘n."""
-    of_weight = upstream * normal
-    along = (of_weight * weight).sum(-1, keepdim=True, dtype=scale.dtype) / normal.shape[-1]
-    of_x = torch.addcmul(upstream * weight, normal, along.to(normal.dtype), value=-1)
-    of_x *= scale.to(normal.dtype)
-    return of_x, of_weight.flatten(0, -2).sum(0)
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -37,20 +21,15 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        normal, scale = normal_forward(x, epsilon=epsilon)
-        ctx.save_for_backward(normal, weight, scale)
-        return normal * weight
+        found, scale = norm(x, weight, epsilon=epsilon)
+        ctx.save_for_backward(x, weight, scale)
+        return found
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (upstream,) = gradients
-        normal, weight, scale = ctx.saved_tensors
-        found = normal_backward(upstream, normal=normal, weight=weight, scale=scale)
-        return (*found, None)
-
-
-def _wide(x: Tensor) -> torch.dtype:
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
+        x, weight, scale = ctx.saved_tensors
+        return (*norm_backward(upstream, x=x, weight=weight, scale=scale), None)
 
 
 class FusedRMSNorm(nn.Module):

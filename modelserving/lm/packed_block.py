@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modelserving.lm.fused_norm import normal_backward, normal_forward
+from modelserving.lm.passes import gated, gated_backward, norm, norm_backward
 from modelserving.lm.tree_attention import attend, attend_backward
 from modelserving.lm.tree_plan import TreePlan
 
@@ -89,7 +89,7 @@ class _PackedBlock(torch.autograd.Function):
         else:
             attention, mlp = kept[:first], kept[first:]
         upstream, of_mlp = _mlp_backward(upstream, weights, mlp)
-        of_x, of_attention = _attention_backward(upstream, weights, attention, ctx.call)
+        of_x, of_attention = _attention_backward(upstream, x, weights, attention, ctx.call)
         return (of_x, None, *of_attention, *of_mlp)
 
 
@@ -105,19 +105,15 @@ Kept = tuple[Tensor, ...]
 def _forward(x: Tensor, weights: BlockWeights, call: BlockCall) -> tuple[Tensor, Kept, Kept]:
     """The result (S, E), and what the backward pass needs of both halves."""
     middle, attention = _attention(x, weights, call)
-    normal, scale = normal_forward(middle, epsilon=call.epsilon)
-    h = normal * weights.norm_mlp  # (S, E)
+    h, scale = norm(middle, weights.norm_mlp, epsilon=call.epsilon)  # (S, E)
     gate, up = F.linear(h, weights.gate), F.linear(h, weights.up)  # (S, I)
-    opened = F.silu(gate)
-    inner = opened * up
-    result = torch.addmm(middle, inner, weights.down.t())
-    return result, attention, (normal, scale, gate, up, opened, inner)
+    result = torch.addmm(middle, gated(gate, up), weights.down.t())
+    return result, attention, (middle, h, scale, gate, up)
 
 
 def _attention(x: Tensor, weights: BlockWeights, call: BlockCall) -> tuple[Tensor, Kept]:
     D = call.key_angles.cos.shape[-1]
-    normal, scale = normal_forward(x, epsilon=call.epsilon)
-    h = normal * weights.norm_in  # (T, E)
+    h, scale = norm(x, weights.norm_in, epsilon=call.epsilon)  # (T, E)
     asking = h if call.asked is None else h.index_select(0, call.asked)  # (S, E)
     query = F.linear(asking, weights.query, weights.query_bias).unflatten(-1, (-1, D))  # (S, H, D)
     key = F.linear(h, weights.key, weights.key_bias).unflatten(-1, (-1, D))  # (T, G, D)
@@ -127,30 +123,29 @@ def _attention(x: Tensor, weights: BlockWeights, call: BlockCall) -> tuple[Tenso
     attended = attended.flatten(1)  # (S, H·D)
     carried = x if call.asked is None else x.index_select(0, call.asked)
     middle = torch.addmm(carried, attended, weights.out.t())  # (S, E)
-    return middle, (normal, scale, attended, *seen)
+    return middle, (h, scale, attended, *seen)
 
 
 def _mlp_backward(
     upstream: Tensor, weights: BlockWeights, kept: Kept
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Gradient of the half's input (S, E); of the norm, gate, up and down weights."""
-    normal, scale, gate, up, opened, inner = kept
-    of_down = upstream.t() @ inner
+    middle, h, scale, gate, up = kept
     of_inner = upstream @ weights.down  # (S, I)
-    of_up = of_inner * opened
-    of_gate = torch.ops.aten.silu_backward(of_inner.mul_(up), gate)
-    h = normal * weights.norm_mlp
-    of_weights = (of_gate.t() @ h, of_up.t() @ h, of_down)
+    of_gate, of_up, inner = gated_backward(of_inner, gate=gate, up=up)
+    of_weights = (of_gate.t() @ h, of_up.t() @ h, upstream.t() @ inner)
     of_h = (of_gate @ weights.gate).addmm_(of_up, weights.up)  # (S, E)
-    of_middle, of_norm = normal_backward(of_h, normal=normal, weight=weights.norm_mlp, scale=scale)
-    return of_middle.add_(upstream), (of_norm, *of_weights)
+    of_middle, of_norm = norm_backward(
+        of_h, x=middle, weight=weights.norm_mlp, scale=scale, carried=upstream
+    )
+    return of_middle, (of_norm, *of_weights)
 
 
 def _attention_backward(
-    upstream: Tensor, weights: BlockWeights, kept: Kept, call: BlockCall
+    upstream: Tensor, x: Tensor, weights: BlockWeights, kept: Kept, call: BlockCall
 ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
     """Gradient of the block's input (T, E); of its weights up to the output projection."""
-    normal, scale, attended, *seen = kept
+    h, scale, attended, *seen = kept
     D = call.key_angles.cos.shape[-1]
     of_out = upstream.t() @ attended
     of_attended = (upstream @ weights.out).unflatten(-1, (-1, D))  # (S, H, D)
@@ -158,7 +153,6 @@ def _attention_backward(
     of_query = call.query_angles.turned_back(found[0]).flatten(1)  # (S, H·D)
     of_key = call.key_angles.turned_back(found[1]).flatten(1)  # (T, G·D)
     of_value = found[2].flatten(1)
-    h = normal * weights.norm_in
     of_h = (of_key @ weights.key).addmm_(of_value, weights.value)  # (T, E)
     if call.asked is None:
         asking = h
@@ -166,10 +160,11 @@ def _attention_backward(
     else:
         asking = h.index_select(0, call.asked)
         of_h.index_add_(0, call.asked, of_query @ weights.query)
-    of_x, of_norm = normal_backward(of_h, normal=normal, weight=weights.norm_in, scale=scale)
-    if call.asked is None:
-        of_x.add_(upstream)
-    else:
+    of_x, of_norm = norm_backward(
+        of_h, x=x, weight=weights.norm_in, scale=scale,
+        carried=upstream if call.asked is None else None,
+    )  # fmt: skip
+    if call.asked is not None:
         of_x.index_add_(0, call.asked, upstream)
     products = (of_query.t() @ asking, of_key.t() @ h, of_value.t() @ h)
     biases = [

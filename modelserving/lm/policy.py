@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modelserving.lm.attention import PackedRow, hidden_states
-
-# rows of logits that are turned into log-probabilities together: a CPU keeps them in its cache
-CPU_ROWS, GPU_ROWS = 64, 4096
+from modelserving.lm.passes import chosen, chosen_backward, entropies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,56 +50,35 @@ def response_logprobs(
     """log π(token | everything before it) at the sampling temperature, from hidden states at `predicted_at` (N, hidden)."""
     targets = tokens.targets.to(hidden.device)
     logits = model.get_output_embeddings()(hidden)  # (N, V)
-    logprobs: Tensor = _ChosenLogprobs.apply(logits, targets, temperature)
+    found: tuple[Tensor, Tensor] = _ChosenLogprobs.apply(logits, targets, temperature)
+    logprobs, sums = found
     entropy = torch.zeros_like(logprobs)
     if with_entropy:
         with torch.no_grad():
-            every = (
-                _log_softmax(some, temperature=temperature) for some in logits.split(_rows(logits))
-            )
-            entropy = torch.cat([-(each.exp() * each).sum(-1) for each in every])
+            entropy = entropies(logits, sums, temperature=temperature)
     return ResponseLogprobs(logprobs=logprobs, entropy=entropy)
 
 
-def _log_softmax(logits: Tensor, *, temperature: float) -> Tensor:
-    """In float32 at least."""
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return F.log_softmax(wide if temperature == 1.0 else wide / temperature, dim=-1)
-
-
-def _rows(logits: Tensor) -> int:
-    return CPU_ROWS if logits.device.type == "cpu" else GPU_ROWS
-
-
 class _ChosenLogprobs(torch.autograd.Function):
-    """log softmax(z / τ) at one token per row; d z = (1[chosen] − softmax) · g / τ.
-
-    Some rows at a time: they stay in the cache, and nothing of (N, V) is kept but the logits.
-    """
+    """log softmax(z / τ) at one token per row, and the sums it took; nothing of (N, V) is kept but the logits."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
-        ctx.save_for_backward(logits, targets)
+    def forward(
+        ctx: Any, logits: Tensor, targets: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        logprobs, sums = chosen(logits, targets, temperature=temperature)
+        ctx.save_for_backward(logits, targets, sums)
         ctx.temperature = temperature
-        size = _rows(logits)
-        found = [
-            _log_softmax(some, temperature=temperature).gather(-1, own[:, None])[:, 0]
-            for some, own in zip(logits.split(size), targets.split(size), strict=True)
-        ]
-        return torch.cat(found)  # (N,)
+        ctx.mark_non_differentiable(sums)
+        return logprobs, sums  # (N,), (N, 2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        logits, targets = ctx.saved_tensors
-        (upstream,) = gradients
-        of_logits = torch.empty_like(logits)
-        size = _rows(logits)
-        for start in range(0, len(logits), size):
-            rows = slice(start, start + size)
-            given = upstream[rows, None] / ctx.temperature  # (C, 1)
-            every = _log_softmax(logits[rows], temperature=ctx.temperature).exp_().mul_(-given)
-            of_logits[rows] = every.scatter_add_(-1, targets[rows, None], given)
-        return of_logits, None, None
+        logits, targets, sums = ctx.saved_tensors
+        found = chosen_backward(
+            gradients[0], logits=logits, tokens=targets, sums=sums, temperature=ctx.temperature
+        )
+        return found, None, None
 
 
 def packed_logprobs(

@@ -15,11 +15,11 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-SOURCES = ("step.cpp", "draw.cpp")
+SOURCES = ("step.cpp", "draw.cpp", "passes.cpp")
 HEADERS = ("numbers.h",)
 FLAGS = (
     "-O3", "-march=native", "-std=c++17", "-fopenmp", "-fPIC", "-shared", "-fno-math-errno",
-    "-Wno-psabi",
+    "-ffp-contract=off", "-Wno-psabi",
 )  # fmt: skip
 LONGEST = 120  # seconds a compiler may take
 HERE = Path(__file__).parent
@@ -34,7 +34,7 @@ def library() -> ctypes.CDLL | None:
     try:
         return ctypes.CDLL(str(_compiled(compiler)))
     except (OSError, subprocess.SubprocessError) as missing:
-        logger.warning("the decode step is not compiled, tokens come slower: %s", missing)
+        logger.warning("nothing is compiled, tokens and training come slower: %s", missing)
         return None
 
 

@@ -15,7 +15,7 @@ constexpr int64_t BLOCK = 16 * LANES;  // tokens whose probability is summed bef
 // The token at which the cumulative probability exceeds `uniform`, and its log-probability.
 void draw_one(const float* logits, int64_t V, float temperature, double uniform, float* room, int64_t* token, float* logprob) {
     int64_t best = 0;
-    Lanes most = Lanes{} - INFINITY;
+    Lanes most = all(-INFINITY);
     int64_t v = 0;
     for (; v + LANES <= V; v += LANES) {
         const Lanes here = load(logits + v);

@@ -8,6 +8,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
 
 // Outputs that a panel of a matrix holds next to each other: one register, as compilers cut wider vectors badly.
 // And rows whose sums fit into the registers.
@@ -25,6 +31,66 @@ typedef int32_t WholeLanes __attribute__((vector_size(LANES * sizeof(int32_t))))
 
 inline Lanes load(const float* from) { return *reinterpret_cast<const LanesAnywhere*>(from); }
 inline void store(float* to, Lanes lanes) { *reinterpret_cast<LanesAnywhere*>(to) = lanes; }
+struct Bfloat {
+    uint16_t bits;
+};
+typedef uint16_t HalfWords __attribute__((vector_size(LANES * sizeof(uint16_t))));
+typedef uint16_t HalfWordsAnywhere __attribute__((vector_size(LANES * sizeof(uint16_t)), aligned(2), may_alias));
+typedef uint32_t Words __attribute__((vector_size(LANES * sizeof(uint32_t))));
+
+inline Lanes load(const Bfloat* from) {
+    const HalfWords found = *reinterpret_cast<const HalfWordsAnywhere*>(from);
+    return (Lanes)(__builtin_convertvector(found, Words) << 16);
+}
+
+// Rounds to nearest, to even between two.
+inline void store(Bfloat* to, Lanes lanes) {
+    const Words bits = (Words)lanes;
+    const Words rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    *reinterpret_cast<HalfWordsAnywhere*>(to) = __builtin_convertvector(rounded, HalfWords);
+}
+
+// The first `left` numbers where fewer than all lanes are left; zeros behind them.
+template <typename Number>
+inline Lanes load(const Number* from, int64_t left) {
+    if (left >= LANES) return load(from);
+    Number some[LANES] = {};
+    std::copy_n(from, left, some);
+    return load(some);
+}
+
+template <typename Number>
+inline void store(Number* to, Lanes lanes, int64_t left) {
+    if (left >= LANES) return store(to, lanes);
+    Number some[LANES];
+    store(some, lanes);
+    std::copy_n(some, left, to);
+}
+
+inline float widened(float number) { return number; }
+inline float widened(Bfloat number) {
+    const uint32_t bits = uint32_t(number.bits) << 16;
+    float wide;
+    std::memcpy(&wide, &bits, sizeof wide);
+    return wide;
+}
+
+// a · b + c, rounded once where the processor does so. Compilers may not choose this themselves, sum by sum:
+// the bits of a row would depend on how many others it is multiplied with.
+inline Lanes fused(Lanes a, Lanes b, Lanes c) {
+#if defined(__AVX512F__)
+    return _mm512_fmadd_ps(a, b, c);
+#elif defined(__AVX__) && defined(__FMA__)
+    return _mm256_fmadd_ps(a, b, c);
+#elif defined(__ARM_NEON)
+    return vfmaq_f32(c, a, b);
+#else
+    return a * b + c;
+#endif
+}
+
+inline Lanes all(float number) { return number - Lanes{}; }  // subtracting zero costs nothing
+
 inline int64_t up_to_lanes(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
 
 inline float total(Lanes lanes) {
@@ -38,7 +104,7 @@ inline float total(Lanes lanes) {
 inline float dot(const float* a, const float* b, int64_t length) {
     Lanes sums{};
     int64_t d = 0;
-    for (; d + LANES <= length; d += LANES) sums += load(a + d) * load(b + d);
+    for (; d + LANES <= length; d += LANES) sums = fused(load(a + d), load(b + d), sums);
     float sum = total(sums);
     for (; d < length; ++d) sum += a[d] * b[d];
     return sum;
@@ -49,23 +115,24 @@ inline Lanes exponential(Lanes x) {
     const Lanes zero{};
     const WholeLanes vanishes = x < zero - 87.0f;
     x = vanishes ? zero : x;
-    const Lanes n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;  // 1.5 · 2²³ rounds to a whole number
-    const Lanes r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    Lanes p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
+    const Lanes n = fused(x, all(1.44269504f), all(12582912.0f)) - 12582912.0f;  // 1.5 · 2²³ rounds to a whole number
+    const Lanes r = fused(n, all(2.12194440e-4f), fused(n, all(-0.693359375f), x));
+    Lanes p = fused(r, all(1.9875691500e-4f), all(1.3981999507e-3f));
+    p = fused(p, r, all(8.3334519073e-3f));
+    p = fused(p, r, all(4.1665795894e-2f));
+    p = fused(p, r, all(1.6666665459e-1f));
+    p = fused(p, r, all(5.0000001201e-1f));
+    p = fused(p * r, r, r + 1.0f);
     const WholeLanes power = (__builtin_convertvector(n, WholeLanes) + 127) << 23;
     return vanishes ? zero : p * (Lanes)power;
 }
 
-// x · sigmoid(x)
-inline Lanes silu(Lanes x) {
+inline Lanes sigmoid(Lanes x) {
     const Lanes small = exponential(x < 0.0f ? x : -x);
-    return x * (x < 0.0f ? small : Lanes{} + 1.0f) / (small + 1.0f);
+    return (x < 0.0f ? small : all(1.0f)) / (small + 1.0f);
 }
+
+inline Lanes silu(Lanes x) { return x * sigmoid(x); }
 
 // scores[s] becomes e^(scores[s] - highest) / sum; there is room up to whole lanes.
 inline void softmaxed(float* scores, int64_t count) {
@@ -115,7 +182,7 @@ inline void product(const Matrix& m, int64_t panel, const float* tile, Lanes* su
     for (int r = 0; r < R; ++r) sum[r] = m.bias ? load(m.bias + panel * LANES) : Lanes{};
     for (int64_t i = 0; i < m.inputs; ++i, w += LANES, tile += R) {
         const Lanes weights = load(w);
-        for (int r = 0; r < R; ++r) sum[r] += weights * tile[r];
+        for (int r = 0; r < R; ++r) sum[r] = fused(weights, all(tile[r]), sum[r]);
     }
     for (int r = 0; r < R; ++r) sums[r] = sum[r];
 }

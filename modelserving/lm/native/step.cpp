@@ -93,7 +93,7 @@ void add_values(float* to, const float* weights, const float* values, int64_t co
     int64_t d = 0;
     for (; d + LANES <= width; d += LANES) {
         Lanes sum = load(to + d);
-        for (int64_t s = 0; s < count; ++s) sum += load(values + s * width + d) * weights[s];
+        for (int64_t s = 0; s < count; ++s) sum = fused(load(values + s * width + d), all(weights[s]), sum);
         store(to + d, sum);
     }
     for (; d < width; ++d)

@@ -1,0 +1,200 @@
+"""The passes of a block between its products: compiled code where there is a compiler, torch's operations elsewhere.
+
+Each compiled one reads and writes its numbers once; products stay with torch. It does not know models or losses.
+
+Legend: … leading dimensions, E hidden, I width of the MLP, N rows and V vocabulary of logits.
+"""
+
+import ctypes
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modelserving.lm.native.compiling import library
+
+NUMBERS, WHOLE, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+COMPILED = (torch.float32, torch.bfloat16)
+CHUNK, LANES = 128, 16  # tokens of a chunk in passes.cpp; whole lanes on every processor
+# rows of logits that are turned into probabilities together: a CPU keeps them in its cache
+CPU_ROWS, GPU_ROWS = 64, 4096
+
+
+def norm(x: Tensor, weight: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
+    """w ∘ x · r and r = 1 / √(mean x² + ε) (Zhang & Sennrich 2019): (…, E) and (…, 1)."""
+    compiled = _library(x)
+    if compiled is None:
+        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=_wide(x))
+        scale = scale.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        return _normal(x, scale) * weight, scale
+    x = x.contiguous()
+    found, scale = torch.empty_like(x), x.new_empty(*x.shape[:-1], 1, dtype=torch.float32)
+    compiled.norm_forward(
+        *_kind(x), _at(x), _at(weight), WHOLE(scale.numel()), WHOLE(x.shape[-1]), REAL(epsilon),
+        _at(found), _at(scale), torch.get_num_threads(),
+    )  # fmt: skip
+    return found, scale
+
+
+def norm_backward(
+    upstream: Tensor, *, x: Tensor, weight: Tensor, scale: Tensor, carried: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Gradients g of y = w ∘ n: dx = r · (w∘g − n · mean(w∘g∘n)) + carried, dw = Σ g∘n."""
+    compiled = _library(x)
+    if compiled is None:
+        return _norm_backward(upstream, x=x, weight=weight, scale=scale, carried=carried)
+    x, upstream = x.contiguous(), upstream.contiguous()
+    E, tokens = x.shape[-1], scale.numel()
+    of_x = torch.empty_like(x)
+    shares = scale.new_empty(-(-tokens // CHUNK), -(-E // LANES) * LANES)
+    carried = None if carried is None else carried.contiguous()
+    compiled.norm_backward(
+        *_kind(x), _at(upstream), _at(x), _at(weight), _at(scale), _at(carried), WHOLE(tokens),
+        WHOLE(E), _at(of_x), _at(shares), WHOLE(shares.shape[1]), torch.get_num_threads(),
+    )  # fmt: skip
+    return of_x, shares.sum(0)[:E].to(weight.dtype)
+
+
+def _norm_backward(
+    upstream: Tensor, *, x: Tensor, weight: Tensor, scale: Tensor, carried: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    normal = _normal(x, scale)
+    of_weight = upstream * normal
+    along = (of_weight * weight).sum(-1, keepdim=True, dtype=scale.dtype) / x.shape[-1]
+    of_x = torch.addcmul(upstream * weight, normal, along.to(x.dtype), value=-1)
+    of_x *= scale.to(x.dtype)
+    return of_x if carried is None else of_x.add_(carried), of_weight.flatten(0, -2).sum(0)
+
+
+def _normal(x: Tensor, scale: Tensor) -> Tensor:
+    return (x.to(scale.dtype) * scale).to(x.dtype)
+
+
+def gated(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) ∘ up, all (…, I)."""
+    compiled = _library(gate)
+    if compiled is None:
+        return F.silu(gate) * up
+    gate, up = gate.contiguous(), up.contiguous()
+    inner = torch.empty_like(gate)
+    compiled.gated_forward(
+        *_kind(gate), _at(gate), _at(up), WHOLE(gate.numel()), _at(inner), torch.get_num_threads()
+    )
+    return inner
+
+
+def gated_backward(upstream: Tensor, *, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of gate and up, and what `gated` gave, which need not be kept: all (…, I)."""
+    compiled = _library(gate)
+    if compiled is None:
+        opened = F.silu(gate)
+        of_gate = torch.ops.aten.silu_backward(upstream * up, gate)
+        return of_gate, upstream * opened, opened * up
+    gate, up, upstream = gate.contiguous(), up.contiguous(), upstream.contiguous()
+    of_gate, of_up, inner = (torch.empty_like(gate) for _ in range(3))
+    compiled.gated_backward(
+        *_kind(gate), _at(upstream), _at(gate), _at(up), WHOLE(gate.numel()), _at(of_gate),
+        _at(of_up), _at(inner), torch.get_num_threads(),
+    )  # fmt: skip
+    return of_gate, of_up, inner
+
+
+def chosen(logits: Tensor, tokens: Tensor, *, temperature: float) -> tuple[Tensor, Tensor]:
+    """log softmax(z / τ) at one token of each row (N,), and of each row max z and log Σ e^((z − max) / τ): (N, 2)."""
+    compiled = _library(logits)
+    if compiled is None:
+        parts = [
+            _chosen(some, own, temperature=temperature)
+            for some, own in zip(_rows(logits), _rows(tokens, like=logits), strict=True)
+        ]
+        logprobs, sums = (torch.cat(each) for each in zip(*parts, strict=True))
+        return logprobs, sums
+    logits = logits.contiguous()
+    N, V = logits.shape
+    logprobs, sums = torch.empty(N), torch.empty(N, 2)
+    compiled.chosen_forward(
+        *_kind(logits), _at(logits), _at(tokens), WHOLE(N), WHOLE(V), REAL(1 / temperature),
+        _at(logprobs), _at(sums), torch.get_num_threads(),
+    )  # fmt: skip
+    return logprobs, sums
+
+
+def _chosen(logits: Tensor, tokens: Tensor, *, temperature: float) -> tuple[Tensor, Tensor]:
+    highest = logits.amax(-1, keepdim=True)
+    exponents = _exponents(logits, highest, temperature=temperature)
+    log_sums = exponents.logsumexp(-1, keepdim=True)
+    logprobs = (exponents.gather(-1, tokens[:, None]) - log_sums)[:, 0]
+    return logprobs, torch.cat([highest.to(log_sums.dtype), log_sums], dim=1)
+
+
+def entropies(logits: Tensor, sums: Tensor, *, temperature: float) -> Tensor:
+    """Of softmax(z / τ) of each row: (N,)."""
+    compiled = _library(logits)
+    if compiled is None:
+        parts = []
+        for some, own in zip(_rows(logits), _rows(sums, like=logits), strict=True):
+            logprobs = _exponents(some, own[:, :1], temperature=temperature) - own[:, 1:]
+            parts.append(-(logprobs.exp() * logprobs).sum(-1))
+        return torch.cat(parts)
+    logits = logits.contiguous()
+    N, V = logits.shape
+    found = torch.empty(N)
+    compiled.entropies(
+        *_kind(logits), _at(logits), WHOLE(N), WHOLE(V), REAL(1 / temperature), _at(sums),
+        _at(found), torch.get_num_threads(),
+    )  # fmt: skip
+    return found
+
+
+def chosen_backward(
+    upstream: Tensor, *, logits: Tensor, tokens: Tensor, sums: Tensor, temperature: float
+) -> Tensor:
+    """d z = (1[chosen] − softmax) · g / τ: (N, V)."""
+    compiled = _library(logits)
+    of_logits = torch.empty_like(logits, memory_format=torch.contiguous_format)
+    if compiled is None:
+        start = 0
+        for some in _rows(logits):
+            rows = slice(start, start + len(some))
+            start += len(some)
+            given = upstream[rows, None] / temperature
+            shares = _exponents(some, sums[rows, :1], temperature=temperature) - sums[rows, 1:]
+            shares = shares.exp_().mul_(-given)
+            of_logits[rows] = shares.scatter_add_(-1, tokens[rows, None], given)
+        return of_logits
+    logits, upstream = logits.contiguous(), upstream.float().contiguous()
+    N, V = logits.shape
+    compiled.chosen_backward(
+        *_kind(logits), _at(logits), _at(tokens), _at(upstream), _at(sums), WHOLE(N), WHOLE(V),
+        REAL(1 / temperature), _at(of_logits), torch.get_num_threads(),
+    )  # fmt: skip
+    return of_logits
+
+
+def _exponents(logits: Tensor, highest: Tensor, *, temperature: float) -> Tensor:
+    """(z − max) / τ in float32 at least."""
+    return (logits.to(_wide(logits)) - highest.to(_wide(logits))) / temperature
+
+
+def _rows(tensor: Tensor, *, like: Tensor | None = None) -> tuple[Tensor, ...]:
+    """Some rows at a time, as many as of the logits."""
+    is_on_cpu = (tensor if like is None else like).device.type == "cpu"
+    return tensor.split(CPU_ROWS if is_on_cpu else GPU_ROWS)
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _library(x: Tensor) -> ctypes.CDLL | None:
+    """The compiled passes for such numbers, if there are any."""
+    return library() if x.device.type == "cpu" and x.dtype in COMPILED else None
+
+
+def _kind(x: Tensor) -> tuple[int]:
+    return (int(x.dtype == torch.bfloat16),)
+
+
+def _at(numbers: Tensor | None) -> ctypes.c_void_p:
+    assert numbers is None or numbers.is_contiguous(), "compiled passes read what lies together"
+    return NUMBERS(None if numbers is None else numbers.data_ptr())
