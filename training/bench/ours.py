@@ -24,10 +24,11 @@ from training.core.distributed import Ranks
 from training.core.master_weights import MasterWeights, Optimizers
 from training.core.ppo_learner import Learner
 from training.core.ppo_targets import targets_of
-from training.core.ppo_update import Updates, plan_epoch
+from training.core.ppo_update import Updates, can_keep_readings, plan_epoch
 from training.core.preference_step import accumulate, tree_tokens
 from training.core.prompts import Prompt
-from training.core.rollout import collect, read_back, score_rollout
+from training.core.rollout import collect, score_rollout
+from training.core.token_numbers import read_back
 
 BATCH = 8  # comparisons a step, as the other side's default
 PPO_BATCH, PPO_STEPS, RESPONSE_TOKENS = 16, 4, 64
@@ -147,6 +148,7 @@ class _PPO:
             value=self.learner.value,
             temperature=config.temperature,
             threads=threads,
+            keeps_readings=can_keep_readings(first_epoch, threads=threads),
         )
         targets, _ = targets_of(
             rollout, scores=scores, numbers=numbers, config=config, kl_coefficient=config.kl_weight
@@ -158,6 +160,7 @@ class _PPO:
             config=config,
             step=step,
             ranks=Ranks(),
+            readings=numbers.readings,
         ).run(first_epoch)
 
     def _prompt(self, ids: list[int]) -> Prompt:

@@ -19,9 +19,9 @@ from training.core.learning_rates import halved, rate_share
 from training.core.lora import add_adapters, merged
 from training.core.master_weights import MasterWeights, Optimizers
 from training.core.outcome import NonFinite
-from training.core.rollout import ValueReader
 from training.core.sharding import gathered, shard
 from training.core.side_by_side import threads_for
+from training.core.token_numbers import ValueReader
 
 ALONE = Ranks()
 

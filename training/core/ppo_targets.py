@@ -10,7 +10,8 @@ from torch import Tensor
 from training.config import PPOConfig
 from training.core.ppo_update import Targets
 from training.core.rewards import generalised_advantages, kl_estimates, token_rewards, whiten
-from training.core.rollout import Rollout, TokenNumbers
+from training.core.rollout import Rollout
+from training.core.token_numbers import TokenNumbers
 
 
 def targets_of(

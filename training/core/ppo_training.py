@@ -7,6 +7,7 @@ Legend: B responses, R tokens of the longest response.
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,16 +19,17 @@ from training.core.outcome import NonFinite, Outcome
 from training.core.policy_files import published_policy, whole_policy
 from training.core.ppo_learner import Learner
 from training.core.ppo_targets import targets_of
-from training.core.ppo_update import Updates, plan_epoch
+from training.core.ppo_update import Minibatch, Updates, can_keep_readings, plan_epoch
 from training.core.ppo_watch import HeldOut, Watch, rollout_metrics
 from training.core.ppo_world import World, open_world
 from training.core.preflight import packed_training_bytes, require_memory
 from training.core.rewards import AdaptiveKL, ScoreScale, score_scale
-from training.core.rollout import Rollout, collect, read_back, score_rollout
+from training.core.rollout import Rollout, collect, score_rollout
 from training.core.rollout_source import EndpointSampler, OwnSampler, ResponseSource
 from training.core.run_directory import RunDirectory
 from training.core.seeding import prepare
 from training.core.sharding import shard
+from training.core.token_numbers import TokenNumbers, read_back
 
 SAMPLES_LOGGED = 4
 HELD_OUT_SEED = 7_000_003
@@ -109,7 +111,7 @@ class _Trainer:
             rollout, config=config, step=self.step, epoch=0, ranks=self.ranks,
             threads=self.learner.threads,
         )  # fmt: skip
-        numbers = self._read_back(rollout, [row for each in first_epoch for row in each.rows])
+        numbers = self._read_back(rollout, first_epoch)
         targets, rewards = targets_of(
             rollout, scores=self.scale.normalise(scores), numbers=numbers, config=config,
             kl_coefficient=self.kl.coefficient,
@@ -119,7 +121,7 @@ class _Trainer:
         scored = time.monotonic()
         statistics = Updates(
             learner=self.learner, rollout=rollout, targets=targets, config=config, step=self.step,
-            ranks=self.ranks,
+            ranks=self.ranks, readings=numbers.readings,
         ).run(first_epoch)  # fmt: skip
         metrics = statistics.rows(self.ranks) | rollout_metrics(
             rollout, scores=scores, rewards=rewards, numbers=numbers, returns=targets.returns
@@ -138,16 +140,18 @@ class _Trainer:
         self.step += 1
         return self._after_step(metrics, rollout=rollout)
 
-    def _read_back(self, rollout: Rollout, rows: list[int]) -> Any:
+    def _read_back(self, rollout: Rollout, first_epoch: Sequence[Minibatch]) -> TokenNumbers:
+        threads = self.learner.threads
         return read_back(
             rollout,
-            rows,
+            [row for minibatch in first_epoch for row in minibatch.rows],
             policy=self.learner.policy,
             reference=self.world.reference.model,
             value=self.learner.value,
             temperature=self.config.temperature,
             ranks=self.ranks,
-            threads=self.learner.threads,
+            threads=threads,
+            keeps_readings=can_keep_readings(first_epoch, threads=threads, ranks=self.ranks),
         )
 
     def _collect(self, prompts: Any, *, seed: int) -> Rollout:

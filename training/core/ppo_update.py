@@ -13,16 +13,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from modelserving.lm.attention import hidden_states
-from modelserving.lm.policy import response_logprobs
 from training.config import PPOConfig
 from training.core.distributed import Ranks
 from training.core.outcome import NonFinite
 from training.core.ppo_learner import Learner
 from training.core.ppo_loss import PolicyLoss, ValueLoss, policy_loss, value_loss
-from training.core.rollout import Rollout, SampleRow, flat_tokens, packed_rows
+from training.core.rollout import Rollout, SampleRow, packed_rows
 from training.core.sharding import idle_passes
 from training.core.side_by_side import add_gradients
+from training.core.token_numbers import Reading, flat_tokens, read_row
 
 ALONE = Ranks()
 
@@ -106,6 +105,16 @@ def plan_epoch(
     return minibatches
 
 
+def can_keep_readings(
+    first_epoch: Sequence[Minibatch], *, threads: int, ranks: Ranks = ALONE
+) -> bool:
+    """Whether the first update can go on from the pass that reads log-probabilities back.
+
+    It can where that update takes all rows, and has them all in memory anyway.
+    """
+    return ranks.world == 1 and len(first_epoch) == 1 and len(first_epoch[0].rows) <= threads
+
+
 @dataclass(frozen=True, kw_only=True)
 class Updates:
     """All optimizer steps on one rollout."""
@@ -116,23 +125,31 @@ class Updates:
     config: PPOConfig
     step: int
     ranks: Ranks = ALONE
+    readings: Sequence[Reading] = ()  # of the first minibatch's rows, where they were kept
 
     def run(self, first_epoch: Sequence[Minibatch]) -> UpdateStatistics:
         """`inner_epochs` passes over the rollout; the first goes through the given minibatches."""
         statistics = UpdateStatistics()
+        readings = self.readings
         for epoch in range(self.config.inner_epochs):
             minibatches = first_epoch if epoch == 0 else self._plan(epoch)
             for minibatch in minibatches:
-                tokens = int(self.rollout.lengths[minibatch.samples].sum())
-                rows = minibatch.rows
-                idle = idle_passes(self.learner.policy, rows=len(rows), ranks=self.ranks)
-                loss = self._accumulate(rows, tokens=tokens, statistics=statistics)
-                self._take_part(minibatch, passes=idle)
-                if not math.isfinite(self.ranks.sum(loss)):
-                    raise NonFinite("the PPO loss", step=self.step)
-                statistics.gradient_norm += self.learner.step(at_step=self.step)
-                statistics.updates += 1
+                self._update(minibatch, readings=readings, statistics=statistics)
+                readings = ()  # the weights have changed
         return statistics
+
+    def _update(
+        self, minibatch: Minibatch, *, readings: Sequence[Reading], statistics: UpdateStatistics
+    ) -> None:
+        tokens = int(self.rollout.lengths[minibatch.samples].sum())
+        rows = minibatch.rows
+        idle = idle_passes(self.learner.policy, rows=len(rows), ranks=self.ranks)
+        loss = self._accumulate(rows, tokens=tokens, readings=readings, statistics=statistics)
+        self._take_part(minibatch, passes=idle)
+        if not math.isfinite(self.ranks.sum(loss)):
+            raise NonFinite("the PPO loss", step=self.step)
+        statistics.gradient_norm += self.learner.step(at_step=self.step)
+        statistics.updates += 1
 
     def _plan(self, epoch: int) -> list[Minibatch]:
         return plan_epoch(
@@ -145,45 +162,49 @@ class Updates:
         for _ in range(passes):
             first = minibatch.samples[:1]
             (row,) = packed_rows(self.rollout, first, micro_tokens=self.config.micro_tokens)
-            self._losses(row, tokens=math.inf)[0].backward()  # over so many tokens it is nothing
+            loss, _, _ = self._losses(row, self._read(row), tokens=math.inf)
+            loss.backward()  # over so many tokens it is nothing
 
     def _accumulate(
-        self, rows: Sequence[SampleRow], *, tokens: int, statistics: UpdateStatistics
+        self,
+        rows: Sequence[SampleRow],
+        *,
+        tokens: int,
+        readings: Sequence[Reading],
+        statistics: UpdateStatistics,
     ) -> float:
         """Gradients of the rows' shares of the minibatch's mean token loss; returns their sum."""
 
-        def read(row: SampleRow) -> tuple[Tensor, tuple[float, PolicyLoss, ValueLoss]]:
-            loss, policy, value = self._losses(row, tokens=tokens)
+        def share(index: int) -> tuple[Tensor, tuple[float, PolicyLoss, ValueLoss]]:
+            reading = readings[index] if readings else self._read(rows[index])
+            loss, policy, value = self._losses(rows[index], reading, tokens=tokens)
             return loss, (float(loss.detach()), policy, value)
 
         learner = self.learner
         threads, parameters = learner.threads, learner.parameters()
-        found = add_gradients(read, rows, parameters=parameters, threads=threads)
+        found = add_gradients(share, range(len(rows)), parameters=parameters, threads=threads)
         for row, (_, policy, value) in zip(rows, found, strict=True):
             statistics.add(tokens=len(row.tokens.targets), policy=policy, value=value)
         return sum(loss for loss, _, _ in found)
 
-    def _losses(self, row: SampleRow, *, tokens: float) -> tuple[Tensor, PolicyLoss, ValueLoss]:
-        """One row's share of the minibatch's mean token loss, and its two parts."""
-        learner, config = self.learner, self.config
-        hidden = hidden_states(
-            learner.policy, row.row, asked=row.tokens.predicted_at
-        )  # (N, hidden)
-        spoken = response_logprobs(
-            learner.policy,
-            hidden,
-            tokens=row.tokens,
-            temperature=config.temperature,
-            with_entropy=False,
+    def _read(self, row: SampleRow) -> Reading:
+        learner = self.learner
+        return read_row(
+            row, policy=learner.policy, value=learner.value, temperature=self.config.temperature
         )
-        values = learner.value.read(row, policy_hidden=hidden)  # (N,)
+
+    def _losses(
+        self, row: SampleRow, reading: Reading, *, tokens: float
+    ) -> tuple[Tensor, PolicyLoss, ValueLoss]:
+        """One row's share of the minibatch's mean token loss, and its two parts."""
+        config, values = self.config, reading.values  # (N,)
 
         def target(table: Tensor) -> Tensor:
             flat = flat_tokens(table, row=row, is_response=self.rollout.is_response)
             return flat.to(values.device)
 
         policy = policy_loss(
-            logprobs=spoken.logprobs,
+            logprobs=reading.logprobs,
             old_logprobs=target(self.targets.old_logprobs),
             advantages=target(self.targets.advantages),
             clip=config.clip,

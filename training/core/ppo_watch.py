@@ -16,7 +16,8 @@ from training.config import PPOConfig
 from training.core.evaluation.intervals import mean
 from training.core.ppo_loss import explained_variance
 from training.core.rewards import kl_estimates
-from training.core.rollout import Rollout, TokenNumbers
+from training.core.rollout import Rollout
+from training.core.token_numbers import TokenNumbers
 
 DISTINCT_AT_LEAST = 0.1  # share of distinct responses below which the policy has collapsed
 EMPTY_AT_MOST = 0.5  # share of empty responses above which it has

@@ -1,4 +1,4 @@
-"""Rollouts: sampled responses, what every network says of them, and how they are packed.
+"""Rollouts: sampled responses, their scores, and how they are packed.
 
 It does not know losses, advantages or optimisers.
 
@@ -10,14 +10,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from modelserving.lm.attention import PackedRow, hidden_states, pack
+from modelserving.lm.attention import PackedRow, pack
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.policy import (
-    ResponseLogprobs,
     ResponseTokens,
-    response_logprobs,
     response_tokens,
 )
 from modelserving.lm.preference_model import score_dialogues
@@ -176,112 +174,3 @@ def _sample_row(rollout: Rollout, trees: Sequence[tuple[tuple[int, ...], list[in
     return SampleRow(
         row=row, samples=samples, tokens=response_tokens(row, prompt_lengths=prompt_lengths)
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenTable:
-    """Per-token numbers of a rollout, filled row by row: (B, R), 0 outside responses."""
-
-    values: Tensor
-    is_response: Tensor
-
-    @classmethod
-    def empty(cls, is_response: Tensor) -> "TokenTable":
-        """All zeros."""
-        return cls(values=torch.zeros(is_response.shape), is_response=is_response)
-
-    def put(self, samples: Sequence[int], flat: Tensor) -> None:
-        """Write the N response tokens of a row."""
-        where = torch.tensor(samples)
-        part = torch.zeros(len(samples), self.values.shape[1])
-        part[self.is_response[where]] = flat.detach().float().cpu()
-        self.values[where] = part
-
-
-def flat_tokens(table: Tensor, *, row: SampleRow, is_response: Tensor) -> Tensor:
-    """The numbers of a row's response tokens, in the row's order: (N,)."""
-    where = torch.tensor(row.samples)
-    return table[where][is_response[where]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenNumbers:
-    """What the networks say of every response token before any update, all (B, R)."""
-
-    logprobs: Tensor
-    reference: Tensor
-    values: Tensor
-    entropy: Tensor
-
-
-@torch.no_grad()
-def read_back(
-    rollout: Rollout,
-    rows: Sequence[SampleRow],
-    *,
-    policy: nn.Module,
-    reference: nn.Module,
-    value: "ValueReader",
-    temperature: float,
-    ranks: Ranks = ALONE,
-    threads: int = 1,
-) -> TokenNumbers:
-    """Log-probabilities, values and entropies, through the very rows that the first update will use.
-
-    The same rows give the same sums: the ratio is exactly 1 before the first update. Each rank reads its own.
-    """
-    logprobs, before, values, entropy = (TokenTable.empty(rollout.is_response) for _ in range(4))
-
-    def read(row: SampleRow) -> tuple[ResponseLogprobs, Tensor]:
-        hidden, own = _said(policy, row, temperature=temperature, with_entropy=True)
-        return own, value.read(row, policy_hidden=hidden)
-
-    def read_reference(row: SampleRow) -> Tensor:
-        return _said(reference, row, temperature=temperature, with_entropy=False)[1].logprobs
-
-    with whole(policy, *value.modules):
-        for row, (own, expected) in zip(rows, in_threads(read, rows, threads=threads), strict=True):
-            logprobs.put(row.samples, own.logprobs)
-            entropy.put(row.samples, own.entropy)
-            values.put(row.samples, expected)
-    with whole(reference):
-        for row, frozen in zip(
-            rows, in_threads(read_reference, rows, threads=threads), strict=True
-        ):
-            before.put(row.samples, frozen)
-    for table in (logprobs, before, values, entropy):
-        ranks.sum_tensor(table.values)
-    return TokenNumbers(
-        logprobs=logprobs.values, reference=before.values, values=values.values,
-        entropy=entropy.values,
-    )  # fmt: skip
-
-
-def _said(
-    model: nn.Module, row: SampleRow, *, temperature: float, with_entropy: bool
-) -> tuple[Tensor, ResponseLogprobs]:
-    """Hidden states before each response token, and what the model says of the tokens."""
-    hidden = hidden_states(model, row.row, asked=row.tokens.predicted_at)
-    return hidden, response_logprobs(
-        model, hidden, tokens=row.tokens, temperature=temperature, with_entropy=with_entropy
-    )
-
-
-class ValueReader:
-    """The critic: a network of its own, or a scalar head on the policy's hidden states."""
-
-    def __init__(self, *, head: nn.Module, network: nn.Module | None) -> None:
-        self.head = head
-        self.network = network
-
-    @property
-    def modules(self) -> list[nn.Module]:
-        """What it reads with, beyond the policy."""
-        return [self.head] if self.network is None else [self.head, self.network]
-
-    def read(self, row: SampleRow, *, policy_hidden: Tensor) -> Tensor:
-        """V of the state before each response token: (N,)."""
-        hidden = policy_hidden
-        if self.network is not None:
-            hidden = hidden_states(self.network, row.row, asked=row.tokens.predicted_at)
-        return self.head(hidden)[:, 0].float()

@@ -14,6 +14,7 @@ from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
 from training.core.__main__ import run
+from training.core.token_numbers import Reading, read_row
 
 CONFIG = {
     "kind": "ppo",
@@ -107,6 +108,42 @@ def test_a_killed_run_resumes_to_the_same_weights(
         for each in (whole, killed)
     ]
     assert timeless[0] == timeless[1]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("value_network", ["separate", "shared"])
+def test_a_reading_kept_for_the_first_update_changes_no_bit(
+    inputs: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    value_network: str,
+    threads: int,
+):
+    config = CONFIG | {"threads": threads, "value_network": value_network, "steps": 2}
+    config |= {"minibatches": 1, "micro_tokens": 4096, "normalize_scores": False}
+    read_again: list[object] = []
+
+    def counted(*arguments: object, **named: object) -> Reading:
+        read_again.append(arguments)
+        return read_row(*arguments, **named)
+
+    monkeypatch.setattr("training.core.ppo_update.read_row", counted)
+    counts, sums = [], []
+    for name in ("kept", "again"):
+        if name == "again":
+            monkeypatch.setattr(
+                "training.core.ppo_training.can_keep_readings", lambda *_, **__: False
+            )
+        path = make_run(tmp_path / name, config=config, inputs=inputs)
+        assert run(path) == 0
+        counts.append(len(read_again))
+        read_again.clear()
+        sums.append(file_sha256(path / status(path)["checkpoint"] / "model.safetensors"))
+        errors = [each["ppo/policy/first_ratio_error"] for each in metrics(path)[1:]]
+        assert errors == [0.0] * config["steps"]
+
+    assert counts[1] == 2 * counts[0] == 2 * config["steps"] * threads  # two inner epochs
+    assert sums[0] == sums[1]
 
 
 def test_the_score_of_the_prompts_it_trains_on_rises(inputs: dict[str, Path], tmp_path: Path):

@@ -10,15 +10,8 @@ from modelserving.lm.preference_model import score_dialogues
 from modelserving.lm.rollouts import sample
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
 from training.core.prompts import Prompt, PromptMixture, written_prompts
-from training.core.rollout import (
-    Rollout,
-    ValueReader,
-    collect,
-    flat_tokens,
-    packed_rows,
-    read_back,
-    score_rollout,
-)
+from training.core.rollout import Rollout, collect, packed_rows, score_rollout
+from training.core.token_numbers import ValueReader, flat_tokens, read_back
 
 TEMPERATURE = 0.7
 

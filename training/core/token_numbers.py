@@ -1,0 +1,157 @@
+"""What policy, reference and critic say of a rollout's tokens before any update, read row by row.
+
+It does not know how the responses were sampled, nor losses.
+
+Legend: B responses, R tokens of the longest response, N response tokens of a row.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from modelserving.lm.attention import hidden_states
+from modelserving.lm.policy import ResponseLogprobs, response_logprobs
+from training.core.distributed import Ranks
+from training.core.rollout import Rollout, SampleRow
+from training.core.sharding import whole
+from training.core.side_by_side import in_threads
+
+ALONE = Ranks()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenTable:
+    """Per-token numbers of a rollout, filled row by row: (B, R), 0 outside responses."""
+
+    values: Tensor
+    is_response: Tensor
+
+    @classmethod
+    def empty(cls, is_response: Tensor) -> "TokenTable":
+        """All zeros."""
+        return cls(values=torch.zeros(is_response.shape), is_response=is_response)
+
+    def put(self, samples: Sequence[int], flat: Tensor) -> None:
+        """Write the N response tokens of a row."""
+        where = torch.tensor(samples)
+        part = torch.zeros(len(samples), self.values.shape[1])
+        part[self.is_response[where]] = flat.detach().float().cpu()
+        self.values[where] = part
+
+
+def flat_tokens(table: Tensor, *, row: SampleRow, is_response: Tensor) -> Tensor:
+    """The numbers of a row's response tokens, in the row's order: (N,)."""
+    where = torch.tensor(row.samples)
+    return table[where][is_response[where]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What policy and critic say of a row's response tokens, all (N,)."""
+
+    logprobs: Tensor
+    values: Tensor
+    entropy: Tensor  # 0 where not asked for
+
+
+def read_row(
+    row: SampleRow,
+    *,
+    policy: nn.Module,
+    value: "ValueReader",
+    temperature: float,
+    with_entropy: bool = False,
+) -> Reading:
+    """One forward pass of each network over the row."""
+    hidden, said = _said(policy, row, temperature=temperature, with_entropy=with_entropy)
+    return Reading(
+        logprobs=said.logprobs, values=value.read(row, policy_hidden=hidden), entropy=said.entropy
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenNumbers:
+    """What the networks say of every response token before any update, all (B, R)."""
+
+    logprobs: Tensor
+    reference: Tensor
+    values: Tensor
+    entropy: Tensor
+    readings: tuple[Reading, ...] = ()  # of each row, able to give gradients, where they were kept
+
+
+@torch.no_grad()
+def read_back(
+    rollout: Rollout,
+    rows: Sequence[SampleRow],
+    *,
+    policy: nn.Module,
+    reference: nn.Module,
+    value: "ValueReader",
+    temperature: float,
+    ranks: Ranks = ALONE,
+    threads: int = 1,
+    keeps_readings: bool = False,
+) -> TokenNumbers:
+    """Log-probabilities, values and entropies, through the very rows that the first update will use.
+
+    The same rows give the same sums: the ratio is exactly 1 before the first update. Each rank reads its own.
+    With `keeps_readings` the first update need not read them again, at the memory of all rows at once.
+    """
+    logprobs, before, values, entropy = (TokenTable.empty(rollout.is_response) for _ in range(4))
+
+    def read_reference(row: SampleRow) -> Tensor:
+        return _said(reference, row, temperature=temperature, with_entropy=False)[1].logprobs
+
+    def read(row: SampleRow) -> Reading:
+        return read_row(row, policy=policy, value=value, temperature=temperature, with_entropy=True)
+
+    with whole(reference):
+        for row, frozen in zip(
+            rows, in_threads(read_reference, rows, threads=threads), strict=True
+        ):
+            before.put(row.samples, frozen)
+    with whole(policy, *value.modules), torch.set_grad_enabled(keeps_readings):
+        readings = in_threads(read, rows, threads=threads)
+    for row, own in zip(rows, readings, strict=True):
+        logprobs.put(row.samples, own.logprobs)
+        entropy.put(row.samples, own.entropy)
+        values.put(row.samples, own.values)
+    for table in (logprobs, before, values, entropy):
+        ranks.sum_tensor(table.values)
+    return TokenNumbers(
+        logprobs=logprobs.values, reference=before.values, values=values.values,
+        entropy=entropy.values, readings=tuple(readings) if keeps_readings else (),
+    )  # fmt: skip
+
+
+def _said(
+    model: nn.Module, row: SampleRow, *, temperature: float, with_entropy: bool
+) -> tuple[Tensor, ResponseLogprobs]:
+    """Hidden states before each response token, and what the model says of the tokens."""
+    hidden = hidden_states(model, row.row, asked=row.tokens.predicted_at)
+    return hidden, response_logprobs(
+        model, hidden, tokens=row.tokens, temperature=temperature, with_entropy=with_entropy
+    )
+
+
+class ValueReader:
+    """The critic: a network of its own, or a scalar head on the policy's hidden states."""
+
+    def __init__(self, *, head: nn.Module, network: nn.Module | None) -> None:
+        self.head = head
+        self.network = network
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """What it reads with, beyond the policy."""
+        return [self.head] if self.network is None else [self.head, self.network]
+
+    def read(self, row: SampleRow, *, policy_hidden: Tensor) -> Tensor:
+        """V of the state before each response token: (N,)."""
+        hidden = policy_hidden
+        if self.network is not None:
+            hidden = hidden_states(self.network, row.row, asked=row.tokens.predicted_at)
+        return self.head(hidden)[:, 0].float()
