@@ -28,6 +28,7 @@ LARGEST_COPY = (
 LARGEST_NATIVE = (
     1 << 26
 )  # weights above which the compiled step's own copy costs more memory than its speed is worth
+NATIVE = (torch.float32, torch.bfloat16)
 
 
 def reader_of(model: PreTrainedModel, *, takes_over: bool = False) -> Reader:
@@ -100,8 +101,7 @@ class LlamaReader:
 
 def _native(model: PreTrainedModel) -> NativeBody | None:
     """The compiled step for this model, if it is of a kind and size that it suits and can be compiled."""
-    weight = model.lm_head.weight
-    if weight.dtype != torch.float32 or model.num_parameters() > LARGEST_NATIVE:
+    if model.lm_head.weight.dtype not in NATIVE or model.num_parameters() > LARGEST_NATIVE:
         return None
     compiled = library()
     return None if compiled is None else NativeBody(model, compiled)

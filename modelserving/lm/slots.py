@@ -6,6 +6,7 @@ Does not know the model's architecture beyond its shapes, nor whose samples they
 Legend: L layers, N lines, S tokens of room, G key/value heads, D head width.
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -67,6 +68,14 @@ class PromptKeyValues:
         self.values[0, layer, :, self.filled : end] = keys
         self.values[1, layer, :, self.filled : end] = values
         return self.values[0, layer, :, :end], self.values[1, layer, :, :end]
+
+    def widened(self) -> "PromptKeyValues":
+        """The same in float32, for code that reads nothing else."""
+        if self.values.dtype == torch.float32:
+            return self
+        wide = copy.copy(self)
+        wide.values = self.values.float()
+        return wide
 
     def take(self, block: Tensor) -> None:
         """Copy a block (2, L, G, C, D) that was read before behind what is there."""

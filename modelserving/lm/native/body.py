@@ -1,4 +1,4 @@
-"""A model built like Llama in the form that the compiled decode step reads.
+"""A model built like Llama in the form that the compiled decode step reads: float32, whatever the model's type.
 
 Copies the weights; later changes of the model are not seen. Does not know requests or sampling.
 Legend: N rows, E hidden, H query heads, G key heads, D head width, I inputs and O outputs of a matrix.
@@ -6,6 +6,7 @@ Legend: N rows, E hidden, H query heads, G key heads, D head width, I inputs and
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -43,14 +44,14 @@ class NativeBody:
     def __init__(self, model: PreTrainedModel, library: ctypes.CDLL) -> None:
         """Lay the weights out for `library`."""
         backbone = model.base_model
-        self.shape = shape_of(model)
+        self.shape = replace(shape_of(model), dtype=torch.float32)
         self.vocabulary: int = model.lm_head.weight.shape[0]
         self._library = library
         self._lanes = int(library.lanes())
         self._kept: list[Tensor] = []  # what the structures point at
         self.bytes_used = 0
         embedding = backbone.embed_tokens.weight
-        self._turns = Turns(backbone.rotary_emb, like=embedding)
+        self._turns = Turns(backbone.rotary_emb, like=embedding.float())
         layers = [self._layer(layer) for layer in backbone.layers]
         self._layers = (_Layer * len(layers))(*layers)
         self._model = _Model(
@@ -97,7 +98,7 @@ class NativeBody:
 
     def _matrix(self, linears: Sequence[nn.Linear]) -> _Matrix:
         """Linear layers side by side as panels [O / LANES][I][LANES]."""
-        weight = torch.cat([linear.weight.detach() for linear in linears])  # (O, I)
+        weight = torch.cat([linear.weight.detach() for linear in linears]).float()  # (O, I)
         O, I = weight.shape  # noqa: E741 -- the legend's letters
         weight = nn.functional.pad(weight, (0, 0, 0, -O % self._lanes))
         panels = weight.view(-1, self._lanes, I).transpose(1, 2).contiguous()
@@ -109,7 +110,8 @@ class NativeBody:
         return _Matrix(panels=self._keep(panels), bias=bias, inputs=I, outputs=O)
 
     def _keep(self, numbers: Tensor) -> int:
-        """The address of numbers that live as long as this body."""
+        """The address of numbers, in float32, that live as long as this body."""
+        numbers = numbers.detach().float()
         assert numbers.is_contiguous(), "the compiled step reads rows that lie one after another"
         self._kept.append(numbers)
         return numbers.data_ptr()
@@ -120,7 +122,7 @@ def drawn(
 ) -> tuple[Tensor, Tensor]:
     """A token for each row of logits (N, V), and its log-probability: (N,) twice."""
     N, V = logits.shape
-    logits, temperature = logits.contiguous(), temperature.contiguous()
+    logits, temperature = logits.float().contiguous(), temperature.contiguous()
     tokens, logprobs = torch.empty(N, dtype=torch.long), torch.empty(N)
     kinds = (logits.dtype, temperature.dtype, uniforms.dtype)
     assert kinds == (torch.float32, torch.float32, torch.float64), kinds

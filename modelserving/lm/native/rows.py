@@ -42,7 +42,7 @@ class NativeRows:
         tokens = rows[0].request.prompt
         twins = [at for at, each in enumerate(self._seats) if each.row.request.prompt == tokens]
         place = twins[-1] + 1 if twins else len(self._seats)
-        held = self._seats[twins[0]].prompt if twins else prompt
+        held = self._seats[twins[0]].prompt if twins else prompt.widened()
         shape = self._body.shape
         self._seats[place:place] = [
             _Seat(
