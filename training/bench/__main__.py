@@ -19,11 +19,13 @@ import torch
 import transformers
 
 from training.bench.workload import write
+from training.core.seeding import cpu_multiplies_bfloat16
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RIVAL = HERE / "rival.py"
 Found = dict[str, Any]
+OURS = {"pm": "preference", "ppo": "ppo", "ppo_shared": "ppo_shared"}
 
 
 def rival_environment(folder: Path, *, requirements: str) -> Path | None:
@@ -64,11 +66,11 @@ def child(command: list[str], *, threads: int) -> Found:
     return found
 
 
-def matmul_gflops(*, threads: int) -> float:
-    """Rate of bfloat16 products of the shapes that the model multiplies, best of a few: the machine's limit."""
+def matmul_gflops(*, threads: int, dtype: torch.dtype) -> float:
+    """Rate of products of the shapes that the model multiplies, best of a few: the machine's limit."""
     torch.set_num_threads(threads)
-    left = torch.randn(2048, 256, dtype=torch.bfloat16)
-    right = torch.randn(256, 688, dtype=torch.bfloat16)
+    left = torch.randn(2048, 256).to(dtype)
+    right = torch.randn(256, 688).to(dtype)
     best = 0.0
     for _ in range(20):
         started = time.perf_counter()
@@ -78,20 +80,28 @@ def matmul_gflops(*, threads: int) -> float:
     return best
 
 
-def contestants(folder: Path, *, work: Path) -> dict[str, list[str]]:
-    """The command of each row, in the order they alternate."""
+def contestants(folder: Path, *, work: Path, dtype: torch.dtype) -> dict[str, list[str]]:
+    """The command of each row, in the order they alternate.
+
+    All compute in the type that this processor multiplies fastest; without instructions for bfloat16, TRL's default,
+    its preference models take more than three times as long. Of PPO it runs the other type, too, where that is float32.
+    """
+    kind = [] if dtype == torch.bfloat16 else ["--float32"]
     ours = [sys.executable, "-m", "training.bench.ours", str(work)]
-    rows = {"pm": [*ours, "preference"], "ppo": [*ours, "ppo"], "ppo_shared": [*ours, "ppo_shared"]}
+    rows = {name: [*ours, what, *kind] for name, what in OURS.items()}
     pm_python = rival_environment(
         folder / "trl-preference", requirements="requirements-trl-preference.txt"
     )
     if pm_python:
-        rows["trl_pm"] = [str(pm_python), str(RIVAL), str(work), "preference"]
-        rows["trl_pm_tuned"] = [str(pm_python), str(RIVAL), str(work), "preference_tuned"]
+        theirs = [str(pm_python), str(RIVAL), str(work)]
+        rows["trl_pm"] = [*theirs, "preference", *kind]
+        rows["trl_pm_tuned"] = [*theirs, "preference_tuned", *kind]
     ppo_python = rival_environment(folder / "trl-ppo", requirements="requirements-trl-ppo.txt")
     if ppo_python:
-        rows["trl_ppo"] = [str(ppo_python), str(RIVAL), str(work), "ppo"]
-        rows["trl_ppo_float32"] = [str(ppo_python), str(RIVAL), str(work), "ppo_float32"]
+        theirs = [str(ppo_python), str(RIVAL), str(work), "ppo"]
+        if dtype == torch.bfloat16:
+            rows["trl_ppo"] = theirs
+        rows["trl_ppo_float32"] = [*theirs, "--float32"]
     return rows
 
 
@@ -137,21 +147,23 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--environments", type=Path, default=ROOT / "var" / "bench")
     options = parser.parse_args()
+    dtype = torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         write(work, comparisons=options.comparisons, hh=options.hh)
-        rows = contestants(options.environments, work=work)
+        rows = contestants(options.environments, work=work, dtype=dtype)
         found: dict[str, list[Found]] = {row: [] for row in rows}
         limits = []
         for repeat in range(options.repeats):
-            limits.append(matmul_gflops(threads=options.threads))
+            limits.append(matmul_gflops(threads=options.threads, dtype=dtype))
             for row, command in rows.items():
                 found[row].append(child(command, threads=options.threads))
                 print(repeat, row, json.dumps(found[row][-1]), flush=True)
                 versions |= {f"{row} {k}": v for k, v in found[row][-1].get("versions", {}).items()}
     numbers = summary(found, limits=limits)
-    print(json.dumps({**numbers, "comparisons": options.comparisons, "versions": versions}))
+    measured = {"comparisons": options.comparisons, "precision": str(dtype).removeprefix("torch.")}
+    print(json.dumps({**numbers, **measured, "versions": versions}))
 
 
 if __name__ == "__main__":

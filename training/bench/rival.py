@@ -36,7 +36,7 @@ class Stopwatch(TrainerCallback):
         self.ends.append(time.perf_counter())
 
 
-def preference(folder: Path, *, tuned: bool) -> dict[str, float]:
+def preference(folder: Path, *, tuned: bool, bf16: bool) -> dict[str, float]:
     """Pairs per second of RewardTrainer over one epoch, tokenised beforehand."""
     pairs = json.loads((folder / "workload.json").read_text())["pairs"]
     rows = {
@@ -49,6 +49,8 @@ def preference(folder: Path, *, tuned: bool) -> dict[str, float]:
         "save_strategy": "no",
         "report_to": "none",
     }
+    if not bf16:  # its default is bfloat16, on whatever processor
+        settings["bf16"] = False
     if tuned:
         rows["length"] = [max(map(len, pair)) for pair in pairs]
         settings |= {
@@ -119,14 +121,16 @@ def main() -> None:
     """Run one measurement."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("what", choices=("preference", "preference_tuned", "ppo", "ppo_float32"))
+    parser.add_argument("what", choices=("preference", "preference_tuned", "ppo"))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--float32", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.what.startswith("preference"):
-        found = preference(options.folder, tuned=options.what == "preference_tuned")
+        tuned = options.what == "preference_tuned"
+        found = preference(options.folder, tuned=tuned, bf16=not options.float32)
     else:
-        found = ppo(options.folder, bf16=options.what == "ppo")
+        found = ppo(options.folder, bf16=not options.float32)
     found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     versions = {"trl": trl.__version__, "transformers": transformers.__version__}
     print(json.dumps({**found, "versions": versions}))

@@ -38,11 +38,11 @@ def precision_of(config: RunConfig, *, device: torch.device) -> torch.dtype:
     if config.precision == "auto":
         return torch.bfloat16 if on_gpu else torch.float32
     if config.precision == "fastest":
-        return torch.bfloat16 if on_gpu or _cpu_multiplies_bfloat16() else torch.float32
+        return torch.bfloat16 if on_gpu or cpu_multiplies_bfloat16() else torch.float32
     return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
 
 
-def _cpu_multiplies_bfloat16() -> bool:
+def cpu_multiplies_bfloat16() -> bool:
     """Whether the CPU has instructions for bfloat16 products; without them they are slower than float32."""
     return bool(
         torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 -- there is no public name
