@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from modelserving.lm.heads import Angles
 from modelserving.lm.passes import gated, gated_backward, norm, norm_backward
 from modelserving.lm.tree_attention import attend, attend_backward
 from modelserving.lm.tree_plan import TreePlan
@@ -37,29 +38,11 @@ class BlockWeights(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Angles:
-    """Rotary position embedding (Su et al. 2021) of some tokens: (S, 1, D) each."""
-
-    cos: Tensor
-    sin: Tensor  # negative in the first half, as the swapped halves enter
-
-    def turned(self, heads: Tensor) -> Tensor:
-        """(S, H, D) rotated."""
-        return torch.addcmul(heads * self.cos, heads.roll(self.cos.shape[-1] // 2, -1), self.sin)
-
-    def turned_back(self, heads: Tensor) -> Tensor:
-        """The transpose of the rotation."""
-        swapped = heads.roll(self.cos.shape[-1] // 2, -1)
-        return torch.addcmul(heads * self.cos, swapped, self.sin, value=-1)
-
-
-@dataclass(frozen=True, kw_only=True)
 class BlockCall:
     """What a block needs beyond its input and weights."""
 
     plan: TreePlan
-    query_angles: Angles
-    key_angles: Angles
+    turns: tuple[Angles, Angles]  # of the queries (S, 1, D), of the keys (T, 1, D)
     scale: float
     epsilon: float
     asked: Tensor | None  # (S,) the tokens whose results are wanted; None: all
@@ -112,14 +95,13 @@ def _forward(x: Tensor, weights: BlockWeights, call: BlockCall) -> tuple[Tensor,
 
 
 def _attention(x: Tensor, weights: BlockWeights, call: BlockCall) -> tuple[Tensor, Kept]:
-    D = call.key_angles.cos.shape[-1]
+    D = call.turns[1].cos.shape[-1]
     h, scale = norm(x, weights.norm_in, epsilon=call.epsilon)  # (T, E)
     asking = h if call.asked is None else h.index_select(0, call.asked)  # (S, E)
     query = F.linear(asking, weights.query, weights.query_bias).unflatten(-1, (-1, D))  # (S, H, D)
     key = F.linear(h, weights.key, weights.key_bias).unflatten(-1, (-1, D))  # (T, G, D)
     value = F.linear(h, weights.value, weights.value_bias).unflatten(-1, (-1, D))
-    query, key = call.query_angles.turned(query), call.key_angles.turned(key)
-    attended, seen = attend(query, key, value, plan=call.plan, scale=call.scale)
+    attended, seen = attend(query, key, value, plan=call.plan, scale=call.scale, turns=call.turns)
     attended = attended.flatten(1)  # (S, H·D)
     carried = x if call.asked is None else x.index_select(0, call.asked)
     middle = torch.addmm(carried, attended, weights.out.t())  # (S, E)
@@ -146,13 +128,11 @@ def _attention_backward(
 ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
     """Gradient of the block's input (T, E); of its weights up to the output projection."""
     h, scale, attended, *seen = kept
-    D = call.key_angles.cos.shape[-1]
+    D = call.turns[1].cos.shape[-1]
     of_out = upstream.t() @ attended
     of_attended = (upstream @ weights.out).unflatten(-1, (-1, D))  # (S, H, D)
-    found = attend_backward(of_attended, seen, plan=call.plan, scale=call.scale)
-    of_query = call.query_angles.turned_back(found[0]).flatten(1)  # (S, H·D)
-    of_key = call.key_angles.turned_back(found[1]).flatten(1)  # (T, G·D)
-    of_value = found[2].flatten(1)
+    found = attend_backward(of_attended, seen, plan=call.plan, scale=call.scale, turns=call.turns)
+    of_query, of_key, of_value = (each.flatten(1) for each in found)  # (S, H·D), (T, G·D) twice
     of_h = (of_key @ weights.key).addmm_(of_value, weights.value)  # (T, E)
     if call.asked is None:
         asking = h

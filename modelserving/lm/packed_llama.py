@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modelserving.lm.packed_block import Angles, BlockCall, BlockWeights, packed_block
+from modelserving.lm.heads import Angles
+from modelserving.lm.packed_block import BlockCall, BlockWeights, packed_block
 from modelserving.lm.tree_plan import TreePlan
 
 LAYERS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer")
@@ -65,8 +66,7 @@ def packed_hidden(
         is_last = index == len(backbone.layers) - 1
         call = BlockCall(
             plan=plans(_window(layer), asked if is_last else None),
-            query_angles=there if is_last else everywhere,
-            key_angles=everywhere,
+            turns=(there if is_last else everywhere, everywhere),
             scale=layer.self_attn.scaling,
             epsilon=backbone.config.rms_norm_eps,
             asked=asked if is_last else None,

@@ -22,7 +22,7 @@ CPU_ROWS, GPU_ROWS = 64, 4096
 
 def norm(x: Tensor, weight: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
     """w ∘ x · r and r = 1 / √(mean x² + ε) (Zhang & Sennrich 2019): (…, E) and (…, 1)."""
-    compiled = _library(x)
+    compiled = compiled_for(x)
     if compiled is None:
         scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=_wide(x))
         scale = scale.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
@@ -30,8 +30,8 @@ def norm(x: Tensor, weight: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
     x = x.contiguous()
     found, scale = torch.empty_like(x), x.new_empty(*x.shape[:-1], 1, dtype=torch.float32)
     compiled.norm_forward(
-        *_kind(x), _at(x), _at(weight), WHOLE(scale.numel()), WHOLE(x.shape[-1]), REAL(epsilon),
-        _at(found), _at(scale), torch.get_num_threads(),
+        kind_of(x), numbers_at(x), numbers_at(weight), WHOLE(scale.numel()), WHOLE(x.shape[-1]), REAL(epsilon),
+        numbers_at(found), numbers_at(scale), torch.get_num_threads(),
     )  # fmt: skip
     return found, scale
 
@@ -40,7 +40,7 @@ def norm_backward(
     upstream: Tensor, *, x: Tensor, weight: Tensor, scale: Tensor, carried: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Gradients g of y = w ∘ n: dx = r · (w∘g − n · mean(w∘g∘n)) + carried, dw = Σ g∘n."""
-    compiled = _library(x)
+    compiled = compiled_for(x)
     if compiled is None:
         return _norm_backward(upstream, x=x, weight=weight, scale=scale, carried=carried)
     x, upstream = x.contiguous(), upstream.contiguous()
@@ -49,8 +49,8 @@ def norm_backward(
     shares = scale.new_empty(-(-tokens // CHUNK), -(-E // LANES) * LANES)
     carried = None if carried is None else carried.contiguous()
     compiled.norm_backward(
-        *_kind(x), _at(upstream), _at(x), _at(weight), _at(scale), _at(carried), WHOLE(tokens),
-        WHOLE(E), _at(of_x), _at(shares), WHOLE(shares.shape[1]), torch.get_num_threads(),
+        kind_of(x), numbers_at(upstream), numbers_at(x), numbers_at(weight), numbers_at(scale), numbers_at(carried), WHOLE(tokens),
+        WHOLE(E), numbers_at(of_x), numbers_at(shares), WHOLE(shares.shape[1]), torch.get_num_threads(),
     )  # fmt: skip
     return of_x, shares.sum(0)[:E].to(weight.dtype)
 
@@ -72,20 +72,25 @@ def _normal(x: Tensor, scale: Tensor) -> Tensor:
 
 def gated(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) ∘ up, all (…, I)."""
-    compiled = _library(gate)
+    compiled = compiled_for(gate)
     if compiled is None:
         return F.silu(gate) * up
     gate, up = gate.contiguous(), up.contiguous()
     inner = torch.empty_like(gate)
     compiled.gated_forward(
-        *_kind(gate), _at(gate), _at(up), WHOLE(gate.numel()), _at(inner), torch.get_num_threads()
+        kind_of(gate),
+        numbers_at(gate),
+        numbers_at(up),
+        WHOLE(gate.numel()),
+        numbers_at(inner),
+        torch.get_num_threads(),
     )
     return inner
 
 
 def gated_backward(upstream: Tensor, *, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of gate and up, and what `gated` gave, which need not be kept: all (…, I)."""
-    compiled = _library(gate)
+    compiled = compiled_for(gate)
     if compiled is None:
         opened = F.silu(gate)
         of_gate = torch.ops.aten.silu_backward(upstream * up, gate)
@@ -93,15 +98,15 @@ def gated_backward(upstream: Tensor, *, gate: Tensor, up: Tensor) -> tuple[Tenso
     gate, up, upstream = gate.contiguous(), up.contiguous(), upstream.contiguous()
     of_gate, of_up, inner = (torch.empty_like(gate) for _ in range(3))
     compiled.gated_backward(
-        *_kind(gate), _at(upstream), _at(gate), _at(up), WHOLE(gate.numel()), _at(of_gate),
-        _at(of_up), _at(inner), torch.get_num_threads(),
+        kind_of(gate), numbers_at(upstream), numbers_at(gate), numbers_at(up), WHOLE(gate.numel()), numbers_at(of_gate),
+        numbers_at(of_up), numbers_at(inner), torch.get_num_threads(),
     )  # fmt: skip
     return of_gate, of_up, inner
 
 
 def chosen(logits: Tensor, tokens: Tensor, *, temperature: float) -> tuple[Tensor, Tensor]:
     """log softmax(z / τ) at one token of each row (N,), and of each row max z and log Σ e^((z − max) / τ): (N, 2)."""
-    compiled = _library(logits)
+    compiled = compiled_for(logits)
     if compiled is None:
         parts = [
             _chosen(some, own, temperature=temperature)
@@ -113,8 +118,8 @@ def chosen(logits: Tensor, tokens: Tensor, *, temperature: float) -> tuple[Tenso
     N, V = logits.shape
     logprobs, sums = torch.empty(N), torch.empty(N, 2)
     compiled.chosen_forward(
-        *_kind(logits), _at(logits), _at(tokens), WHOLE(N), WHOLE(V), REAL(1 / temperature),
-        _at(logprobs), _at(sums), torch.get_num_threads(),
+        kind_of(logits), numbers_at(logits), numbers_at(tokens), WHOLE(N), WHOLE(V), REAL(1 / temperature),
+        numbers_at(logprobs), numbers_at(sums), torch.get_num_threads(),
     )  # fmt: skip
     return logprobs, sums
 
@@ -129,7 +134,7 @@ def _chosen(logits: Tensor, tokens: Tensor, *, temperature: float) -> tuple[Tens
 
 def entropies(logits: Tensor, sums: Tensor, *, temperature: float) -> Tensor:
     """Of softmax(z / τ) of each row: (N,)."""
-    compiled = _library(logits)
+    compiled = compiled_for(logits)
     if compiled is None:
         parts = []
         for some, own in zip(_rows(logits), _rows(sums, like=logits), strict=True):
@@ -140,8 +145,8 @@ def entropies(logits: Tensor, sums: Tensor, *, temperature: float) -> Tensor:
     N, V = logits.shape
     found = torch.empty(N)
     compiled.entropies(
-        *_kind(logits), _at(logits), WHOLE(N), WHOLE(V), REAL(1 / temperature), _at(sums),
-        _at(found), torch.get_num_threads(),
+        kind_of(logits), numbers_at(logits), WHOLE(N), WHOLE(V), REAL(1 / temperature), numbers_at(sums),
+        numbers_at(found), torch.get_num_threads(),
     )  # fmt: skip
     return found
 
@@ -150,7 +155,7 @@ def chosen_backward(
     upstream: Tensor, *, logits: Tensor, tokens: Tensor, sums: Tensor, temperature: float
 ) -> Tensor:
     """d z = (1[chosen] − softmax) · g / τ: (N, V)."""
-    compiled = _library(logits)
+    compiled = compiled_for(logits)
     of_logits = torch.empty_like(logits, memory_format=torch.contiguous_format)
     if compiled is None:
         start = 0
@@ -165,8 +170,8 @@ def chosen_backward(
     logits, upstream = logits.contiguous(), upstream.float().contiguous()
     N, V = logits.shape
     compiled.chosen_backward(
-        *_kind(logits), _at(logits), _at(tokens), _at(upstream), _at(sums), WHOLE(N), WHOLE(V),
-        REAL(1 / temperature), _at(of_logits), torch.get_num_threads(),
+        kind_of(logits), numbers_at(logits), numbers_at(tokens), numbers_at(upstream), numbers_at(sums), WHOLE(N), WHOLE(V),
+        REAL(1 / temperature), numbers_at(of_logits), torch.get_num_threads(),
     )  # fmt: skip
     return of_logits
 
@@ -186,15 +191,17 @@ def _wide(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def _library(x: Tensor) -> ctypes.CDLL | None:
+def compiled_for(x: Tensor) -> ctypes.CDLL | None:
     """The compiled passes for such numbers, if there are any."""
     return library() if x.device.type == "cpu" and x.dtype in COMPILED else None
 
 
-def _kind(x: Tensor) -> tuple[int]:
-    return (int(x.dtype == torch.bfloat16),)
+def kind_of(x: Tensor) -> int:
+    """Which of the two types the compiled code is to read."""
+    return int(x.dtype == torch.bfloat16)
 
 
-def _at(numbers: Tensor | None) -> ctypes.c_void_p:
+def numbers_at(numbers: Tensor | None) -> ctypes.c_void_p:
+    """Where they lie."""
     assert numbers is None or numbers.is_contiguous(), "compiled passes read what lies together"
     return NUMBERS(None if numbers is None else numbers.data_ptr())

@@ -15,36 +15,44 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modelserving.lm.heads import Angles, by_token, by_tree
 from modelserving.lm.tree_plan import TreeBucket, TreePlan
+
+Turns = tuple[Angles, Angles]  # of queries (Q, 1, D) and of keys (T, 1, D)
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, *, plan: TreePlan, scale: float
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    plan: TreePlan,
+    scale: float,
+    turns: Turns | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
     """softmax(scale · q kᵀ + bias) v; query (Q, H, D), key and value (T, G, D) → (Q, H, D).
 
-    Also what the backward pass needs: of each bucket its heads, and of each of its blocks the probabilities.
+    Queries and keys are turned first where `turns` are given. Also what the backward pass needs: of each bucket its
+    heads, and of each of its blocks the probabilities.
     """
-    total = sum(len(bucket.queries) for bucket in plan.buckets)
-    results = query.new_empty(total + 1, *query.shape[1:])
-    results[total] = 0
+    of_queries, of_keys = turns or (None, None)
+    results: list[Tensor] = []
     seen: list[Tensor] = []
-    start = 0
     for bucket in plan.buckets:
-        stop = start + len(bucket.queries)
-        here = results[start:stop].unflatten(0, (bucket.trees, -1)).transpose(1, 2)  # (B, H, M, D)
-        seen += _attend(query, key, value, bucket=bucket, scale=scale, results=here)
-        start = stop
-    return results.index_select(0, plan.query_places), seen
+        q = by_tree(query, bucket.queries, trees=bucket.trees, angles=of_queries)  # (B, H, M, D)
+        k = by_tree(key, bucket.keys, trees=bucket.trees, angles=of_keys).flatten(0, 1)
+        v = by_tree(value, bucket.keys, trees=bucket.trees).flatten(0, 1)  # (B·G, N, D)
+        result, probabilities = _attend(q, k, v, bucket=bucket, scale=scale)
+        results.append(result)
+        seen += [q, k, v, *probabilities]
+    return by_token(results, plan.query_places), seen
 
 
 def _attend(
-    query: Tensor, key: Tensor, value: Tensor, *, bucket: TreeBucket, scale: float, results: Tensor
-) -> list[Tensor]:
-    q = _heads_first(query, bucket.queries, trees=bucket.trees)  # (B, H, M, D)
-    k = _heads_first(key, bucket.keys, trees=bucket.trees).flatten(0, 1)  # (B·G, N, D)
-    v = _heads_first(value, bucket.keys, trees=bucket.trees).flatten(0, 1)
-    probabilities = []
+    q: Tensor, k: Tensor, v: Tensor, *, bucket: TreeBucket, scale: float
+) -> tuple[Tensor, list[Tensor]]:
+    """Of one bucket the results (B, H, M, D), and the probabilities of each block."""
+    results, probabilities = [], []
     for first, stop, keys in bucket.blocks:
         asking = _rows(q[:, :, first:stop], key_heads=len(k))
         bias = bucket.bias[:, None, first:stop, :keys].expand(-1, q.shape[1], -1, -1)
@@ -52,13 +60,18 @@ def _attend(
         scores = scores.view(len(k), -1, keys)  # (B·G, H/G·M, N)
         scores.baddbmm_(asking, k[:, :keys].transpose(1, 2), alpha=scale)
         found = scores.softmax(dim=-1)
-        results[:, :, first:stop] = torch.bmm(found, v[:, :keys]).view(*q.shape[:2], -1, q.shape[3])
+        results.append(torch.bmm(found, v[:, :keys]).view(*q.shape[:2], -1, q.shape[3]))
         probabilities.append(found)
-    return [q, k, v, *probabilities]
+    return torch.cat(results, dim=2) if results[1:] else results[0], probabilities
 
 
 def attend_backward(
-    upstream: Tensor, seen: Sequence[Tensor], *, plan: TreePlan, scale: float
+    upstream: Tensor,
+    seen: Sequence[Tensor],
+    *,
+    plan: TreePlan,
+    scale: float,
+    turns: Turns | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of query (Q, H, D), key and value (T, G, D) from that of the result (Q, H, D)."""
     of_query, of_key, of_value = [], [], []
@@ -66,22 +79,23 @@ def attend_backward(
     for bucket in plan.buckets:
         kept = seen[start : start + 3 + len(bucket.blocks)]
         start += len(kept)
-        found = _attend_backward(upstream, kept, bucket=bucket, scale=scale)
+        given = by_tree(upstream, bucket.queries, trees=bucket.trees)  # (B, H, M, D)
+        found = _attend_backward(given, kept, bucket=bucket)
         for gathered, each in zip((of_query, of_key, of_value), found, strict=True):
-            gathered.append(each.transpose(1, 2).flatten(0, 1))  # (B·M or B·N, heads, D)
+            gathered.append(each)
+    of_queries, of_keys = turns or (None, None)
     return (
-        _put_back(of_query, plan.query_places),
-        _put_back(of_key, plan.key_places),
-        _put_back(of_value, plan.key_places),
+        by_token(of_query, plan.query_places, angles=of_queries, factor=scale),
+        by_token(of_key, plan.key_places, angles=of_keys, factor=scale),
+        by_token(of_value, plan.key_places),
     )
 
 
 def _attend_backward(
-    upstream: Tensor, kept: Sequence[Tensor], *, bucket: TreeBucket, scale: float
+    given: Tensor, kept: Sequence[Tensor], *, bucket: TreeBucket
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Of one bucket, all (B, heads, places, D); those of query and key lack the scale."""
     q, k, v, *probabilities = kept  # (B, H, M, D), (B·G, N, D), (B·G, N, D), (B·G, H/G·M, N) each
-    given = upstream.index_select(0, bucket.queries).index_fill_(0, bucket.behind, 0)
-    given = _transposed(given, trees=bucket.trees)  # (B, H, M, D)
     of_query = torch.empty_like(q)
     of_key, of_value = torch.zeros_like(k), torch.zeros_like(v)
     for (first, stop, keys), found in zip(bucket.blocks, probabilities, strict=True):
@@ -96,28 +110,12 @@ def _attend_backward(
         of_value[:, :keys].baddbmm_(found.transpose(1, 2), own)
         of_key[:, :keys].baddbmm_(of_scores.transpose(1, 2), asking)
     shape = (bucket.trees, -1, *k.shape[1:])
-    return of_query.mul_(scale), of_key.mul_(scale).view(shape), of_value.view(shape)
-
-
-def _heads_first(tensor: Tensor, places: Tensor, *, trees: int) -> Tensor:
-    """Some rows of (T, H, D), tree by tree: (B, H, N, D)."""
-    return _transposed(tensor.index_select(0, places), trees=trees)
-
-
-def _transposed(rows: Tensor, *, trees: int) -> Tensor:
-    """(B·N, H, D) → (B, H, N, D), contiguous."""
-    return rows.unflatten(0, (trees, -1)).transpose(1, 2).contiguous()
+    return of_query, of_key.view(shape), of_value.view(shape)
 
 
 def _rows(heads: Tensor, *, key_heads: int) -> Tensor:
     """(B, H, M, D) → (B·G, H/G·M, D): query heads of one key head, as rows."""
     return heads.reshape(key_heads, -1, heads.shape[3])
-
-
-def _put_back(gathered: list[Tensor], places: Tensor) -> Tensor:
-    """Rows of all buckets, and zeros behind them, to where they belong."""
-    nothing = gathered[0].new_zeros(1, *gathered[0].shape[1:])
-    return torch.cat([*gathered, nothing]).index_select(0, places)
 
 
 def tree_attention(

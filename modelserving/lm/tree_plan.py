@@ -41,8 +41,7 @@ class TreeBucket:
     """Trees of like length, each with something behind it that stands for nothing."""
 
     trees: int  # B
-    queries: Tensor  # (B·M,) which query stands there; behind a tree's queries any
-    behind: Tensor  # the places of the latter
+    queries: Tensor  # (B·M,) which query stands there; behind a tree's queries -1
     keys: Tensor  # (B·N,) row index of each key
     bias: Tensor  # (B, M, N) 0 where the query may look, −inf elsewhere
     blocks: tuple[tuple[int, int, int], ...]  # queries [first, stop) see keys below the third
@@ -139,8 +138,7 @@ def _bucket(
     blocks = ((0, asking, width),) if rows is not None else tuple(_blocks(width))
     return TreeBucket(
         trees=len(trees),
-        queries=queries.flatten(),
-        behind=is_behind.flatten().nonzero()[:, 0],
+        queries=queries.masked_fill(is_behind, -1).flatten(),
         keys=keys.clamp(max=len(visibility.subtree_end) - 1).flatten(),
         bias=torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, float("-inf")),
         blocks=blocks,

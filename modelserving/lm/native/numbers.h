@@ -218,3 +218,15 @@ inline Lanes taken(const float* from, const Matrix& m, int64_t panel) {
     for (int64_t o = at; o < m.outputs; ++o) lanes[o - at] = from[o];
     return lanes;
 }
+
+// Calls `work` with a number of the kind that lies behind the pointers.
+template <typename Work>
+inline void typed(int is_half, Work work) {
+    if (is_half) work(Bfloat{});
+    else work(0.0f);
+}
+
+template <typename Number>
+inline const Number* read(const void* from) { return static_cast<const Number*>(from); }
+template <typename Number>
+inline Number* written(void* to) { return static_cast<Number*>(to); }

@@ -167,18 +167,6 @@ void chosen_back(
         store(to + n * V + v, found, V - v);
     }
 }
-
-// Calls `work` with a number of the kind that lies behind the pointers.
-template <typename Work>
-void typed(int is_half, Work work) {
-    if (is_half) work(Bfloat{});
-    else work(0.0f);
-}
-
-template <typename Number>
-const Number* read(const void* from) { return static_cast<const Number*>(from); }
-template <typename Number>
-Number* written(void* to) { return static_cast<Number*>(to); }
 }  // namespace
 
 extern "C" {

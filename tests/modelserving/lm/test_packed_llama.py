@@ -9,7 +9,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from modelserving.lm import packed_llama
 from modelserving.lm.attention import hidden_states, pack
 from modelserving.lm.fused_norm import fuse_norms
-from modelserving.lm.packed_block import Angles, BlockCall, BlockWeights, packed_block
+from modelserving.lm.heads import Angles
+from modelserving.lm.packed_block import BlockCall, BlockWeights, packed_block
 from modelserving.lm.packed_llama import fits
 from modelserving.lm.tree_plan import Visibility, plan_trees
 from tests.modelserving.lm.test_attention import SEQUENCES
@@ -113,7 +114,7 @@ def test_the_backward_pass_is_that_of_the_numbers(asked: torch.Tensor | None):
     there = angles if asked is None else Angles(cos=angles.cos[asked], sin=angles.sin[asked])
     call = BlockCall(
         plan=plan_trees(row.tree_starts, rule, dtype=torch.float64, queries=asked),
-        query_angles=there, key_angles=angles, scale=0.5, epsilon=1e-5, asked=asked, recompute=False,
+        turns=(there, angles), scale=0.5, epsilon=1e-5, asked=asked, recompute=False,
     )  # fmt: skip
 
     def block(x: torch.Tensor, *each: torch.Tensor) -> torch.Tensor:
