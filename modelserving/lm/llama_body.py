@@ -1,7 +1,7 @@
 """A faster forward for models built like Llama: weights laid out anew, few operations per token.
 
 Gives the numbers of transformers' own forward up to rounding. Does not know prompts, rows or heads:
-whoever calls brings the attention. Legend: T tokens, E hidden, H query heads, G key heads, D width.
+whoever calls brings the attention. Legend: T tokens, S of them asked for, E hidden, H query heads, G key heads, D width.
 """
 
 from collections.abc import Callable
@@ -81,8 +81,13 @@ class LlamaBody:
         with torch.no_grad():
             self._layers = [_laid_out(layer, takes_over=takes_over) for layer in backbone.layers]
 
-    def hidden(self, token_ids: Tensor, positions: Tensor, *, attend: Attend) -> Tensor:
-        """Normed hidden states of tokens (T,) at positions (T,): (T, E)."""
+    def hidden(
+        self, token_ids: Tensor, positions: Tensor, *, attend: Attend, asked: Tensor | None = None
+    ) -> Tensor:
+        """Normed hidden states of tokens (T,) at positions (T,), or of those at some indices (S,): (T or S, E).
+
+        What the last block adds to tokens that nobody asks for is not computed.
+        """
         (T,) = token_ids.shape
         H, G, D = self.heads, self.shape.heads, self.shape.width
         x = F.embedding(token_ids, self._embedding)  # (T, E)
@@ -93,7 +98,10 @@ class LlamaBody:
             turned = qkv[:, : H + G]
             turned = torch.addcmul(turned * cos, turned.roll(D // 2, dims=-1), sin)
             mixed = attend(turned[:, :H], turned[:, H:], qkv[:, H + G :], index, layer.call)
-            x = layer.out.added_to(x, mixed.reshape(T, H * D))
+            mixed = mixed.reshape(T, H * D)
+            if asked is not None and index == len(self._layers) - 1:
+                x, mixed = x.index_select(0, asked), mixed.index_select(0, asked)  # (S, …)
+            x = layer.out.added_to(x, mixed)
             h = F.rms_norm(x, x.shape[-1:], layer.norm_mlp, self._epsilon)
             x = layer.down.added_to(x, layer.up.times(layer.gate.silu(h), h))
         return F.rms_norm(x, x.shape[-1:], self._norm, self._epsilon)

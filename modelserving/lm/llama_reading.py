@@ -72,9 +72,9 @@ class LlamaReader:
             heads_first = (each.transpose(0, 1)[None] for each in (query, key, value))
             return step.attend(*heads_first, layer=layer, call=call)[0].transpose(0, 1)
 
-        hidden = self._body.hidden(step.token_ids, step.positions, attend=attend)  # (T, E)
-        kept = hidden if all_logits else hidden[step.last_tokens]
-        return step.finish(self._head(kept), all_logits=all_logits)
+        asked = None if all_logits else step.last_tokens
+        hidden = self._body.hidden(step.token_ids, step.positions, attend=attend, asked=asked)
+        return step.finish(self._head(hidden), all_logits=all_logits)
 
     def rows(self) -> RunningRows:
         """Room for samples that run, empty."""

@@ -14,7 +14,7 @@ from modelserving.core.dialogue import Dialogue, encode_scored
 from modelserving.lm.attention import common_prefix
 from modelserving.lm.llama_body import LlamaBody, is_llama_like
 from modelserving.lm.loading import LoadedModel
-from modelserving.lm.slot_attention import SLOTS, AttentionCall, attention
+from modelserving.lm.slot_attention import SLOTS, AttentionCall, attention, padded_rows
 
 ROW_TOKENS = 8192  # read together, after sharing
 Tokens = Sequence[int]
@@ -54,17 +54,19 @@ class Scorer:
         scores = [0.0] * len(sequences)
         for openings in _rows(_openings(sequences), sequences):
             step = ScoreStep(openings, sequences, device=self._model.device)
-            hidden = self._hidden(step)[step.ends]  # (B, E)
-            values = self._model.score(hidden)[:, 0].float().tolist()
+            values = self._model.score(self._hidden(step))[:, 0].float().tolist()
             places = [place for opening in openings for place in opening.places]
             for place, value in zip(places, values, strict=True):
                 scores[place] = value
         return scores
 
     def _hidden(self, step: "ScoreStep") -> Tensor:
-        """Normed hidden states of the row: (T, E)."""
+        """Normed hidden states of the sequences' last tokens: (B, E)."""
         if self._body is not None:
-            return self._body.hidden(step.token_ids, step.positions, attend=step.attend_tokens)
+            hidden = self._body.hidden(
+                step.token_ids, step.positions, attend=step.attend_tokens, asked=step.asked
+            )
+            return hidden[: len(step.ends)]
         backbone = self._model.base_model
         backbone.config._attn_implementation = SLOTS  # noqa: SLF001 -- the documented switch
         outputs = backbone(
@@ -73,7 +75,7 @@ class Scorer:
             use_cache=False,
             slot_step=step,
         )
-        return outputs.last_hidden_state[0]
+        return outputs.last_hidden_state[0, step.ends]
 
 
 class ScoreStep:
@@ -104,6 +106,12 @@ class ScoreStep:
         self.positions = torch.tensor(positions, device=device)  # (T,)
         self.ends = torch.tensor(ends, device=device)  # (B,)
         self._masks: dict[tuple[int, int | None], Tensor] = {}
+
+    @property
+    def asked(self) -> Tensor:
+        """The ends, padded with repetitions to a number at which products give each the same bits."""
+        padding = padded_rows(len(self.ends)) - len(self.ends)
+        return torch.cat([self.ends, self.ends[-1:].expand(padding)])
 
     def attend_tokens(
         self, query: Tensor, key: Tensor, value: Tensor, layer: int, call: AttentionCall
