@@ -42,8 +42,8 @@ def measured(*, rows: int, width: int) -> Limits:
 
 
 def reading_seconds(model: PreTrainedModel, limits: Limits, *, tokens: int) -> float:
-    """The least that reading so many tokens can take: every matrix of every block at full rate."""
-    matrices = model.num_parameters() - _embedding(model)
+    """The least that reading so many tokens can take: every matrix at full rate, of the last block keys and values."""
+    matrices = model.num_parameters() - _embedding(model) - _for_last_tokens(model)
     if not model.config.tie_word_embeddings:
         matrices -= _embedding(model)  # the head, which reads the last token only
     return 2 * matrices * tokens / limits.flops_of_many_rows
@@ -70,6 +70,17 @@ def sampling_seconds(
     multiplying = 2 * matrices * rows / limits.flops_of_few_rows
     prompt = reading_seconds(model, limits, tokens=prompts * prompt_tokens)
     return prompt + steps * max(reading, multiplying)
+
+
+def _for_last_tokens(model: PreTrainedModel) -> int:
+    """Weights of the last block that only tokens that are asked for need."""
+    last = model.base_model.layers[-1]
+    keys_values = (last.self_attn.k_proj, last.self_attn.v_proj)
+    return sum(
+        each.weight.numel()
+        for each in last.modules()
+        if isinstance(each, torch.nn.Linear) and each not in keys_values
+    )
 
 
 def _embedding(model: PreTrainedModel) -> int:
