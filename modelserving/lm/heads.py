@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from modelserving.lm.passes import REAL, WHOLE, compiled_for, kind_of, numbers_at
+from modelserving.lm.native.compiling import REAL, WHOLE
+from modelserving.lm.passes import compiled_for, kind_of, numbers_at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Angles:
 
 def by_tree(heads: Tensor, tokens: Tensor, *, trees: int, angles: Angles | None = None) -> Tensor:
     """heads (T, H, D) at the token of each place (B·M,), turned; zeros where that is negative: (B, H, M, D)."""
-    compiled = compiled_for(heads)
+    compiled = compiled_for(heads, *_tables(angles))
     if compiled is None:
         turned = heads if angles is None else angles.turned(heads)
         rows = turned.index_select(0, tokens.clamp(min=0))
@@ -45,7 +46,7 @@ def by_tree(heads: Tensor, tokens: Tensor, *, trees: int, angles: Angles | None 
     places = len(tokens) // trees
     found = heads.new_empty(trees, H, places, D)
     compiled.heads_by_tree(
-        kind_of(heads), numbers_at(heads), numbers_at(tokens), *_at(angles), WHOLE(trees),
+        kind_of(heads), numbers_at(heads), numbers_at(tokens, torch.long), *map(numbers_at, _tables(angles)), WHOLE(trees),
         WHOLE(places), WHOLE(H), WHOLE(D), numbers_at(found), torch.get_num_threads(),
     )  # fmt: skip
     return found
@@ -58,7 +59,7 @@ def by_token(
 
     A place behind the last gives zeros.
     """
-    compiled = compiled_for(buckets[0])
+    compiled = compiled_for(*buckets, *_tables(angles))
     _, H, _, D = buckets[0].shape
     if compiled is None:
         rows = [bucket.transpose(1, 2).flatten(0, 1) for bucket in buckets]
@@ -75,14 +76,12 @@ def by_token(
     found = lying[0].new_empty(T, H, D)
     compiled.heads_by_token(
         kind_of(found), (ctypes.c_void_p * count)(*(bucket.data_ptr() for bucket in lying)),
-        (WHOLE * count)(*widths), (WHOLE * count)(*ends), WHOLE(count), numbers_at(places),
-        *_at(angles), WHOLE(T), WHOLE(H), WHOLE(D), REAL(factor), numbers_at(found),
+        (WHOLE * count)(*widths), (WHOLE * count)(*ends), WHOLE(count), numbers_at(places, torch.long),
+        *map(numbers_at, _tables(angles)), WHOLE(T), WHOLE(H), WHOLE(D), REAL(factor), numbers_at(found),
         torch.get_num_threads(),
     )  # fmt: skip
     return found
 
 
-def _at(angles: Angles | None) -> tuple[ctypes.c_void_p, ctypes.c_void_p]:
-    if angles is None:
-        return numbers_at(None), numbers_at(None)
-    return numbers_at(angles.cos), numbers_at(angles.sin)
+def _tables(angles: Angles | None) -> tuple[Tensor | None, Tensor | None]:
+    return (None, None) if angles is None else (angles.cos, angles.sin)

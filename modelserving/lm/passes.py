@@ -9,20 +9,21 @@ import ctypes
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from modelserving.lm.native.compiling import library
+from modelserving.lm.native.compiling import NUMBERS, REAL, WHOLE, library
 
-NUMBERS, WHOLE, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 COMPILED = (torch.float32, torch.bfloat16)
-CHUNK, LANES = 128, 16  # tokens of a chunk in passes.cpp; whole lanes on every processor
+PLAIN = (Tensor, nn.Parameter)
+TOGETHER = 128  # tokens whose shares of a weight's gradient are summed together
+LANES = 16  # whole lanes on every processor
 # rows of logits that are turned into probabilities together: a CPU keeps them in its cache
 CPU_ROWS, GPU_ROWS = 64, 4096
 
 
 def norm(x: Tensor, weight: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
     """w ∘ x · r and r = 1 / √(mean x² + ε) (Zhang & Sennrich 2019): (…, E) and (…, 1)."""
-    compiled = compiled_for(x)
+    compiled = compiled_for(x, weight)
     if compiled is None:
         scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=_wide(x))
         scale = scale.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
@@ -31,7 +32,7 @@ def norm(x: Tensor, weight: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
     found, scale = torch.empty_like(x), x.new_empty(*x.shape[:-1], 1, dtype=torch.float32)
     compiled.norm_forward(
         kind_of(x), numbers_at(x), numbers_at(weight), WHOLE(scale.numel()), WHOLE(x.shape[-1]), REAL(epsilon),
-        numbers_at(found), numbers_at(scale), torch.get_num_threads(),
+        numbers_at(found), numbers_at(scale, torch.float32), torch.get_num_threads(),
     )  # fmt: skip
     return found, scale
 
@@ -40,17 +41,17 @@ def norm_backward(
     upstream: Tensor, *, x: Tensor, weight: Tensor, scale: Tensor, carried: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Gradients g of y = w ∘ n: dx = r · (w∘g − n · mean(w∘g∘n)) + carried, dw = Σ g∘n."""
-    compiled = compiled_for(x)
+    compiled = compiled_for(x, upstream, weight, carried)
     if compiled is None:
         return _norm_backward(upstream, x=x, weight=weight, scale=scale, carried=carried)
     x, upstream = x.contiguous(), upstream.contiguous()
     E, tokens = x.shape[-1], scale.numel()
     of_x = torch.empty_like(x)
-    shares = scale.new_empty(-(-tokens // CHUNK), -(-E // LANES) * LANES)
+    shares = scale.new_empty(-(-tokens // TOGETHER), -(-E // LANES) * LANES)
     carried = None if carried is None else carried.contiguous()
     compiled.norm_backward(
-        kind_of(x), numbers_at(upstream), numbers_at(x), numbers_at(weight), numbers_at(scale), numbers_at(carried), WHOLE(tokens),
-        WHOLE(E), numbers_at(of_x), numbers_at(shares), WHOLE(shares.shape[1]), torch.get_num_threads(),
+        kind_of(x), numbers_at(upstream), numbers_at(x), numbers_at(weight), numbers_at(scale, torch.float32), numbers_at(carried), WHOLE(tokens),
+        WHOLE(E), numbers_at(of_x), numbers_at(shares), WHOLE(TOGETHER), WHOLE(shares.shape[1]), torch.get_num_threads(),
     )  # fmt: skip
     return of_x, shares.sum(0)[:E].to(weight.dtype)
 
@@ -72,7 +73,7 @@ def _normal(x: Tensor, scale: Tensor) -> Tensor:
 
 def gated(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) ∘ up, all (…, I)."""
-    compiled = compiled_for(gate)
+    compiled = compiled_for(gate, up)
     if compiled is None:
         return F.silu(gate) * up
     gate, up = gate.contiguous(), up.contiguous()
@@ -90,7 +91,7 @@ def gated(gate: Tensor, up: Tensor) -> Tensor:
 
 def gated_backward(upstream: Tensor, *, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of gate and up, and what `gated` gave, which need not be kept: all (…, I)."""
-    compiled = compiled_for(gate)
+    compiled = compiled_for(gate, up, upstream)
     if compiled is None:
         opened = F.silu(gate)
         of_gate = torch.ops.aten.silu_backward(upstream * up, gate)
@@ -116,10 +117,12 @@ def chosen(logits: Tensor, tokens: Tensor, *, temperature: float) -> tuple[Tenso
         return logprobs, sums
     logits = logits.contiguous()
     N, V = logits.shape
-    logprobs, sums = torch.empty(N), torch.empty(N, 2)
+    if N and not 0 <= int(tokens.min()) <= int(tokens.max()) < V:
+        raise IndexError(f"a token beyond the {V} of the vocabulary")
+    logprobs, sums = (torch.empty(size, dtype=torch.float32) for size in ((N,), (N, 2)))
     compiled.chosen_forward(
-        kind_of(logits), numbers_at(logits), numbers_at(tokens), WHOLE(N), WHOLE(V), REAL(1 / temperature),
-        numbers_at(logprobs), numbers_at(sums), torch.get_num_threads(),
+        kind_of(logits), numbers_at(logits), numbers_at(tokens, torch.long), WHOLE(N), WHOLE(V), REAL(1 / temperature),
+        numbers_at(logprobs), numbers_at(sums, torch.float32), torch.get_num_threads(),
     )  # fmt: skip
     return logprobs, sums
 
@@ -139,13 +142,13 @@ def entropies(logits: Tensor, sums: Tensor, *, temperature: float) -> Tensor:
         parts = []
         for some, own in zip(_rows(logits), _rows(sums, like=logits), strict=True):
             logprobs = _exponents(some, own[:, :1], temperature=temperature) - own[:, 1:]
-            parts.append(-(logprobs.exp() * logprobs).sum(-1))
+            parts.append(torch.special.entr(logprobs.exp()).sum(-1))
         return torch.cat(parts)
     logits = logits.contiguous()
     N, V = logits.shape
-    found = torch.empty(N)
+    found = torch.empty(N, dtype=torch.float32)
     compiled.entropies(
-        kind_of(logits), numbers_at(logits), WHOLE(N), WHOLE(V), REAL(1 / temperature), numbers_at(sums),
+        kind_of(logits), numbers_at(logits), WHOLE(N), WHOLE(V), REAL(1 / temperature), numbers_at(sums, torch.float32),
         numbers_at(found), torch.get_num_threads(),
     )  # fmt: skip
     return found
@@ -170,7 +173,7 @@ def chosen_backward(
     logits, upstream = logits.contiguous(), upstream.float().contiguous()
     N, V = logits.shape
     compiled.chosen_backward(
-        kind_of(logits), numbers_at(logits), numbers_at(tokens), numbers_at(upstream), numbers_at(sums), WHOLE(N), WHOLE(V),
+        kind_of(logits), numbers_at(logits), numbers_at(tokens, torch.long), numbers_at(upstream), numbers_at(sums, torch.float32), WHOLE(N), WHOLE(V),
         REAL(1 / temperature), numbers_at(of_logits), torch.get_num_threads(),
     )  # fmt: skip
     return of_logits
@@ -191,9 +194,13 @@ def _wide(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def compiled_for(x: Tensor) -> ctypes.CDLL | None:
-    """The compiled passes for such numbers, if there are any."""
-    return library() if x.device.type == "cpu" and x.dtype in COMPILED else None
+def compiled_for(x: Tensor, *others: Tensor | None) -> ctypes.CDLL | None:
+    """The compiled passes for plain numbers of one type on the CPU, if there are any; torch's way knows all others."""
+    if x.device.type != "cpu" or x.dtype not in COMPILED:
+        return None
+    every = [x, *(each for each in others if each is not None)]
+    is_plain = all(type(each) in PLAIN and each.dtype == x.dtype for each in every)
+    return library() if is_plain else None
 
 
 def kind_of(x: Tensor) -> int:
@@ -201,7 +208,12 @@ def kind_of(x: Tensor) -> int:
     return int(x.dtype == torch.bfloat16)
 
 
-def numbers_at(numbers: Tensor | None) -> ctypes.c_void_p:
-    """Where they lie."""
-    assert numbers is None or numbers.is_contiguous(), "compiled passes read what lies together"
-    return NUMBERS(None if numbers is None else numbers.data_ptr())
+def numbers_at(numbers: Tensor | None, dtype: torch.dtype | None = None) -> ctypes.c_void_p:
+    """Where they lie, together and of the type that the compiled code reads there."""
+    if numbers is None:
+        return NUMBERS(None)
+    if not numbers.is_contiguous() or dtype not in (None, numbers.dtype):
+        raise TypeError(
+            f"a compiled pass cannot read {numbers.dtype} with strides {numbers.stride()}"
+        )
+    return NUMBERS(numbers.data_ptr())

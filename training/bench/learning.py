@@ -1,7 +1,7 @@
 """Is the learning real? `python -m training.bench.learning WHAT --hh FOLDER --out FOLDER` trains from the starter and says.
 
-`scaling`: accuracy of preference models on 1k, 2k, 4k and all comparisons. `cross`: helpful-only, harmless-only and mixed
-models on each objective. `ppo`: a train and a test PM on disjoint halves, then PPO, reward against √KL. Every number has
+`scaling`: accuracy of preference models on 1k, 2k, 4k and all comparisons. `cross`: helpful-only, harmless-only, mixed
+and weighted models on each objective. `ppo`: a train and a test PM on disjoint halves, then PPO, reward against √KL. Every number has
 its n and interval; results and figures stand in OUT. It knows no database: runs are made and started by hand.
 """
 
@@ -26,6 +26,14 @@ from training.report.drawing import axes, intervals
 
 SIZES = (1000, 2000, 4000, 0)  # 0: all
 TEST_SHARE = 0.2
+# name → folder, the objective trained on ("": both), settings; scaling trains the third, too
+CROSS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "helpful": ("pm-on-helpful", "helpful", {}),
+    "harmless": ("pm-on-harmless", "harmless", {}),
+    "mix": ("pm-all", "", {}),
+    # as if there were as many harmless comparisons as helpful ones
+    "weighted mix": ("pm-weighted", "", {"objective_weights": '{"harmless": 2.7}'}),
+}
 Results = dict[str, Any]
 
 
@@ -110,17 +118,17 @@ def scaling(out: Path, *, hh: Path, initial: Path) -> Results:
 
 def cross(out: Path, *, hh: Path, initial: Path) -> Results:
     """Each model on each objective of the same test split."""
-    found: Results = {}
-    for name in ("helpful", "harmless", "mix"):
-        train_on = "" if name == "mix" else name
-        release = make_release(out / f"release-{name}", hh=hh, train_on=train_on)
-        inputs = {"initial": initial, "release": release}
-        folder = "pm-all" if name == "mix" else f"pm-on-{name}"  # scaling trains the same one
-        run = trained(out / folder, "preference_model", inputs=inputs)
-        found[f"trained on {name} ({run['comparisons']['train']})"] = {
-            objective: run[f"test_accuracy_{objective}"] for objective in ("helpful", "harmless")
-        }
-    return found
+    return {name: cross_row(name, out=out, hh=hh, initial=initial) for name in CROSS}
+
+
+def cross_row(name: str, *, out: Path, hh: Path, initial: Path) -> Results:
+    """One of them."""
+    folder, objective, changes = CROSS[name]
+    release = make_release(out / f"release-{objective or 'mix'}", hh=hh, train_on=objective)
+    inputs = {"initial": initial, "release": release}
+    run = trained(out / folder, "preference_model", inputs=inputs, **changes)
+    accuracies = {each: run[f"test_accuracy_{each}"] for each in ("helpful", "harmless")}
+    return {"comparisons": run["comparisons"]["train"], **accuracies}
 
 
 def ppo(out: Path, *, hh: Path, initial: Path, steps: int = 0) -> Results:

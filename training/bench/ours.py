@@ -24,7 +24,7 @@ from training.core.distributed import Ranks
 from training.core.master_weights import MasterWeights, Optimizers
 from training.core.ppo_learner import Learner
 from training.core.ppo_targets import targets_of
-from training.core.ppo_update import Updates, can_keep_readings, plan_epoch
+from training.core.ppo_update import Updates, plan_epoch, rows_to_keep
 from training.core.preference_step import accumulate, tree_tokens
 from training.core.prompts import Prompt
 from training.core.rollout import collect, score_rollout
@@ -140,7 +140,7 @@ class _PPO:
         scores = score_rollout(self.ranker, rollout)
         threads = self.learner.threads
         first_epoch = plan_epoch(rollout, config=config, step=step, epoch=0, threads=threads)
-        numbers = read_back(
+        numbers, kept = read_back(
             rollout,
             [row for minibatch in first_epoch for row in minibatch.rows],
             policy=self.learner.policy,
@@ -148,7 +148,7 @@ class _PPO:
             value=self.learner.value,
             temperature=config.temperature,
             threads=threads,
-            keeps_readings=can_keep_readings(first_epoch, threads=threads),
+            keep=rows_to_keep(first_epoch[0], threads=threads),
         )
         targets, _ = targets_of(
             rollout, scores=scores, numbers=numbers, config=config, kl_coefficient=config.kl_weight
@@ -160,8 +160,7 @@ class _PPO:
             config=config,
             step=step,
             ranks=Ranks(),
-            readings=numbers.readings,
-        ).run(first_epoch)
+        ).run(first_epoch, kept=kept)
 
     def _prompt(self, ids: list[int]) -> Prompt:
         text = self.policy.tokenizer.decode(ids)

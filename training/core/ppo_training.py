@@ -19,7 +19,7 @@ from training.core.outcome import NonFinite, Outcome
 from training.core.policy_files import published_policy, whole_policy
 from training.core.ppo_learner import Learner
 from training.core.ppo_targets import targets_of
-from training.core.ppo_update import Minibatch, Updates, can_keep_readings, plan_epoch
+from training.core.ppo_update import Minibatch, Updates, plan_epoch, rows_to_keep
 from training.core.ppo_watch import HeldOut, Watch, rollout_metrics
 from training.core.ppo_world import World, open_world
 from training.core.preflight import packed_training_bytes, require_memory
@@ -29,7 +29,7 @@ from training.core.rollout_source import EndpointSampler, OwnSampler, ResponseSo
 from training.core.run_directory import RunDirectory
 from training.core.seeding import prepare
 from training.core.sharding import shard
-from training.core.token_numbers import TokenNumbers, read_back
+from training.core.token_numbers import Reading, TokenNumbers, read_back
 
 SAMPLES_LOGGED = 4
 HELD_OUT_SEED = 7_000_003
@@ -111,7 +111,7 @@ class _Trainer:
             rollout, config=config, step=self.step, epoch=0, ranks=self.ranks,
             threads=self.learner.threads,
         )  # fmt: skip
-        numbers = self._read_back(rollout, first_epoch)
+        numbers, kept = self._read_back(rollout, first_epoch)
         targets, rewards = targets_of(
             rollout, scores=self.scale.normalise(scores), numbers=numbers, config=config,
             kl_coefficient=self.kl.coefficient,
@@ -121,8 +121,8 @@ class _Trainer:
         scored = time.monotonic()
         statistics = Updates(
             learner=self.learner, rollout=rollout, targets=targets, config=config, step=self.step,
-            ranks=self.ranks, readings=numbers.readings,
-        ).run(first_epoch)  # fmt: skip
+            ranks=self.ranks,
+        ).run(first_epoch, kept=kept)  # fmt: skip
         metrics = statistics.rows(self.ranks) | rollout_metrics(
             rollout, scores=scores, rewards=rewards, numbers=numbers, returns=targets.returns
         )
@@ -140,7 +140,9 @@ class _Trainer:
         self.step += 1
         return self._after_step(metrics, rollout=rollout)
 
-    def _read_back(self, rollout: Rollout, first_epoch: Sequence[Minibatch]) -> TokenNumbers:
+    def _read_back(
+        self, rollout: Rollout, first_epoch: Sequence[Minibatch]
+    ) -> tuple[TokenNumbers, list[Reading]]:
         threads = self.learner.threads
         return read_back(
             rollout,
@@ -151,7 +153,7 @@ class _Trainer:
             temperature=self.config.temperature,
             ranks=self.ranks,
             threads=threads,
-            keeps_readings=can_keep_readings(first_epoch, threads=threads, ranks=self.ranks),
+            keep=rows_to_keep(first_epoch[0], threads=threads, ranks=self.ranks),
         )
 
     def _collect(self, prompts: Any, *, seed: int) -> Rollout:

@@ -54,7 +54,8 @@ class UpdateStatistics:
     sums: Tensor = field(default_factory=lambda: torch.zeros(len(SUMS), dtype=torch.float64))
     gradient_norm: float = 0.0
     updates: int = 0
-    first_ratio_error: float = 0.0  # largest |ratio − 1| before the first update: 0
+    # largest |ratio − 1| before the first update: 0, of itself where that update goes on from kept readings
+    first_ratio_error: float = 0.0
 
     def add(self, *, tokens: int, policy: PolicyLoss, value: ValueLoss) -> None:
         """Count one row."""
@@ -105,14 +106,9 @@ def plan_epoch(
     return minibatches
 
 
-def can_keep_readings(
-    first_epoch: Sequence[Minibatch], *, threads: int, ranks: Ranks = ALONE
-) -> bool:
-    """Whether the first update can go on from the pass that reads log-probabilities back.
-
-    It can where that update takes all rows, and has them all in memory anyway.
-    """
-    return ranks.world == 1 and len(first_epoch) == 1 and len(first_epoch[0].rows) <= threads
+def rows_to_keep(first: Minibatch, *, threads: int, ranks: Ranks = ALONE) -> int:
+    """How many readings of the first minibatch's rows can serve its update: all, where it has all in memory anyway."""
+    return len(first.rows) if ranks.world == 1 and len(first.rows) <= threads else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,17 +121,21 @@ class Updates:
     config: PPOConfig
     step: int
     ranks: Ranks = ALONE
-    readings: Sequence[Reading] = ()  # of the first minibatch's rows, where they were kept
 
-    def run(self, first_epoch: Sequence[Minibatch]) -> UpdateStatistics:
-        """`inner_epochs` passes over the rollout; the first goes through the given minibatches."""
+    def run(
+        self, first_epoch: Sequence[Minibatch], *, kept: list[Reading] | None = None
+    ) -> UpdateStatistics:
+        """`inner_epochs` passes over the rollout; the first goes through the given minibatches.
+
+        `kept` are readings of the first minibatch's rows; the list is emptied, as what they hold is large.
+        """
         statistics = UpdateStatistics()
-        readings = self.readings
+        readings = kept if kept is not None else []
         for epoch in range(self.config.inner_epochs):
             minibatches = first_epoch if epoch == 0 else self._plan(epoch)
             for minibatch in minibatches:
                 self._update(minibatch, readings=readings, statistics=statistics)
-                readings = ()  # the weights have changed
+                readings.clear()  # the weights have changed
         return statistics
 
     def _update(

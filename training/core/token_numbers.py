@@ -79,7 +79,6 @@ class TokenNumbers:
     reference: Tensor
     values: Tensor
     entropy: Tensor
-    readings: tuple[Reading, ...] = ()  # of each row, able to give gradients, where they were kept
 
 
 @torch.no_grad()
@@ -93,12 +92,13 @@ def read_back(
     temperature: float,
     ranks: Ranks = ALONE,
     threads: int = 1,
-    keeps_readings: bool = False,
-) -> TokenNumbers:
+    keep: int = 0,
+) -> tuple[TokenNumbers, list[Reading]]:
     """Log-probabilities, values and entropies, through the very rows that the first update will use.
 
     The same rows give the same sums: the ratio is exactly 1 before the first update. Each rank reads its own.
-    With `keeps_readings` the first update need not read them again, at the memory of all rows at once.
+    The readings of the first `keep` rows are given back able to give gradients: the first update goes on from
+    them. All of these rows are in memory at once.
     """
     logprobs, before, values, entropy = (TokenTable.empty(rollout.is_response) for _ in range(4))
 
@@ -113,18 +113,21 @@ def read_back(
             rows, in_threads(read_reference, rows, threads=threads), strict=True
         ):
             before.put(row.samples, frozen)
-    with whole(policy, *value.modules), torch.set_grad_enabled(keeps_readings):
-        readings = in_threads(read, rows, threads=threads)
-    for row, own in zip(rows, readings, strict=True):
+    with whole(policy, *value.modules):
+        others = in_threads(read, rows[keep:], threads=threads)
+        with torch.enable_grad():
+            kept = in_threads(read, rows[:keep], threads=threads)
+    for row, own in zip(rows, [*kept, *others], strict=True):
         logprobs.put(row.samples, own.logprobs)
         entropy.put(row.samples, own.entropy)
         values.put(row.samples, own.values)
     for table in (logprobs, before, values, entropy):
         ranks.sum_tensor(table.values)
-    return TokenNumbers(
+    numbers = TokenNumbers(
         logprobs=logprobs.values, reference=before.values, values=values.values,
-        entropy=entropy.values, readings=tuple(readings) if keeps_readings else (),
+        entropy=entropy.values,
     )  # fmt: skip
+    return numbers, kept
 
 
 def _said(

@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from modelserving.lm.llama_body import Turns, shape_of
-
-NUMBERS = ctypes.c_void_p
-WHOLE = ctypes.c_int64
+from modelserving.lm.native.compiling import NUMBERS, WHOLE
 
 
 class _Matrix(ctypes.Structure):
@@ -66,7 +64,7 @@ class NativeBody:
         """Logits (N, V) of the rows in `table` (N, 8), laid out as Row in step.cpp."""
         N = len(table)
         cos, sin = (each.contiguous() for each in self._turns.at(positions))
-        logits = torch.empty(N, self.vocabulary)
+        logits = torch.empty(N, self.vocabulary, dtype=torch.float32)
         failed = self._library.read_rows(
             ctypes.byref(self._model), NUMBERS(table.data_ptr()), WHOLE(N), NUMBERS(cos.data_ptr()),
             NUMBERS(sin.data_ptr()), NUMBERS(logits.data_ptr()), torch.get_num_threads(),
@@ -102,19 +100,20 @@ class NativeBody:
         O, I = weight.shape  # noqa: E741 -- the legend's letters
         weight = nn.functional.pad(weight, (0, 0, 0, -O % self._lanes))
         panels = weight.view(-1, self._lanes, I).transpose(1, 2).contiguous()
-        self.bytes_used += panels.numel() * panels.element_size()
         bias = None
         if linears[0].bias is not None:
             bias = torch.cat([linear.bias.detach() for linear in linears])
             bias = self._keep(nn.functional.pad(bias, (0, -O % self._lanes)))
-        return _Matrix(panels=self._keep(panels), bias=bias, inputs=I, outputs=O)
+        return _Matrix(panels=self._keep(panels, is_copy=True), bias=bias, inputs=I, outputs=O)
 
-    def _keep(self, numbers: Tensor) -> int:
-        """The address of numbers, in float32, that live as long as this body."""
-        numbers = numbers.detach().float()
-        assert numbers.is_contiguous(), "the compiled step reads rows that lie one after another"
-        self._kept.append(numbers)
-        return numbers.data_ptr()
+    def _keep(self, numbers: Tensor, *, is_copy: bool = False) -> int:
+        """The address of numbers, in float32, that live as long as this body; copies count as memory used."""
+        kept = numbers.detach().float()
+        assert kept.is_contiguous(), "the compiled step reads rows that lie one after another"
+        if is_copy or numbers.dtype != torch.float32:
+            self.bytes_used += kept.nbytes
+        self._kept.append(kept)
+        return kept.data_ptr()
 
 
 def drawn(
@@ -123,12 +122,14 @@ def drawn(
     """A token for each row of logits (N, V), and its log-probability: (N,) twice."""
     N, V = logits.shape
     logits, temperature = logits.float().contiguous(), temperature.contiguous()
-    tokens, logprobs = torch.empty(N, dtype=torch.long), torch.empty(N)
+    uniforms = uniforms.contiguous()
+    tokens = torch.empty(N, dtype=torch.long)
+    logprobs = torch.empty(N, dtype=torch.float32)
     kinds = (logits.dtype, temperature.dtype, uniforms.dtype)
     assert kinds == (torch.float32, torch.float32, torch.float64), kinds
     failed = library.draw(
         NUMBERS(logits.data_ptr()), WHOLE(N), WHOLE(V), NUMBERS(temperature.data_ptr()),
-        NUMBERS(uniforms.contiguous().data_ptr()), NUMBERS(tokens.data_ptr()),
+        NUMBERS(uniforms.data_ptr()), NUMBERS(tokens.data_ptr()),
         NUMBERS(logprobs.data_ptr()), torch.get_num_threads(),
     )  # fmt: skip
     if failed:

@@ -17,6 +17,7 @@ from threading import Lock
 
 logger = logging.getLogger(__name__)
 
+NUMBERS, WHOLE, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float  # how arguments are passed
 SOURCES = ("step.cpp", "draw.cpp", "passes.cpp", "heads.cpp")
 HEADERS = ("numbers.h",)
 FLAGS = (
@@ -38,7 +39,8 @@ def library() -> ctypes.CDLL | None:
         with ONE_AT_A_TIME:  # threads that ask together wait for one compilation
             return ctypes.CDLL(str(_compiled(compiler)))
     except (OSError, subprocess.SubprocessError) as missing:
-        logger.warning("nothing is compiled, tokens and training come slower: %s", missing)
+        said = (getattr(missing, "stderr", None) or b"")[-500:].decode(errors="replace")
+        logger.warning("nothing is compiled, so all is slower: %s\n%s", missing, said)
         return None
 
 

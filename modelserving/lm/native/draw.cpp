@@ -10,20 +10,10 @@
 
 namespace {
 
-constexpr int64_t BLOCK = 16 * LANES;  // tokens whose probability is summed before it is compared
-
 // The token at which the cumulative probability exceeds `uniform`, and its log-probability.
 void draw_one(const float* logits, int64_t V, float temperature, double uniform, float* room, int64_t* token, float* logprob) {
     int64_t best = 0;
-    Lanes most = all(-INFINITY);
-    int64_t v = 0;
-    for (; v + LANES <= V; v += LANES) {
-        const Lanes here = load(logits + v);
-        most = here > most ? here : most;
-    }
-    float highest = most[0];
-    for (int k = 1; k < LANES; ++k) highest = std::max(highest, most[k]);
-    for (; v < V; ++v) highest = std::max(highest, logits[v]);
+    const float highest = highest_of(logits, V);
     const float scale = 1.0f / (temperature == 0.0f ? 1.0f : temperature);
     std::copy_n(logits, V, room);
     std::fill(room + V, room + (V + BLOCK - 1) / BLOCK * BLOCK, -INFINITY);

@@ -43,11 +43,12 @@ inline Lanes load(const Bfloat* from) {
     return (Lanes)(__builtin_convertvector(found, Words) << 16);
 }
 
-// Rounds to nearest, to even between two.
+// Rounds to nearest, to even between two; what is not a number stays so.
 inline void store(Bfloat* to, Lanes lanes) {
     const Words bits = (Words)lanes;
     const Words rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    *reinterpret_cast<HalfWordsAnywhere*>(to) = __builtin_convertvector(rounded, HalfWords);
+    const Words found = lanes == lanes ? rounded : Words{} + 0x7fc0u;
+    *reinterpret_cast<HalfWordsAnywhere*>(to) = __builtin_convertvector(found, HalfWords);
 }
 
 // The first `left` numbers where fewer than all lanes are left; zeros behind them.
@@ -90,6 +91,8 @@ inline Lanes fused(Lanes a, Lanes b, Lanes c) {
 }
 
 inline Lanes all(float number) { return number - Lanes{}; }  // subtracting zero costs nothing
+
+constexpr int64_t BLOCK = 16 * LANES;  // tokens whose probabilities are summed in single precision
 
 inline int64_t up_to_lanes(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
 
@@ -217,6 +220,21 @@ inline Lanes taken(const float* from, const Matrix& m, int64_t panel) {
     Lanes lanes{};
     for (int64_t o = at; o < m.outputs; ++o) lanes[o - at] = from[o];
     return lanes;
+}
+
+// The highest logit of a row.
+template <typename Number>
+inline float highest_of(const Number* logits, int64_t V) {
+    Lanes most = all(-INFINITY);
+    int64_t v = 0;
+    for (; v + LANES <= V; v += LANES) {
+        const Lanes here = load(logits + v);
+        most = here > most ? here : most;
+    }
+    float highest = most[0];
+    for (int k = 1; k < LANES; ++k) highest = std::max(highest, most[k]);
+    for (; v < V; ++v) highest = std::max(highest, widened(logits[v]));
+    return highest;
 }
 
 // Calls `work` with a number of the kind that lies behind the pointers.

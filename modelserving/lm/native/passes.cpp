@@ -10,9 +10,6 @@
 
 namespace {
 
-constexpr int64_t CHUNK = 128;         // tokens whose shares of a weight's gradient are summed together
-constexpr int64_t BLOCK = 16 * LANES;  // tokens whose probabilities are summed in single precision
-
 template <typename Number>
 void norm(const Number* x, const Number* weight, int64_t T, int64_t E, float epsilon, Number* to, float* scales, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -34,13 +31,13 @@ void norm(const Number* x, const Number* weight, int64_t T, int64_t E, float eps
 template <typename Number>
 void normed_back(
     const Number* given, const Number* x, const Number* weight, const float* scales, const Number* carried, int64_t T,
-    int64_t E, Number* of_x, float* shares, int64_t width, int threads) {
-    const int64_t chunks = (T + CHUNK - 1) / CHUNK;
+    int64_t E, Number* of_x, float* shares, int64_t together, int64_t width, int threads) {
+    const int64_t chunks = (T + together - 1) / together;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t chunk = 0; chunk < chunks; ++chunk) {
         float* share = shares + chunk * width;
         std::fill_n(share, width, 0.0f);
-        for (int64_t t = chunk * CHUNK; t < std::min(T, (chunk + 1) * CHUNK); ++t) {
+        for (int64_t t = chunk * together; t < std::min(T, (chunk + 1) * together); ++t) {
             const Number *g = given + t * E, *from = x + t * E;
             const float scale = scales[t];
             Lanes along{};
@@ -84,21 +81,6 @@ void gated_back(
         store(of_up + at, upstream * opened, left);
         store(inner + at, opened * u, left);
     }
-}
-
-// The highest logit of a row.
-template <typename Number>
-float highest_of(const Number* logits, int64_t V) {
-    Lanes most = all(-INFINITY);
-    int64_t v = 0;
-    for (; v + LANES <= V; v += LANES) {
-        const Lanes here = load(logits + v);
-        most = here > most ? here : most;
-    }
-    float highest = most[0];
-    for (int k = 1; k < LANES; ++k) highest = std::max(highest, most[k]);
-    for (; v < V; ++v) highest = std::max(highest, widened(logits[v]));
-    return highest;
 }
 
 // Σ take(probability before division, its exponent) over a row, block by block.
@@ -158,11 +140,11 @@ void chosen_back(
         const float share = -given[n] * sharpness, highest = sums[2 * n], log_sum = sums[2 * n + 1];
         for (int64_t v = 0; v < V; v += LANES) {
             const Lanes exponent = (load(row + v, V - v) - highest) * sharpness - log_sum;
-            store(to + n * V + v, exponential(exponent < 0.0f ? exponent : Lanes{}) * share, V - v);
+            store(to + n * V + v, exponential(exponent > 0.0f ? Lanes{} : exponent) * share, V - v);
         }
         const int64_t v = tokens[n] / LANES * LANES;
         const Lanes exponent = (load(row + v, V - v) - highest) * sharpness - log_sum;
-        Lanes found = exponential(exponent < 0.0f ? exponent : Lanes{}) * share;
+        Lanes found = exponential(exponent > 0.0f ? Lanes{} : exponent) * share;
         found[tokens[n] - v] -= share;
         store(to + n * V + v, found, V - v);
     }
@@ -179,15 +161,15 @@ void norm_forward(
     });
 }
 
-// `shares` has a row for each chunk of tokens, `width` numbers long: E, up to whole lanes.
+// `shares` has a row for each `together` tokens, `width` numbers long: E, up to whole lanes.
 void norm_backward(
     int is_half, const void* given, const void* x, const void* weight, const float* scales, const void* carried,
-    int64_t T, int64_t E, void* of_x, float* shares, int64_t width, int threads) {
+    int64_t T, int64_t E, void* of_x, float* shares, int64_t together, int64_t width, int threads) {
     typed(is_half, [&](auto number) {
         using Number = decltype(number);
         normed_back(
             read<Number>(given), read<Number>(x), read<Number>(weight), scales, read<Number>(carried), T, E,
-            written<Number>(of_x), shares, width, threads);
+            written<Number>(of_x), shares, together, width, threads);
     });
 }
 

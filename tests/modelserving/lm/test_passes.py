@@ -1,4 +1,4 @@
-"""The compiled passes against torch's operations, and both against autograd."""
+"""The compiled passes against torch's operations, and against autograd in double precision."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -116,16 +116,82 @@ def test_a_token_that_is_all_but_impossible_has_a_finite_log_probability():
     torch.testing.assert_close(gradient.sum(), torch.tensor(0.0), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("number", [math.nan, math.inf])
 @pytest.mark.parametrize("dtype", KINDS)
-def test_what_is_not_a_number_stays_so(dtype: torch.dtype):
-    x = made(3, 40, dtype=dtype)
-    x[1, 5] = math.nan
-    weight = torch.ones(40, dtype=dtype)
-    logprobs, _ = passes.chosen(x, torch.tensor([1, 2, 3]), temperature=1.0)
+def test_what_is_not_finite_stays_so(dtype: torch.dtype, number: float):
+    """Else the trainer's last guard, the gradient's norm, would see nothing."""
+    x, y, weight = made(3, 40, dtype=dtype), made(3, 40, dtype=dtype), made(40, dtype=dtype)
+    x[1, 5] = number
+    tokens, upstream = torch.tensor([1, 2, 3]), torch.ones(3)
 
-    assert passes.norm(x, weight, epsilon=1e-5)[0][1].isnan().all()
-    assert passes.gated(x, x)[1, 5].isnan()
-    assert logprobs.isnan().tolist() == [False, True, False]
+    found, scale = passes.norm(x, weight, epsilon=1e-5)
+    of_x, of_weight = passes.norm_backward(y, x=x, weight=weight, scale=scale)
+    logprobs, sums = passes.chosen(x, tokens, temperature=1.0)
+    of_logits = passes.chosen_backward(
+        upstream, logits=x, tokens=tokens, sums=sums, temperature=1.0
+    )
+    of_gate, of_up, inner = passes.gated_backward(y, gate=x, up=y)
+    entropy = passes.entropies(x, sums, temperature=1.0)
+
+    assert not found[1].isfinite().all()
+    assert not of_x[1].isfinite().all()
+    assert not of_weight.isfinite().all()
+    assert not passes.gated(x, y)[1, 5].isfinite()
+    assert not torch.stack([of_gate[1, 5], of_up[1, 5], inner[1, 5]]).isfinite().all()
+    assert logprobs.isfinite().tolist() == [True, False, True]
+    assert entropy.isfinite().tolist() == [True, False, True]
+    assert of_logits.isfinite().all(1).tolist() == [True, False, True]
+    assert not passes.gated_backward(x, gate=y, up=y)[0][1, 5].isfinite()
+
+
+def test_every_kind_of_nan_is_stored_as_one():
+    full = torch.tensor([0x7FFFFFFF, -1], dtype=torch.int32).view(torch.float32)
+    logits = torch.zeros(2, 5, dtype=torch.bfloat16)
+    tokens = torch.tensor([0, 1])
+    _, sums = passes.chosen(logits, tokens, temperature=1.0)
+
+    found = passes.chosen_backward(full, logits=logits, tokens=tokens, sums=sums, temperature=1.0)
+
+    assert found.isnan().all()
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+def test_gradients_are_those_of_autograd_in_double_precision(dtype: torch.dtype):
+    torch.manual_seed(0)
+    x, gate, up = (made(60, 43, dtype=dtype) for _ in range(3))
+    upstream, weight = made(60, 43, dtype=dtype), made(43, dtype=dtype)
+    tokens = torch.randint(0, 43, (60,))
+    exact = [each.double().requires_grad_() for each in (x, weight, gate, up, x)]
+    normed = exact[0] * (exact[0].square().mean(-1, keepdim=True) + 1e-5).rsqrt() * exact[1]
+    opened = F.silu(exact[2]) * exact[3]
+    chosen = (exact[4] / 0.7).log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+    given = upstream.double()
+    ((normed + opened) * given).sum().backward()
+    (chosen * given[:, 0]).sum().backward()
+
+    _, scale = passes.norm(x, weight, epsilon=1e-5)
+    of_x, of_weight = passes.norm_backward(upstream, x=x, weight=weight, scale=scale)
+    of_gate, of_up, _ = passes.gated_backward(upstream, gate=gate, up=up)
+    _, sums = passes.chosen(x, tokens, temperature=0.7)
+    of_logits = passes.chosen_backward(
+        upstream[:, 0], logits=x, tokens=tokens, sums=sums, temperature=0.7
+    )
+
+    bound = 1e-6 if dtype == torch.float32 else 4e-3  # one rounding of each number
+    for ours, truth in zip((of_x, of_weight, of_gate, of_up, of_logits), exact, strict=True):
+        assert (ours.double() - truth.grad).norm() <= bound * truth.grad.norm()
+
+
+def test_numbers_of_two_types_and_tokens_beyond_the_vocabulary_are_not_misread():
+    x, weight = made(4, 40, dtype=torch.bfloat16), torch.ones(40)
+
+    found, _ = passes.norm(x, weight, epsilon=1e-5)
+    assert found.dtype == torch.float32  # promoted, as torch does
+    torch.testing.assert_close(found.square().mean(-1), torch.ones(4), rtol=0.02, atol=0)
+    with pytest.raises(IndexError, match="vocabulary"):
+        passes.chosen(x, torch.tensor([0, 1, 2, 40]), temperature=1.0)
+    with pytest.raises(TypeError, match="int32"):
+        passes.chosen(x, torch.tensor([0, 1, 2, 3], dtype=torch.int32), temperature=1.0)
 
 
 @pytest.mark.parametrize("dtype", KINDS)
@@ -137,8 +203,13 @@ def test_threads_change_no_bit(dtype: torch.dtype):
     def everything() -> list[Tensor]:
         normed, scale = passes.norm(x, weight, epsilon=1e-5)
         logprobs, sums = passes.chosen(x, tokens, temperature=1.0)
+        of_logits = passes.chosen_backward(
+            upstream[:, 0], logits=x, tokens=tokens, sums=sums, temperature=1.0
+        )
         backward = passes.norm_backward(upstream, x=x, weight=weight, scale=scale)
-        return [normed, scale, *backward, passes.gated(x, upstream), logprobs, sums]
+        gates = (passes.gated(x, upstream), *passes.gated_backward(x, gate=x, up=upstream))
+        entropy = passes.entropies(x, sums, temperature=1.0)
+        return [normed, scale, *backward, *gates, logprobs, sums, of_logits, entropy]
 
     before = torch.get_num_threads()
     try:

@@ -110,6 +110,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert timeless[0] == timeless[1]
 
 
+@pytest.mark.parametrize("minibatches", [1, 3])
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("value_network", ["separate", "shared"])
 def test_a_reading_kept_for_the_first_update_changes_no_bit(
@@ -118,9 +119,10 @@ def test_a_reading_kept_for_the_first_update_changes_no_bit(
     monkeypatch: pytest.MonkeyPatch,
     value_network: str,
     threads: int,
+    minibatches: int,
 ):
     config = CONFIG | {"threads": threads, "value_network": value_network, "steps": 2}
-    config |= {"minibatches": 1, "micro_tokens": 4096, "normalize_scores": False}
+    config |= {"minibatches": minibatches, "micro_tokens": 4096, "normalize_scores": False}
     read_again: list[object] = []
 
     def counted(*arguments: object, **named: object) -> Reading:
@@ -131,18 +133,17 @@ def test_a_reading_kept_for_the_first_update_changes_no_bit(
     counts, sums = [], []
     for name in ("kept", "again"):
         if name == "again":
-            monkeypatch.setattr(
-                "training.core.ppo_training.can_keep_readings", lambda *_, **__: False
-            )
+            monkeypatch.setattr("training.core.ppo_training.rows_to_keep", lambda *_, **__: 0)
         path = make_run(tmp_path / name, config=config, inputs=inputs)
         assert run(path) == 0
         counts.append(len(read_again))
         read_again.clear()
         sums.append(file_sha256(path / status(path)["checkpoint"] / "model.safetensors"))
-        errors = [each["ppo/policy/first_ratio_error"] for each in metrics(path)[1:]]
-        assert errors == [0.0] * config["steps"]
 
-    assert counts[1] == 2 * counts[0] == 2 * config["steps"] * threads  # two inner epochs
+    errors = [each["ppo/policy/first_ratio_error"] for each in metrics(path)[1:]]
+    assert errors == [0.0] * config["steps"]  # of the run that read again
+    assert counts[1] - counts[0] == config["steps"] * threads
+    assert counts[1] == counts[0] * 2 * minibatches / (2 * minibatches - 1)  # two inner epochs
     assert sums[0] == sums[1]
 
 

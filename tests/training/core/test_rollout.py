@@ -66,7 +66,7 @@ def test_packed_logprobs_equal_a_plain_forward_and_the_samplers_own(
 ):
     rows = packed_rows(rollout, range(rollout.size), micro_tokens=40)
 
-    numbers = read_back(
+    numbers, _ = read_back(
         rollout,
         rows,
         policy=policy.model,
@@ -99,7 +99,7 @@ def test_packed_logprobs_equal_a_plain_forward_and_the_samplers_own(
 def test_identical_policies_have_kl_exactly_zero(policy: LoadedModel, rollout: Rollout):
     rows = packed_rows(rollout, range(rollout.size), micro_tokens=64)
 
-    numbers = read_back(
+    numbers, _ = read_back(
         rollout,
         rows,
         policy=policy.model,
@@ -115,7 +115,7 @@ def test_entropy_is_that_of_the_next_token_distribution(policy: LoadedModel, rol
     rows = packed_rows(rollout, range(rollout.size), micro_tokens=64)
     value = zero_value(policy)
     nets = {"policy": policy.model, "reference": policy.model, "value": value}
-    numbers = read_back(rollout, rows, **nets, temperature=TEMPERATURE)
+    numbers, _ = read_back(rollout, rows, **nets, temperature=TEMPERATURE)
 
     start, response = rollout.prompts[0].token_ids, rollout.responses[0]
     policy.model.set_attn_implementation("eager")
