@@ -7,6 +7,7 @@ Legend: B responses, R tokens of the longest response, N response tokens of a ro
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +101,6 @@ def read_back(
     The readings of the first `keep` rows are given back able to give gradients: the first update goes on from
     them. All of these rows are in memory at once.
     """
-    logprobs, before, values, entropy = (TokenTable.empty(rollout.is_response) for _ in range(4))
 
     def read_reference(row: SampleRow) -> Tensor:
         return _said(reference, row, temperature=temperature, with_entropy=False)[1].logprobs
@@ -109,25 +109,30 @@ def read_back(
         return read_row(row, policy=policy, value=value, temperature=temperature, with_entropy=True)
 
     with whole(reference):
-        for row, frozen in zip(
-            rows, in_threads(read_reference, rows, threads=threads), strict=True
-        ):
-            before.put(row.samples, frozen)
+        frozen = in_threads(read_reference, rows, threads=threads)
     with whole(policy, *value.modules):
         others = in_threads(read, rows[keep:], threads=threads)
         with torch.enable_grad():
             kept = in_threads(read, rows[:keep], threads=threads)
-    for row, own in zip(rows, [*kept, *others], strict=True):
-        logprobs.put(row.samples, own.logprobs)
-        entropy.put(row.samples, own.entropy)
-        values.put(row.samples, own.values)
-    for table in (logprobs, before, values, entropy):
-        ranks.sum_tensor(table.values)
+    readings = [*kept, *others]
+    table = partial(_table, rollout, rows, ranks=ranks)
     numbers = TokenNumbers(
-        logprobs=logprobs.values, reference=before.values, values=values.values,
-        entropy=entropy.values,
-    )  # fmt: skip
+        logprobs=table([each.logprobs for each in readings]),
+        reference=table(frozen),
+        values=table([each.values for each in readings]),
+        entropy=table([each.entropy for each in readings]),
+    )
     return numbers, kept
+
+
+def _table(
+    rollout: Rollout, rows: Sequence[SampleRow], found: Sequence[Tensor], *, ranks: Ranks
+) -> Tensor:
+    """(N,) of each row → (B, R) of all ranks."""
+    table = TokenTable.empty(rollout.is_response)
+    for row, flat in zip(rows, found, strict=True):
+        table.put(row.samples, flat)
+    return ranks.sum_tensor(table.values)
 
 
 def _said(
