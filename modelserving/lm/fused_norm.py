@@ -1,4 +1,4 @@
-"""RMS norms with a short hand-written backward, about four times as fast in bfloat16 on a CPU.
+"""RMS norms of transformers' models by the passes of this package, several times as fast in bfloat16 on a CPU.
 
 It does not know the model beyond the class names of its norms; weights and their names stay as they were.
 

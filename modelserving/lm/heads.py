@@ -46,9 +46,17 @@ def by_tree(heads: Tensor, tokens: Tensor, *, trees: int, angles: Angles | None 
     places = len(tokens) // trees
     found = heads.new_empty(trees, H, places, D)
     compiled.heads_by_tree(
-        kind_of(heads), numbers_at(heads), numbers_at(tokens, torch.long), *map(numbers_at, _tables(angles)), WHOLE(trees),
-        WHOLE(places), WHOLE(H), WHOLE(D), numbers_at(found), torch.get_num_threads(),
-    )  # fmt: skip
+        kind_of(heads),
+        numbers_at(heads),
+        numbers_at(tokens, torch.long),
+        *map(numbers_at, _tables(angles)),
+        WHOLE(trees),
+        WHOLE(places),
+        WHOLE(H),
+        WHOLE(D),
+        numbers_at(found),
+        torch.get_num_threads(),
+    )
     return found
 
 
@@ -75,11 +83,20 @@ def by_token(
     T, count = len(places), len(lying)
     found = lying[0].new_empty(T, H, D)
     compiled.heads_by_token(
-        kind_of(found), (ctypes.c_void_p * count)(*(bucket.data_ptr() for bucket in lying)),
-        (WHOLE * count)(*widths), (WHOLE * count)(*ends), WHOLE(count), numbers_at(places, torch.long),
-        *map(numbers_at, _tables(angles)), WHOLE(T), WHOLE(H), WHOLE(D), REAL(factor), numbers_at(found),
+        kind_of(found),
+        (ctypes.c_void_p * count)(*(bucket.data_ptr() for bucket in lying)),
+        (WHOLE * count)(*widths),
+        (WHOLE * count)(*ends),
+        WHOLE(count),
+        numbers_at(places, torch.long),
+        *map(numbers_at, _tables(angles)),
+        WHOLE(T),
+        WHOLE(H),
+        WHOLE(D),
+        REAL(factor),
+        numbers_at(found),
         torch.get_num_threads(),
-    )  # fmt: skip
+    )
     return found
 
 

@@ -1,7 +1,8 @@
 """A faster forward for models built like Llama: weights laid out anew, few operations per token.
 
 Gives the numbers of transformers' own forward up to rounding. Does not know prompts, rows or heads:
-whoever calls brings the attention. Legend: T tokens, S of them asked for, E hidden, H query heads, G key heads, D width.
+whoever calls brings the attention.
+Legend: T tokens, S of them asked for, E hidden, H query heads, G key heads, D width.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from modelserving.lm.heads import Angles
 from modelserving.lm.matrices import Matrix, can_lay_out, matrix_of
 from modelserving.lm.slot_attention import AttentionCall
 from modelserving.lm.slots import KeyValueShape
@@ -91,12 +93,12 @@ class LlamaBody:
         (T,) = token_ids.shape
         H, G, D = self.heads, self.shape.heads, self.shape.width
         x = F.embedding(token_ids, self._embedding)  # (T, E)
-        cos, sin = self._turns.at(positions)  # (T, 1, D)
+        cos, sin = self._turns.at(positions)
+        angles = Angles(cos=cos, sin=sin)
         for index, layer in enumerate(self._layers):
             h = F.rms_norm(x, x.shape[-1:], layer.norm_in, self._epsilon)
             qkv = layer.queries_keys_values(h).view(T, H + 2 * G, D)
-            turned = qkv[:, : H + G]
-            turned = torch.addcmul(turned * cos, turned.roll(D // 2, dims=-1), sin)
+            turned = angles.turned(qkv[:, : H + G])
             mixed = attend(turned[:, :H], turned[:, H:], qkv[:, H + G :], index, layer.call)
             mixed = mixed.reshape(T, H * D)
             if asked is not None and index == len(self._layers) - 1:

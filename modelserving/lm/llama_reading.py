@@ -7,7 +7,6 @@ Legend: N rows, C tokens of a piece, V vocabulary.
 import copy
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -18,6 +17,7 @@ from modelserving.lm.matrices import matrix_of
 from modelserving.lm.native.body import NativeBody
 from modelserving.lm.native.compiling import library
 from modelserving.lm.native.rows import NativeRows
+from modelserving.lm.passes import COMPILED
 from modelserving.lm.reading import ROW_STEP, Reader, TransformersReader
 from modelserving.lm.slot_attention import AttentionCall, Piece, PiecesStep, RowsStep
 from modelserving.lm.slot_rows import RunningRows, SlotRows
@@ -28,7 +28,6 @@ LARGEST_COPY = (
 LARGEST_NATIVE = (
     1 << 26
 )  # weights above which the compiled step's own copy costs more memory than its speed is worth
-NATIVE = (torch.float32, torch.bfloat16)
 
 
 def reader_of(model: PreTrainedModel, *, takes_over: bool = False) -> Reader:
@@ -101,7 +100,7 @@ class LlamaReader:
 
 def _native(model: PreTrainedModel) -> NativeBody | None:
     """The compiled step for this model, if it is of a kind and size that it suits and can be compiled."""
-    if model.lm_head.weight.dtype not in NATIVE or model.num_parameters() > LARGEST_NATIVE:
+    if model.lm_head.weight.dtype not in COMPILED or model.num_parameters() > LARGEST_NATIVE:
         return None
     compiled = library()
     return None if compiled is None else NativeBody(model, compiled)

@@ -31,9 +31,16 @@ def norm(x: Tensor, weight: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
     x = x.contiguous()
     found, scale = torch.empty_like(x), x.new_empty(*x.shape[:-1], 1, dtype=torch.float32)
     compiled.norm_forward(
-        kind_of(x), numbers_at(x), numbers_at(weight), WHOLE(scale.numel()), WHOLE(x.shape[-1]), REAL(epsilon),
-        numbers_at(found), numbers_at(scale, torch.float32), torch.get_num_threads(),
-    )  # fmt: skip
+        kind_of(x),
+        numbers_at(x),
+        numbers_at(weight),
+        WHOLE(scale.numel()),
+        WHOLE(x.shape[-1]),
+        REAL(epsilon),
+        numbers_at(found),
+        numbers_at(scale, torch.float32),
+        torch.get_num_threads(),
+    )
     return found, scale
 
 
@@ -50,9 +57,20 @@ def norm_backward(
     shares = scale.new_empty(-(-tokens // TOGETHER), -(-E // LANES) * LANES)
     carried = None if carried is None else carried.contiguous()
     compiled.norm_backward(
-        kind_of(x), numbers_at(upstream), numbers_at(x), numbers_at(weight), numbers_at(scale, torch.float32), numbers_at(carried), WHOLE(tokens),
-        WHOLE(E), numbers_at(of_x), numbers_at(shares), WHOLE(TOGETHER), WHOLE(shares.shape[1]), torch.get_num_threads(),
-    )  # fmt: skip
+        kind_of(x),
+        numbers_at(upstream),
+        numbers_at(x),
+        numbers_at(weight),
+        numbers_at(scale, torch.float32),
+        numbers_at(carried),
+        WHOLE(tokens),
+        WHOLE(E),
+        numbers_at(of_x),
+        numbers_at(shares),
+        WHOLE(TOGETHER),
+        WHOLE(shares.shape[1]),
+        torch.get_num_threads(),
+    )
     return of_x, shares.sum(0)[:E].to(weight.dtype)
 
 
@@ -99,9 +117,16 @@ def gated_backward(upstream: Tensor, *, gate: Tensor, up: Tensor) -> tuple[Tenso
     gate, up, upstream = gate.contiguous(), up.contiguous(), upstream.contiguous()
     of_gate, of_up, inner = (torch.empty_like(gate) for _ in range(3))
     compiled.gated_backward(
-        kind_of(gate), numbers_at(upstream), numbers_at(gate), numbers_at(up), WHOLE(gate.numel()), numbers_at(of_gate),
-        numbers_at(of_up), numbers_at(inner), torch.get_num_threads(),
-    )  # fmt: skip
+        kind_of(gate),
+        numbers_at(upstream),
+        numbers_at(gate),
+        numbers_at(up),
+        WHOLE(gate.numel()),
+        numbers_at(of_gate),
+        numbers_at(of_up),
+        numbers_at(inner),
+        torch.get_num_threads(),
+    )
     return of_gate, of_up, inner
 
 
@@ -121,9 +146,16 @@ def chosen(logits: Tensor, tokens: Tensor, *, temperature: float) -> tuple[Tenso
         raise IndexError(f"a token beyond the {V} of the vocabulary")
     logprobs, sums = (torch.empty(size, dtype=torch.float32) for size in ((N,), (N, 2)))
     compiled.chosen_forward(
-        kind_of(logits), numbers_at(logits), numbers_at(tokens, torch.long), WHOLE(N), WHOLE(V), REAL(1 / temperature),
-        numbers_at(logprobs), numbers_at(sums, torch.float32), torch.get_num_threads(),
-    )  # fmt: skip
+        kind_of(logits),
+        numbers_at(logits),
+        numbers_at(tokens, torch.long),
+        WHOLE(N),
+        WHOLE(V),
+        REAL(1 / temperature),
+        numbers_at(logprobs),
+        numbers_at(sums, torch.float32),
+        torch.get_num_threads(),
+    )
     return logprobs, sums
 
 
@@ -148,9 +180,15 @@ def entropies(logits: Tensor, sums: Tensor, *, temperature: float) -> Tensor:
     N, V = logits.shape
     found = torch.empty(N, dtype=torch.float32)
     compiled.entropies(
-        kind_of(logits), numbers_at(logits), WHOLE(N), WHOLE(V), REAL(1 / temperature), numbers_at(sums, torch.float32),
-        numbers_at(found), torch.get_num_threads(),
-    )  # fmt: skip
+        kind_of(logits),
+        numbers_at(logits),
+        WHOLE(N),
+        WHOLE(V),
+        REAL(1 / temperature),
+        numbers_at(sums, torch.float32),
+        numbers_at(found),
+        torch.get_num_threads(),
+    )
     return found
 
 
@@ -173,9 +211,17 @@ def chosen_backward(
     logits, upstream = logits.contiguous(), upstream.float().contiguous()
     N, V = logits.shape
     compiled.chosen_backward(
-        kind_of(logits), numbers_at(logits), numbers_at(tokens, torch.long), numbers_at(upstream), numbers_at(sums, torch.float32), WHOLE(N), WHOLE(V),
-        REAL(1 / temperature), numbers_at(of_logits), torch.get_num_threads(),
-    )  # fmt: skip
+        kind_of(logits),
+        numbers_at(logits),
+        numbers_at(tokens, torch.long),
+        numbers_at(upstream),
+        numbers_at(sums, torch.float32),
+        WHOLE(N),
+        WHOLE(V),
+        REAL(1 / temperature),
+        numbers_at(of_logits),
+        torch.get_num_threads(),
+    )
     return of_logits
 
 

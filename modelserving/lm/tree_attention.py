@@ -18,7 +18,7 @@ from torch import Tensor
 from modelserving.lm.heads import Angles, by_token, by_tree
 from modelserving.lm.tree_plan import TreeBucket, TreePlan
 
-Turns = tuple[Angles, Angles]  # of queries (Q, 1, D) and of keys (T, 1, D)
+Rotations = tuple[Angles, Angles]  # of queries (Q, 1, D) and of keys (T, 1, D)
 
 
 def attend(
@@ -28,7 +28,7 @@ def attend(
     *,
     plan: TreePlan,
     scale: float,
-    turns: Turns | None = None,
+    turns: Rotations | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
     """softmax(scale · q kᵀ + bias) v; query (Q, H, D), key and value (T, G, D) → (Q, H, D).
 
@@ -71,7 +71,7 @@ def attend_backward(
     *,
     plan: TreePlan,
     scale: float,
-    turns: Turns | None = None,
+    turns: Rotations | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of query (Q, H, D), key and value (T, G, D) from that of the result (Q, H, D)."""
     of_query, of_key, of_value = [], [], []

@@ -14,10 +14,7 @@ from torch import Tensor
 
 from modelserving.lm.attention import PackedRow, pack
 from modelserving.lm.loading import LoadedModel
-from modelserving.lm.policy import (
-    ResponseTokens,
-    response_tokens,
-)
+from modelserving.lm.policy import ResponseTokens, response_tokens
 from modelserving.lm.preference_model import score_dialogues
 from training.core.batching import balanced_bins, balanced_rows
 from training.core.distributed import Ranks

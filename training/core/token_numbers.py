@@ -22,26 +22,6 @@ from training.core.side_by_side import in_threads
 ALONE = Ranks()
 
 
-@dataclass(frozen=True, kw_only=True)
-class TokenTable:
-    """Per-token numbers of a rollout, filled row by row: (B, R), 0 outside responses."""
-
-    values: Tensor
-    is_response: Tensor
-
-    @classmethod
-    def empty(cls, is_response: Tensor) -> "TokenTable":
-        """All zeros."""
-        return cls(values=torch.zeros(is_response.shape), is_response=is_response)
-
-    def put(self, samples: Sequence[int], flat: Tensor) -> None:
-        """Write the N response tokens of a row."""
-        where = torch.tensor(samples)
-        part = torch.zeros(len(samples), self.values.shape[1])
-        part[self.is_response[where]] = flat.detach().float().cpu()
-        self.values[where] = part
-
-
 def flat_tokens(table: Tensor, *, row: SampleRow, is_response: Tensor) -> Tensor:
     """The numbers of a row's response tokens, in the row's order: (N,)."""
     where = torch.tensor(row.samples)
@@ -129,10 +109,13 @@ def _table(
     rollout: Rollout, rows: Sequence[SampleRow], found: Sequence[Tensor], *, ranks: Ranks
 ) -> Tensor:
     """(N,) of each row → (B, R) of all ranks."""
-    table = TokenTable.empty(rollout.is_response)
+    table = torch.zeros(rollout.is_response.shape)  # 0 outside responses
     for row, flat in zip(rows, found, strict=True):
-        table.put(row.samples, flat)
-    return ranks.sum_tensor(table.values)
+        where = torch.tensor(row.samples)
+        part = torch.zeros(len(where), table.shape[1])
+        part[rollout.is_response[where]] = flat.detach().float().cpu()
+        table[where] = part
+    return ranks.sum_tensor(table)
 
 
 def _said(

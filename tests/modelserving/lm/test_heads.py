@@ -29,6 +29,12 @@ def turns_of(width: int, *, dtype: torch.dtype) -> Angles:
     return Angles(cos=torch.cat((cos, cos), -1), sin=torch.cat((-sin, sin), -1))
 
 
+def made(width: int, *, is_turned: bool) -> tuple[Tensor, Angles | None]:
+    torch.manual_seed(width)
+    heads = torch.randn(9, 3, width)
+    return heads, turns_of(width, dtype=torch.float32) if is_turned else None
+
+
 def rotated(heads: Tensor, angles: Angles) -> Tensor:
     """By the definition: pairs (x, y) of both halves to (x cos − y sin, y cos + x sin)."""
     low, high = heads.chunk(2, dim=-1)
@@ -40,9 +46,7 @@ def rotated(heads: Tensor, angles: Angles) -> Tensor:
 @pytest.mark.parametrize("is_turned", [True, False])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_head_comes_to_its_place(width: int, is_turned: bool):
-    torch.manual_seed(width)
-    heads = torch.randn(9, 3, width)
-    angles = turns_of(width, dtype=torch.float32) if is_turned else None
+    heads, angles = made(width, is_turned=is_turned)
     expected = rotated(heads, angles) if angles else heads
 
     for tokens, trees in zip(TOKENS, TREES, strict=True):
@@ -58,9 +62,7 @@ def test_every_head_comes_to_its_place(width: int, is_turned: bool):
 @pytest.mark.parametrize("is_turned", [True, False])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_way_back_is_the_transpose(width: int, is_turned: bool):
-    torch.manual_seed(width)
-    heads = torch.randn(9, 3, width)
-    angles = turns_of(width, dtype=torch.float32) if is_turned else None
+    heads, angles = made(width, is_turned=is_turned)
     there = [
         by_tree(heads, tokens, trees=trees, angles=angles)
         for tokens, trees in zip(TOKENS, TREES, strict=True)

@@ -1,12 +1,14 @@
 """What the networks say of a rollout's tokens: packed rows, a plain forward and the sampler are one thing."""
 
+from collections.abc import Sequence
+
 import torch
 
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.rollouts import sample
 from tests.training.core.tiny_rollout import TEMPERATURE
-from training.core.rollout import Rollout, packed_rows
-from training.core.token_numbers import ValueReader, flat_tokens, read_back
+from training.core.rollout import Rollout, SampleRow, packed_rows
+from training.core.token_numbers import TokenNumbers, ValueReader, flat_tokens, read_back
 
 
 def plain_logprobs(policy: LoadedModel, rollout: Rollout, index: int) -> torch.Tensor:
@@ -18,9 +20,21 @@ def plain_logprobs(policy: LoadedModel, rollout: Rollout, index: int) -> torch.T
     return logprobs.gather(-1, torch.tensor(response)[:, None])[:, 0]
 
 
-def zero_value(policy: LoadedModel) -> ValueReader:
+def read_twice(
+    policy: LoadedModel, rollout: Rollout, rows: Sequence[SampleRow], *, temperature: float
+) -> TokenNumbers:
+    """By the policy, and by itself as its own reference."""
     head = torch.nn.Linear(policy.model.config.hidden_size, 1)
-    return ValueReader(head=head, network=None)
+    numbers, kept = read_back(
+        rollout,
+        rows,
+        policy=policy.model,
+        reference=policy.model,
+        value=ValueReader(head=head, network=None),
+        temperature=temperature,
+    )
+    assert kept == []
+    return numbers
 
 
 def test_packed_logprobs_equal_a_plain_forward_and_the_samplers_own(
@@ -28,14 +42,7 @@ def test_packed_logprobs_equal_a_plain_forward_and_the_samplers_own(
 ):
     rows = packed_rows(rollout, range(rollout.size), micro_tokens=40)
 
-    numbers, _ = read_back(
-        rollout,
-        rows,
-        policy=policy.model,
-        reference=policy.model,
-        value=zero_value(policy),
-        temperature=TEMPERATURE,
-    )
+    numbers = read_twice(policy, rollout, rows, temperature=TEMPERATURE)
     sampled = sample(
         policy.model,
         [rollout.prompts[index].token_ids for index in (0, 2, 4)],
@@ -61,23 +68,14 @@ def test_packed_logprobs_equal_a_plain_forward_and_the_samplers_own(
 def test_identical_policies_have_kl_exactly_zero(policy: LoadedModel, rollout: Rollout):
     rows = packed_rows(rollout, range(rollout.size), micro_tokens=64)
 
-    numbers, _ = read_back(
-        rollout,
-        rows,
-        policy=policy.model,
-        reference=policy.model,
-        value=zero_value(policy),
-        temperature=1.0,
-    )
+    numbers = read_twice(policy, rollout, rows, temperature=1.0)
 
     assert torch.equal(numbers.logprobs, numbers.reference)
 
 
 def test_entropy_is_that_of_the_next_token_distribution(policy: LoadedModel, rollout: Rollout):
     rows = packed_rows(rollout, range(rollout.size), micro_tokens=64)
-    value = zero_value(policy)
-    nets = {"policy": policy.model, "reference": policy.model, "value": value}
-    numbers, _ = read_back(rollout, rows, **nets, temperature=TEMPERATURE)
+    numbers = read_twice(policy, rollout, rows, temperature=TEMPERATURE)
 
     start, response = rollout.prompts[0].token_ids, rollout.responses[0]
     policy.model.set_attn_implementation("eager")
