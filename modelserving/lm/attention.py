@@ -18,7 +18,7 @@ from transformers import AttentionInterface
 
 from modelserving.lm.packed_llama import fits, packed_hidden
 from modelserving.lm.tree_attention import tree_attention
-from modelserving.lm.tree_plan import TreePlan, Visibility, plan_trees
+from modelserving.lm.tree_plan import TreePlan, Visibility
 
 PACKED = "packed"
 ROW_STEP = 64  # rows are padded to a multiple of so many tokens: CPU kernels are compiled per shape and kept
@@ -157,10 +157,8 @@ class RowAttention:
         self._plans: dict[tuple[int | None, bool], TreePlan] = {}
         self._block_masks: dict[int | None, object] = {}
 
-    def plan(
-        self, *, window: int | None, dtype: torch.dtype, queries: Tensor | None = None
-    ) -> TreePlan:
-        """The trees' plan on the CPU; `queries` are the same in every call that gives any, as is the type."""
+    def plan(self, *, window: int | None, queries: Tensor | None = None) -> TreePlan:
+        """The trees' plan on the CPU; `queries` are the same in every call that gives any."""
         window = self._needed(window)
         key = (window, queries is not None)
         if key not in self._plans:
@@ -168,7 +166,9 @@ class RowAttention:
             visibility = Visibility(
                 subtree_end=row.subtree_end, positions=row.positions, window=window
             )
-            self._plans[key] = plan_trees(row.tree_starts, visibility, dtype=dtype, queries=queries)
+            self._plans[key] = TreePlan(
+                starts=row.tree_starts, visibility=visibility, queries=queries
+            )
         return self._plans[key]
 
     def _needed(self, window: int | None) -> int | None:
@@ -183,7 +183,7 @@ class RowAttention:
             if window not in self._block_masks:
                 self._block_masks[window] = _block_mask(self._row, window=window)
             return _flex(query, key, value, scale=scale, block_mask=self._block_masks[window])
-        plan = self.plan(window=window, dtype=query.dtype)
+        plan = self.plan(window=window)
         return tree_attention(query, key, value, plan=plan, scale=scale)
 
 
@@ -244,9 +244,7 @@ def hidden_states(model: nn.Module, row: PackedRow, *, asked: Tensor | None = No
             backbone,
             tokens=row.tokens,
             positions=row.positions,
-            plans=lambda window, queries: attention.plan(
-                window=window, dtype=parameter.dtype, queries=queries
-            ),
+            plans=lambda window, queries: attention.plan(window=window, queries=queries),
             asked=asked,
         )
         return hidden if asked is not None else hidden[:length]

@@ -1,8 +1,8 @@
-"""Exact attention within each tree of a packed row, on the CPU.
+"""Exact attention within each tree of a packed row, on the CPU: compiled code where there is a compiler.
 
 It does not know where the trees come from: a plan says which tokens are multiplied together.
 
-Plain products and a softmax beat PyTorch's CPU kernels at these sizes (hundreds of tokens, bfloat16). Heads lie
+Elsewhere plain products and a softmax, which beat PyTorch's CPU kernels at these sizes (hundreds of tokens). Heads lie
 contiguous, because strided products cost a third more; trees of like length are one product; keys behind the last
 query of a block are not read.
 
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from modelserving.lm.heads import Angles, by_token, by_tree
+from modelserving.lm.native import attention as compiled
+from modelserving.lm.passes import compiled_for
 from modelserving.lm.tree_plan import TreeBucket, TreePlan
 
 Rotations = tuple[Angles, Angles]  # of queries (Q, 1, D) and of keys (T, 1, D)
@@ -29,23 +31,78 @@ def attend(
     plan: TreePlan,
     scale: float,
     turns: Rotations | None = None,
-) -> tuple[Tensor, list[Tensor]]:
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """softmax(scale · q kᵀ + bias) v; query (Q, H, D), key and value (T, G, D) → (Q, H, D).
 
-    Queries and keys are turned first where `turns` are given. Also what the backward pass needs: of each bucket its
-    heads, and of each of its blocks the probabilities.
+    Queries and keys are turned first where `turns` are given. Also what the backward pass needs.
     """
+    tables = _tables(turns)
+    library = compiled_for(query, key, value, *tables)
+    if library is None:
+        return _attend_in_rectangles(query, key, value, plan=plan, scale=scale, turns=turns)
+    heads = (query.contiguous(), key.contiguous(), value.contiguous())
+    results = compiled.forward(library, heads, trees=plan.laid, tables=tables, scale=scale)
+    return results, heads
+
+
+def attend_backward(
+    upstream: Tensor,
+    seen: Sequence[Tensor],
+    *,
+    plan: TreePlan,
+    scale: float,
+    turns: Rotations | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of query (Q, H, D), key and value (T, G, D) from that of the result (Q, H, D)."""
+    tables = _tables(turns)
+    library = compiled_for(seen[0], *tables)
+    if library is None or not _lies_by_token(seen):
+        return _backward_in_rectangles(upstream, seen, plan=plan, scale=scale, turns=turns)
+    query, key, value = seen
+    return compiled.backward(
+        library,
+        upstream.contiguous(),
+        (query, key, value),
+        trees=plan.laid,
+        tables=tables,
+        scale=scale,
+    )
+
+
+def _lies_by_token(seen: Sequence[Tensor]) -> bool:
+    """Whether the forward pass was the compiled one: it keeps the heads as they came, (Q, H, D)."""
+    return seen[0].ndim == 3
+
+
+def _tables(turns: Rotations | None) -> tuple[Tensor | None, ...]:
+    if turns is None:
+        return (None,) * 4
+    of_queries, of_keys = turns
+    return (of_queries.cos, of_queries.sin, of_keys.cos, of_keys.sin)
+
+
+def _attend_in_rectangles(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    plan: TreePlan,
+    scale: float,
+    turns: Rotations | None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """By torch's operations; of each bucket its heads, and of each of its blocks the probabilities are kept."""
     of_queries, of_keys = turns or (None, None)
     results: list[Tensor] = []
     seen: list[Tensor] = []
-    for bucket in plan.buckets:
+    rectangles = plan.rectangles(query.dtype)
+    for bucket in rectangles.buckets:
         q = by_tree(query, bucket.queries, trees=bucket.trees, angles=of_queries)  # (B, H, M, D)
         k = by_tree(key, bucket.keys, trees=bucket.trees, angles=of_keys).flatten(0, 1)
         v = by_tree(value, bucket.keys, trees=bucket.trees).flatten(0, 1)  # (B·G, N, D)
         result, probabilities = _attend(q, k, v, bucket=bucket, scale=scale)
         results.append(result)
         seen += [q, k, v, *probabilities]
-    return by_token(results, plan.query_places), seen
+    return by_token(results, rectangles.query_places), tuple(seen)
 
 
 def _attend(
@@ -65,18 +122,18 @@ def _attend(
     return torch.cat(results, dim=2) if results[1:] else results[0], probabilities
 
 
-def attend_backward(
+def _backward_in_rectangles(
     upstream: Tensor,
     seen: Sequence[Tensor],
     *,
     plan: TreePlan,
     scale: float,
-    turns: Rotations | None = None,
+    turns: Rotations | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of query (Q, H, D), key and value (T, G, D) from that of the result (Q, H, D)."""
     of_query, of_key, of_value = [], [], []
     start = 0
-    for bucket in plan.buckets:
+    rectangles = plan.rectangles(upstream.dtype)
+    for bucket in rectangles.buckets:
         kept = seen[start : start + 3 + len(bucket.blocks)]
         start += len(kept)
         given = by_tree(upstream, bucket.queries, trees=bucket.trees)  # (B, H, M, D)
@@ -85,9 +142,9 @@ def attend_backward(
             gathered.append(each)
     of_queries, of_keys = turns or (None, None)
     return (
-        by_token(of_query, plan.query_places, angles=of_queries, factor=scale),
-        by_token(of_key, plan.key_places, angles=of_keys, factor=scale),
-        by_token(of_value, plan.key_places),
+        by_token(of_query, rectangles.query_places, angles=of_queries, factor=scale),
+        by_token(of_key, rectangles.key_places, angles=of_keys, factor=scale),
+        by_token(of_value, rectangles.key_places),
     )
 
 

@@ -1,4 +1,4 @@
-"""Which tokens of a packed row are attended to together: trees of like length as one rectangle.
+"""Which tokens of a packed row are attended to together: its trees, or trees of like length as one rectangle.
 
 It knows bounds and visibility, no queries, keys or models.
 
@@ -7,10 +7,13 @@ Legend: B trees of a bucket, M queries and N keys of each, Q queries and T token
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import torch
 from torch import Tensor
+
+from modelserving.lm.native.attention import LaidTrees
 
 # Shapes that come again and again: CPU kernels are compiled per shape and kept.
 LENGTH_STEP = 32
@@ -48,7 +51,7 @@ class TreeBucket:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TreePlan:
+class Rectangles:
     """The buckets of a row and where each query and key stands in them, counted through all buckets.
 
     One more place behind the last holds zeros, for tokens that belong to no tree.
@@ -59,14 +62,53 @@ class TreePlan:
     key_places: Tensor  # (T,)
 
 
-def plan_trees(
+@dataclass(frozen=True, kw_only=True)
+class TreePlan:
+    """Trees and the queries that ask in them, laid out once for all layers in the form that multiplies them."""
+
+    starts: Sequence[int]  # bounds the trees, one behind the other
+    visibility: Visibility
+    queries: Tensor | None = None  # (Q,) row indices; None: all tokens ask
+
+    @cached_property
+    def laid(self) -> LaidTrees:
+        """For the compiled attention."""
+        starts = torch.tensor(self.starts)
+        queries, query_starts = torch.arange(self.starts[-1]), starts
+        if self.queries is not None:
+            tree = torch.bucketize(self.queries, starts[1:], right=True)
+            queries = tree.argsort(stable=True)
+            query_starts = torch.searchsorted(tree[queries], torch.arange(len(starts)))
+        return LaidTrees(
+            starts=starts,
+            subtree_ends=self.visibility.subtree_end.contiguous(),
+            positions=self.visibility.positions.contiguous(),
+            window=self.visibility.window,
+            queries=queries,
+            query_starts=query_starts,
+            asked=None if self.queries is None else self.queries.contiguous(),
+        )
+
+    def rectangles(self, dtype: torch.dtype) -> Rectangles:
+        """For torch's operations, with scores of this type."""
+        if dtype not in self._rectangles:
+            self._rectangles[dtype] = _rectangles(
+                self.starts, self.visibility, dtype=dtype, queries=self.queries
+            )
+        return self._rectangles[dtype]
+
+    @cached_property
+    def _rectangles(self) -> dict[torch.dtype, Rectangles]:
+        return {}
+
+
+def _rectangles(
     starts: Sequence[int],
     visibility: Visibility,
     *,
     dtype: torch.dtype,
-    queries: Tensor | None = None,
-) -> TreePlan:
-    """`starts` bounds the trees; the queries are all tokens, or those at some row indices (Q,)."""
+    queries: Tensor | None,
+) -> Rectangles:
     bounds = list(pairwise(starts))
     length = len(visibility.subtree_end)
     asked = _asked(bounds, queries=queries)
@@ -89,7 +131,7 @@ def plan_trees(
         used_keys += len(bucket.keys)
     query_places[query_places < 0] = used_queries
     key_places[key_places < 0] = used_keys
-    return TreePlan(buckets=tuple(buckets), query_places=query_places, key_places=key_places)
+    return Rectangles(buckets=tuple(buckets), query_places=query_places, key_places=key_places)
 
 
 def _asked(bounds: Sequence[tuple[int, int]], *, queries: Tensor | None) -> list[Tensor]:

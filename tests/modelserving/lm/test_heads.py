@@ -1,12 +1,10 @@
-"""Heads tree by tree and token by token: compiled, by torch's operations, and one the transpose of the other."""
+"""Heads tree by tree and token by token, one the transpose of the other."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from modelserving.lm import passes
 from modelserving.lm.heads import Angles, by_token, by_tree
-from modelserving.lm.native.compiling import library
 
 # two trees of three places and one of four; token 5 stands in none
 TOKENS = [torch.tensor([0, 1, -1, 2, 3, -1]), torch.tensor([4, 6, 7, 8])]
@@ -15,16 +13,8 @@ PLACES = torch.tensor([0, 1, 3, 4, 6, 10, 7, 8, 9])
 WIDTHS = [2, 8, 24, 64, 68]
 
 
-@pytest.fixture(params=["compiled", "torch"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "torch":
-        monkeypatch.setattr(passes, "library", lambda: None)
-    else:
-        assert library() is not None, "the compiled way needs g++"
-
-
-def turns_of(width: int, *, dtype: torch.dtype) -> Angles:
-    turns = torch.randn(9, 1, width // 2).to(dtype)
+def turns_of(width: int) -> Angles:
+    turns = torch.randn(9, 1, width // 2)
     cos, sin = turns.cos(), turns.sin()
     return Angles(cos=torch.cat((cos, cos), -1), sin=torch.cat((-sin, sin), -1))
 
@@ -32,7 +22,7 @@ def turns_of(width: int, *, dtype: torch.dtype) -> Angles:
 def made(width: int, *, is_turned: bool) -> tuple[Tensor, Angles | None]:
     torch.manual_seed(width)
     heads = torch.randn(9, 3, width)
-    return heads, turns_of(width, dtype=torch.float32) if is_turned else None
+    return heads, turns_of(width) if is_turned else None
 
 
 def rotated(heads: Tensor, angles: Angles) -> Tensor:
@@ -42,7 +32,6 @@ def rotated(heads: Tensor, angles: Angles) -> Tensor:
     return torch.cat((low * cos - high * sin, high * cos + low * sin), dim=-1)
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("is_turned", [True, False])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_head_comes_to_its_place(width: int, is_turned: bool):
@@ -58,7 +47,6 @@ def test_every_head_comes_to_its_place(width: int, is_turned: bool):
             torch.testing.assert_close(found[tree, :, at], there)
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("is_turned", [True, False])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_way_back_is_the_transpose(width: int, is_turned: bool):
@@ -74,17 +62,3 @@ def test_the_way_back_is_the_transpose(width: int, is_turned: bool):
     assert not back[5].any()
     forth = sum((a * b).sum() for a, b in zip(there, directions, strict=True))
     torch.testing.assert_close(2 * (heads * back).sum(), forth, rtol=1e-4, atol=1e-4)
-
-
-def test_bfloat16_is_rounded_once(monkeypatch: pytest.MonkeyPatch):
-    torch.manual_seed(0)
-    heads, angles = torch.randn(9, 3, 24).bfloat16(), turns_of(24, dtype=torch.bfloat16)
-    wide = Angles(cos=angles.cos.float(), sin=angles.sin.float())
-    exact = rotated(heads.float(), wide)
-
-    found = by_tree(heads, torch.arange(9), trees=1, angles=angles)[0].transpose(0, 1)
-    monkeypatch.setattr(passes, "library", lambda: None)
-    torchs = by_tree(heads, torch.arange(9), trees=1, angles=angles)[0].transpose(0, 1)
-
-    torch.testing.assert_close(found, exact.bfloat16(), rtol=0.008, atol=0)
-    assert (found.float() - exact).norm() < (torchs.float() - exact).norm()

@@ -1,0 +1,447 @@
+// Exact attention within each tree of a packed row, forward and backward: heads are turned by their positions on the
+// way in and back on the way out, and keys that no query of a block may look at are not multiplied.
+//
+// A tree and one key head, with the query heads that read it, are done by one thread from start to end.
+// Legend: T tokens and Q queries of the row, N keys and M queries of a tree, H heads, G key heads, D head width.
+
+#include <limits>
+#include <new>
+#include <type_traits>
+#include <vector>
+
+#include "numbers.h"
+
+namespace {
+
+constexpr int PANEL = 2 * LANES;                // numbers of a row that are summed side by side
+constexpr int ROWS = LANES == 16 ? 12 : 6;      // rows that are summed together: all sums fit into the registers
+constexpr int REST = PANEL % ROWS;               // and those that are left of a panel of keys
+constexpr int64_t QUERIES = 48;                 // of a block, whose scores a cache holds
+static_assert(QUERIES % ROWS == 0);
+
+inline int64_t up_to(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
+
+struct Angles {  // of some tokens, (D) each; the sines are negative in the first half
+    const void *cos, *sin;
+};
+
+// Which tokens of the row are multiplied together.
+extern "C" struct Trees {
+    const int64_t *starts;  // (trees + 1) where each tree begins, and where the last one ends
+    int64_t trees;
+    const int64_t *subtree_ends, *positions;  // (T)
+    int64_t reach;  // a query sees keys of its branch less than so many positions before it
+    const int64_t *queries, *query_starts;  // the queries, tree by tree; (trees + 1) where each tree's begin
+    const int64_t *asked;  // (Q) row index of each query; null: all tokens ask
+};
+
+extern "C" struct Heads {
+    Angles of_queries, of_keys;
+    int64_t query_heads, key_heads, width;
+    float scale;
+};
+
+// to = factor · (head ∘ cos + swapped halves ∘ sin); backwards its transpose.
+template <bool WHOLE, typename Number, typename From, typename To>
+void rotated(const From* head, const Number* cos, const Number* sin, int64_t D, bool backwards, float factor, To* to) {
+    const int64_t half = D / 2;
+    const Number *sin_low = backwards ? sin + half : sin, *sin_high = backwards ? sin : sin + half;
+    for (int64_t d = 0; d < half; d += LANES) {
+        const int64_t left = WHOLE ? LANES : half - d;
+        const Lanes low = load(head + d, left), high = load(head + half + d, left);
+        const Lanes of_high = high * load(sin_low + d, left), of_low = low * load(sin_high + d, left);
+        store(to + d, fused(low, load(cos + d, left), of_high) * factor, left);
+        store(to + half + d, fused(high, load(cos + half + d, left), of_low) * factor, left);
+    }
+}
+
+template <bool WHOLE, typename From, typename To>
+void scaled(const From* head, int64_t D, float factor, To* to) {
+    for (int64_t d = 0; d < D; d += LANES) {
+        const int64_t left = WHOLE ? LANES : D - d;
+        store(to + d, load(head + d, left) * factor, left);
+    }
+}
+
+// One head, turned where there are angles.
+template <typename Number, typename From, typename To>
+void turned(const From* head, const Angles& angles, int64_t token, int64_t D, bool backwards, float factor, To* to) {
+    const bool is_whole = D % (2 * LANES) == 0;
+    if (!angles.cos) return is_whole ? scaled<true>(head, D, factor, to) : scaled<false>(head, D, factor, to);
+    const Number *cos = read<Number>(angles.cos) + token * D, *sin = read<Number>(angles.sin) + token * D;
+    if (is_whole) rotated<true>(head, cos, sin, D, backwards, factor, to);
+    else rotated<false>(head, cos, sin, D, backwards, factor, to);
+}
+
+// c (R, PANEL) = or += a · b over `count` numbers, a(r, k) = a[r · across + k · along], b lying in a panel.
+template <int R, bool ADDED>
+inline void tile(const float* a, int64_t across, int64_t along, const float* b, int64_t count, float* c, int64_t width) {
+    Lanes low[R], high[R];
+    for (int r = 0; r < R; ++r) {
+        low[r] = ADDED ? load(c + r * width) : Lanes{};
+        high[r] = ADDED ? load(c + r * width + LANES) : Lanes{};
+    }
+    for (int64_t k = 0; k < count; ++k, a += along, b += PANEL) {
+        const Lanes first = load(b), second = load(b + LANES);
+        for (int r = 0; r < R; ++r) {
+            const Lanes number = all(a[r * across]);
+            low[r] = fused(first, number, low[r]);
+            high[r] = fused(second, number, high[r]);
+        }
+    }
+    for (int r = 0; r < R; ++r) {
+        store(c + r * width, low[r]);
+        store(c + r * width + LANES, high[r]);
+    }
+}
+
+// Room for numbers that outlives its use.
+class Room {
+public:
+    float* room(int64_t count) {
+        if (int64_t(numbers.size()) < count) numbers.resize(count);
+        return numbers.data();
+    }
+    float* zeros(int64_t count) {
+        std::fill_n(room(count), count, 0.0f);
+        return numbers.data();
+    }
+
+private:
+    std::vector<float> numbers;
+};
+
+// One matrix (count, D) laid out for products; rows are filled up to whole panels with zeros.
+struct Laid {
+    int64_t rows, width;  // both in whole panels
+    Room plain_room, columns_room, across_room;
+    float *plain = nullptr, *columns = nullptr, *across = nullptr;
+
+    void make(int64_t count, int64_t D) {
+        rows = up_to(count + ROWS - 1, PANEL), width = up_to(D, PANEL);
+        plain = plain_room.zeros(rows * width);
+    }
+    // [width / PANEL][rows][PANEL]
+    void by_columns() {
+        columns = columns_room.room(rows * width);
+        for (int64_t d = 0; d < width; d += PANEL)
+            for (int64_t n = 0; n < rows; ++n) std::copy_n(plain + n * width + d, PANEL, columns + d * rows + n * PANEL);
+    }
+    // [rows / PANEL][width][PANEL]
+    void transposed() {
+        across = across_room.room(rows * width);
+        for (int64_t n = 0; n < rows; n += PANEL)
+            for (int64_t d = 0; d < width; ++d)
+                for (int64_t k = 0; k < PANEL; ++k) across[n * width + d * PANEL + k] = plain[(n + k) * width + d];
+    }
+};
+
+struct Range {  // keys [first, last) that a block looks at, and the column where their scores begin
+    int64_t first, last, column;
+};
+
+// Queries [first, first + rows) and the scores (rows, columns) of the keys that they look at.
+struct Block {
+    int64_t first, rows, columns, stride;
+};
+
+// What a thread keeps from one tree to the next.
+struct Bench {
+    Laid key, value, query, given;
+    Room scores_room, of_scores_room, result_room, of_query_room, of_key_room, of_value_room, sums_room;
+    std::vector<int32_t> ends, positions, indices, query_positions;  // of keys, of queries; counted from the tree's start
+    std::vector<int32_t> soonest, latest;                            // ends of each panel of keys
+    std::vector<Range> ranges;
+};
+
+// The tree, its keys' ends and positions, its queries' places.
+class Tree {
+public:
+    Tree(const Trees& row, int64_t tree, Bench& bench) : bench(bench) {
+        start = row.starts[tree], N = row.starts[tree + 1] - start;
+        queries = row.queries + row.query_starts[tree], M = row.query_starts[tree + 1] - row.query_starts[tree];
+        const int64_t keys = up_to(N, PANEL), asking = up_to(std::max<int64_t>(M, 1), ROWS);
+        bench.ends.assign(keys, 0), bench.positions.assign(keys, 0);
+        for (int64_t n = 0; n < N; ++n) {
+            bench.ends[n] = int32_t(row.subtree_ends[start + n] - start);
+            bench.positions[n] = int32_t(row.positions[start + n]);
+        }
+        bench.indices.resize(asking), bench.query_positions.resize(asking);
+        for (int64_t m = 0; m < asking; ++m) {  // behind the last query stands the last query
+            const int64_t index = token(std::min(m, M - 1), row);
+            bench.indices[m] = int32_t(index - start);
+            bench.query_positions[m] = int32_t(row.positions[index]);
+        }
+        bench.soonest.clear(), bench.latest.clear();
+        for (int64_t n = 0; n < keys; n += PANEL) {
+            const auto first = bench.ends.begin() + n, behind = bench.ends.begin() + std::min(n + PANEL, N);
+            bench.soonest.push_back(n + PANEL > N ? 0 : *std::min_element(first, behind));
+            bench.latest.push_back(*std::max_element(first, behind));
+        }
+        reach = int32_t(std::min<int64_t>(row.reach, std::numeric_limits<int32_t>::max()));
+    }
+
+    static int64_t token_of(const Trees& row, int64_t query) { return row.asked ? row.asked[query] : query; }
+    int64_t token(int64_t m, const Trees& row) const { return token_of(row, queries[m]); }
+
+    // Which keys the queries from `first` on look at, in whole panels.
+    Block look(int64_t first) {
+        const int64_t last = std::min(first + QUERIES, up_to(M, ROWS));
+        const auto [low, high] = std::minmax_element(bench.indices.begin() + first, bench.indices.begin() + last);
+        lowest = *low, highest = *high;
+        auto& ranges = bench.ranges;
+        ranges.clear();
+        int64_t column = 0;
+        for (int64_t n = 0; n <= highest; n += PANEL) {
+            if (bench.latest[n / PANEL] <= lowest) continue;
+            if (!ranges.empty() && ranges.back().last == n) ranges.back().last += PANEL;
+            else ranges.push_back({n, n + PANEL, column});
+            column += PANEL;
+        }
+        const int64_t line = 16;  // numbers of a cache line: an even count of them would bring rows into each other's way
+        return {first, last - first, column, column / line % 2 ? column : column + line};
+    }
+
+    bool all_may_look(int64_t panel) const {
+        const bool is_near = reach == std::numeric_limits<int32_t>::max();
+        return is_near && panel + PANEL - 1 <= lowest && bench.soonest[panel / PANEL] > highest;
+    }
+
+    // −∞ where query m may not look at the keys of a panel.
+    void mask(int64_t m, int64_t panel, float* scores) const {
+        const int32_t q = bench.indices[m], position = bench.query_positions[m];
+        WholeLanes key = WholeLanes{} + int32_t(panel);
+        for (int k = 0; k < LANES; ++k) key[k] += k;
+        for (int half = 0; half < 2; ++half, key += LANES, scores += LANES) {
+            WholeLanes ends, positions;
+            std::memcpy(&ends, bench.ends.data() + panel + half * LANES, sizeof ends);
+            std::memcpy(&positions, bench.positions.data() + panel + half * LANES, sizeof positions);
+            const WholeLanes may = (key <= q) & (ends > q) & (position - positions < reach);
+            store(scores, may ? load(scores) : all(-INFINITY));
+        }
+    }
+
+    int64_t start, N, M;
+    const int64_t* queries;
+
+private:
+    Bench& bench;
+    int32_t lowest, highest, reach;
+};
+
+// scores (rows, W) of queries [first, first + rows) times the keys they look at, −∞ where they may not.
+void score(const Tree& tree, const Bench& bench, const Block& block, float* scores) {
+    const int64_t width = bench.key.width;
+    for (const Range& range : bench.ranges)
+        for (int64_t n = range.first, column = range.column; n < range.last; n += PANEL, column += PANEL) {
+            for (int64_t m = 0; m < block.rows; m += ROWS)
+                tile<ROWS, false>(
+                    bench.query.plain + (block.first + m) * width, width, 1, bench.key.across + n * width, width,
+                    scores + m * block.stride + column, block.stride);
+            if (tree.all_may_look(n)) continue;
+            for (int64_t m = 0; m < block.rows; ++m) tree.mask(block.first + m, n, scores + m * block.stride + column);
+        }
+}
+
+// to (rows, width) = weights (rows, W) · the keys that are looked at, of a matrix laid out by columns.
+void weighted(const Laid& of, const Bench& bench, const Block& block, const float* weights, float* to) {
+    for (int64_t d = 0; d < of.width; d += PANEL)
+        for (int64_t m = 0; m < block.rows; m += ROWS)
+            for (const Range& range : bench.ranges) {
+                const float *a = weights + m * block.stride + range.column, *b = of.columns + d * of.rows + range.first * PANEL;
+                float* c = to + m * of.width + d;
+                if (range.column) tile<ROWS, true>(a, block.stride, 1, b, range.last - range.first, c, of.width);
+                else tile<ROWS, false>(a, block.stride, 1, b, range.last - range.first, c, of.width);
+            }
+}
+
+// to (N, width) += weightsᵀ · the block's rows of a matrix laid out by columns.
+void gathered(const Laid& of, const Bench& bench, const Block& block, const float* weights, float* to) {
+    const auto add = [&](auto rows, int64_t key, int64_t column) {
+        for (int64_t d = 0; d < of.width; d += PANEL)
+            tile<rows, true>(
+                weights + column, 1, block.stride, of.columns + d * of.rows + block.first * PANEL, block.rows,
+                to + key * of.width + d, of.width);
+    };
+    for (const Range& range : bench.ranges)
+        for (int64_t n = range.first, column = range.column; n < range.last; n += PANEL, column += PANEL) {
+            for (int k = 0; k + ROWS <= PANEL; k += ROWS) add(std::integral_constant<int, ROWS>{}, n + k, column + k);
+            add(std::integral_constant<int, REST>{}, n + PANEL - REST, column + PANEL - REST);
+        }
+}
+
+// Scores become e^(score − highest); returns the sum.
+float exponentials(float* scores, int64_t W) {
+    const float highest = highest_of(scores, W);
+    Lanes sums{};
+    for (int64_t s = 0; s < W; s += LANES) {
+        const Lanes found = exponential(load(scores + s) - highest);
+        store(scores + s, found);
+        sums += found;
+    }
+    return total(sums);
+}
+
+// Scores become probabilities p, and what these are given becomes that of the scores: p ∘ (given − Σ p ∘ given).
+// What all are given alike is taken off first: it cancels, and its rounding would not.
+void of_softmax(float* scores, float* given, int64_t W) {
+    const float share = 1.0f / exponentials(scores, W), alike = given[0];
+    Lanes along{};
+    for (int64_t s = 0; s < W; s += LANES) {
+        const Lanes p = load(scores + s) * share, own = load(given + s) - alike;
+        store(scores + s, p);
+        store(given + s, own);
+        along = fused(p, own, along);
+    }
+    const float mean = total(along);
+    for (int64_t s = 0; s < W; s += LANES) store(given + s, load(scores + s) * (load(given + s) - mean));
+}
+
+template <typename Number>
+void take_keys(const Tree& tree, const Heads& heads, int64_t g, const void* keys, const void* values, Bench& bench) {
+    const int64_t D = heads.width, G = heads.key_heads;
+    bench.key.make(tree.N, D), bench.value.make(tree.N, D);
+    for (int64_t n = 0; n < tree.N; ++n) {
+        const int64_t token = tree.start + n, at = (token * G + g) * D, to = n * bench.key.width;
+        turned<Number>(read<Number>(keys) + at, heads.of_keys, token, D, false, 1.0f, bench.key.plain + to);
+        turned<Number>(read<Number>(values) + at, Angles{}, token, D, false, 1.0f, bench.value.plain + to);
+    }
+    bench.key.transposed();
+}
+
+// Rows of the tree's queries: of the queries themselves, or of anything that lies as they do.
+template <typename Number>
+void take_rows(
+    const Tree& tree, const Heads& heads, const Angles& angles, int64_t h, float factor, const void* from, Laid& to) {
+    const int64_t D = heads.width;
+    to.make(tree.M, D);
+    for (int64_t m = 0; m < tree.M; ++m) {
+        const int64_t query = tree.queries[m];
+        const Number* head = read<Number>(from) + (query * heads.query_heads + h) * D;
+        turned<Number>(head, angles, query, D, false, factor, to.plain + m * to.width);
+    }
+}
+
+template <typename Number>
+void forward(
+    const Trees& row, const Heads& heads, int64_t which, int64_t g, const void* queries, const void* keys,
+    const void* values, void* results) {
+    static thread_local Bench bench;
+    Tree tree(row, which, bench);
+    if (!tree.M) return;
+    const int64_t D = heads.width, H = heads.query_heads, each = H / heads.key_heads;
+    take_keys<Number>(tree, heads, g, keys, values, bench);
+    bench.value.by_columns();
+    for (int64_t h = g * each; h < (g + 1) * each; ++h) {
+        take_rows<Number>(tree, heads, heads.of_queries, h, heads.scale, queries, bench.query);
+        const int64_t width = bench.query.width, asking = up_to(tree.M, ROWS);
+        for (int64_t first = 0; first < asking; first += QUERIES) {
+            const Block block = tree.look(first);
+            const int64_t rows = block.rows, W = block.columns, stride = block.stride;
+            float *scores = bench.scores_room.room(rows * stride), *result = bench.result_room.room(rows * width);
+            score(tree, bench, block, scores);
+            float sums[QUERIES];
+            for (int64_t m = 0; m < rows; ++m) sums[m] = exponentials(scores + m * stride, W);
+            weighted(bench.value, bench, block, scores, result);
+            for (int64_t m = 0; m < rows && first + m < tree.M; ++m) {
+                const int64_t at = tree.queries[first + m] * H + h;
+                turned<Number>(
+                    result + m * width, Angles{}, 0, D, false, 1.0f / sums[m], written<Number>(results) + at * D);
+            }
+        }
+    }
+}
+
+// Probabilities are computed again: about as fast as fetching them from memory.
+template <typename Number>
+void backward(
+    const Trees& row, const Heads& heads, int64_t which, int64_t g, const void* queries, const void* keys,
+    const void* values, const void* given, void* of_queries, void* of_keys, void* of_values) {
+    static thread_local Bench bench;
+    Tree tree(row, which, bench);
+    const int64_t D = heads.width, H = heads.query_heads, G = heads.key_heads, each = H / G;
+    take_keys<Number>(tree, heads, g, keys, values, bench);
+    bench.key.by_columns();
+    bench.value.transposed();
+    const int64_t width = bench.key.width;
+    float* of_key = bench.of_key_room.zeros(bench.key.rows * width);
+    float* of_value = bench.of_value_room.zeros(bench.key.rows * width);
+    for (int64_t h = g * each; h < (g + 1) * each && tree.M; ++h) {
+        take_rows<Number>(tree, heads, heads.of_queries, h, heads.scale, queries, bench.query);
+        take_rows<Number>(tree, heads, Angles{}, h, 1.0f, given, bench.given);
+        bench.query.by_columns();
+        bench.given.by_columns();
+        const int64_t asking = up_to(tree.M, ROWS);
+        for (int64_t first = 0; first < asking; first += QUERIES) {
+            const Block block = tree.look(first);
+            const int64_t rows = block.rows, W = block.columns, stride = block.stride;
+            float *p = bench.scores_room.room(rows * stride), *ds = bench.of_scores_room.room(rows * stride);
+            float* of_query = bench.of_query_room.room(rows * width);
+            score(tree, bench, block, p);
+            for (const Range& range : bench.ranges)
+                for (int64_t n = range.first, column = range.column; n < range.last; n += PANEL, column += PANEL)
+                    for (int64_t m = 0; m < rows; m += ROWS)
+                        tile<ROWS, false>(
+                            bench.given.plain + (first + m) * width, width, 1, bench.value.across + n * width, width,
+                            ds + m * stride + column, stride);
+            for (int64_t m = 0; m < rows; ++m) of_softmax(p + m * stride, ds + m * stride, W);
+            weighted(bench.key, bench, block, ds, of_query);
+            gathered(bench.query, bench, block, ds, of_key);
+            gathered(bench.given, bench, block, p, of_value);
+            for (int64_t m = 0; m < rows && first + m < tree.M; ++m) {
+                const int64_t query = tree.queries[first + m];
+                turned<Number>(
+                    of_query + m * width, heads.of_queries, query, D, true, heads.scale,
+                    written<Number>(of_queries) + (query * H + h) * D);
+            }
+        }
+    }
+    for (int64_t n = 0; n < tree.N; ++n) {
+        const int64_t token = tree.start + n, at = (token * G + g) * D;
+        turned<Number>(of_key + n * width, heads.of_keys, token, D, true, 1.0f, written<Number>(of_keys) + at);
+        turned<Number>(of_value + n * width, Angles{}, token, D, true, 1.0f, written<Number>(of_values) + at);
+    }
+}
+
+// Calls `work` for each tree and key head; returns 1 where memory ran out.
+template <typename Work>
+int each_unit(const Trees& row, const Heads& heads, int threads, Work work) {
+    int failed = 0;
+#pragma omp parallel for schedule(dynamic) num_threads(threads) reduction(| : failed)
+    for (int64_t unit = 0; unit < row.trees * heads.key_heads; ++unit) {
+        try {
+            work(unit / heads.key_heads, unit % heads.key_heads);
+        } catch (const std::bad_alloc&) {
+            failed = 1;
+        }
+    }
+    return failed;
+}
+}  // namespace
+
+extern "C" {
+
+// Queries (Q, H, D), keys and values (T, G, D) → results (Q, H, D).
+// Queries of no tree are left as they are. Returns 1 where memory ran out.
+int attention_forward(
+    int is_half, const Trees* row, const Heads* heads, const void* queries, const void* keys, const void* values,
+    void* results, int threads) {
+    return each_unit(*row, *heads, threads, [&](int64_t tree, int64_t g) {
+        typed(is_half, [&](auto number) {
+            forward<decltype(number)>(*row, *heads, tree, g, queries, keys, values, results);
+        });
+    });
+}
+
+// Gradients of queries, keys and values from what the results are given; tokens of no tree are left as they are.
+int attention_backward(
+    int is_half, const Trees* row, const Heads* heads, const void* queries, const void* keys, const void* values,
+    const void* given, void* of_queries, void* of_keys, void* of_values, int threads) {
+    return each_unit(*row, *heads, threads, [&](int64_t tree, int64_t g) {
+        typed(is_half, [&](auto number) {
+            backward<decltype(number)>(
+                *row, *heads, tree, g, queries, keys, values, given, of_queries, of_keys, of_values);
+        });
+    });
+}
+}
