@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from modelserving.lm.packed_llama import fits, packed_hidden
+from modelserving.lm.packed_llama import KeepLayer, fits, packed_hidden
 from modelserving.lm.tree_attention import tree_attention
 from modelserving.lm.tree_plan import TreePlan, Visibility
 
@@ -232,8 +232,13 @@ def _flex(query: Tensor, key: Tensor, value: Tensor, *, scale: float, block_mask
 _compiled_flex: Callable[..., Tensor] | None = None
 
 
-def hidden_states(model: nn.Module, row: PackedRow, *, asked: Tensor | None = None) -> Tensor:
-    """The backbone's last hidden states of the row's tokens, or of those at some indices: (T or S, hidden)."""
+def hidden_states(
+    model: nn.Module, row: PackedRow, *, asked: Tensor | None = None, keep: KeepLayer | None = None
+) -> Tensor:
+    """The backbone's last hidden states of the row's tokens, or of those at some indices: (T or S, hidden).
+
+    `keep` is given what each layer's tokens leave behind; only hand-written blocks do so.
+    """
     backbone = model.base_model
     parameter = next(backbone.parameters())
     length = len(row.tokens)
@@ -246,8 +251,10 @@ def hidden_states(model: nn.Module, row: PackedRow, *, asked: Tensor | None = No
             positions=row.positions,
             plans=lambda window, queries: attention.plan(window=window, queries=queries),
             asked=asked,
+            keep=keep,
         )
         return hidden if asked is not None else hidden[:length]
+    assert keep is None, "transformers' own blocks do not give their keys and values"
     backbone.config._attn_implementation = PACKED  # noqa: SLF001 -- transformers' own switch
     outputs = backbone(
         input_ids=row.tokens[None],

@@ -42,7 +42,7 @@ class LlamaReader:
 
     def __init__(self, model: PreTrainedModel, *, takes_over: bool = False) -> None:
         """Lay the weights out; `takes_over` says that the model's own may be emptied."""
-        self._native = _native(model)  # before the model's own weights are emptied
+        self._native = native_of(model)  # before the model's own weights are emptied
         self.draw: Draw | None = self._native.draw if self._native else None
         self.bytes_used = self._native.bytes_used if self._native else 0
         self._body = LlamaBody(model, takes_over=takes_over)
@@ -98,7 +98,7 @@ class LlamaReader:
         return self._head(self._body.hidden(token_ids, step.positions, attend=attend))
 
 
-def _native(model: PreTrainedModel) -> NativeBody | None:
+def native_of(model: PreTrainedModel) -> NativeBody | None:
     """The compiled step for this model, if it is of a kind and size that it suits and can be compiled."""
     if model.lm_head.weight.dtype not in COMPILED or model.num_parameters() > LARGEST_NATIVE:
         return None

@@ -7,6 +7,7 @@ Legend: T tokens of the row, S tokens asked for (T unless it is the last block),
 D head size, I width of the MLP.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -47,6 +48,9 @@ class BlockCall:
     epsilon: float
     asked: Tensor | None  # (S,) the tokens whose results are wanted; None: all
     recompute: bool  # keep the input alone and run forward again before backward
+    keep: Callable[[Tensor, Tensor], None] | None = (
+        None  # is given turned keys and values (T, G, D)
+    )
 
 
 class _PackedBlock(torch.autograd.Function):
@@ -101,6 +105,8 @@ def _attention(x: Tensor, weights: BlockWeights, call: BlockCall) -> tuple[Tenso
     query = F.linear(asking, weights.query, weights.query_bias).unflatten(-1, (-1, D))  # (S, H, D)
     key = F.linear(h, weights.key, weights.key_bias).unflatten(-1, (-1, D))  # (T, G, D)
     value = F.linear(h, weights.value, weights.value_bias).unflatten(-1, (-1, D))
+    if call.keep is not None:
+        call.keep(call.turns[1].turned(key), value)
     attended, seen = attend(query, key, value, plan=call.plan, scale=call.scale, turns=call.turns)
     attended = attended.flatten(1)  # (S, H·D)
     carried = x if call.asked is None else x.index_select(0, call.asked)

@@ -6,6 +6,7 @@ Legend: T tokens of the row, S tokens asked for, E hidden, D head size.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from modelserving.lm.tree_plan import TreePlan
 LAYERS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer")
 # (window, the tokens asked for) → which tokens are multiplied together
 Plans = Callable[[int | None, Tensor | None], TreePlan]
+# takes the number of a layer, its turned keys and its values (T, G, D)
+KeepLayer = Callable[[int, Tensor, Tensor], None]
 
 
 LEFT = "_left_to_transformers"
@@ -52,7 +55,13 @@ def _is_plain(layer: Any) -> bool:
 
 
 def packed_hidden(
-    backbone: Any, *, tokens: Tensor, positions: Tensor, plans: Plans, asked: Tensor | None
+    backbone: Any,
+    *,
+    tokens: Tensor,
+    positions: Tensor,
+    plans: Plans,
+    asked: Tensor | None,
+    keep: KeepLayer | None = None,
 ) -> Tensor:
     """Normed hidden states of the tokens (T,) asked for, or of all: (S, E)."""
     x = F.embedding(tokens, backbone.embed_tokens.weight)  # (T, E)
@@ -71,6 +80,7 @@ def packed_hidden(
             epsilon=backbone.config.rms_norm_eps,
             asked=asked if is_last else None,
             recompute=layer.gradient_checkpointing and layer.training,
+            keep=None if keep is None else partial(keep, index),
         )
         x = packed_block(x, weights=_weights(layer), call=call)  # (T, E), at last (S, E)
     normed: Tensor = backbone.norm(x)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 from transformers import PreTrainedModel
 
-from modelserving.lm.llama_reading import reader_of
+from modelserving.lm.packed_reading import packed_reader_of
 from modelserving.lm.sample_requests import SampleRequest, TokenDrawn
 from modelserving.lm.sampler import Sampler
+
+PROMPT_TOKENS = 8192  # read before the first samples start: whole prompts, as many as that takes
 
 
 @dataclass(kw_only=True)
@@ -38,7 +40,10 @@ def sample(
     Log-probabilities are those of the drawn tokens at `temperature`, over the whole vocabulary.
     """
     assert all(len(each) == samples_per_prompt for each in seeds), "one seed per sample"
-    sampler = Sampler(reader_of(model), max_rows=max_rows, prefix_cache_bytes=0)
+    sampler = Sampler(
+        packed_reader_of(model), max_rows=max_rows, prefix_cache_bytes=0,
+        prompt_tokens_per_step=PROMPT_TOKENS, whole_prompts=True,
+    )  # fmt: skip
     for index, (prompt, own_seeds) in enumerate(zip(prompts, seeds, strict=True)):
         sampler.add(
             SampleRequest(

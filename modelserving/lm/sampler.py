@@ -4,6 +4,7 @@ A prompt is read once for all its samples, and its beginning not at all if it wa
 depend on its prompt, settings and seed alone. Does not know text, stop strings, users or HTTP.
 """
 
+import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,10 +39,10 @@ class _Prompt:
     waiting: deque[int] = field(default_factory=deque)  # samples not started yet
     pieces: list[Tensor] = field(default_factory=list)  # logits of the prompt's own tokens
 
-    def next_piece(self) -> Piece:
-        """What to read next: up to the end of the block."""
+    def next_piece(self, tokens: int) -> Piece:
+        """What to read next: so many tokens, or what is left."""
         start = self.store.filled
-        return Piece(token_ids=self.request.prompt[start : start + BLOCK], prompt=self.store)
+        return Piece(token_ids=self.request.prompt[start : start + tokens], prompt=self.store)
 
 
 class Sampler:
@@ -54,12 +55,18 @@ class Sampler:
         max_rows: int = 64,
         prefix_cache_bytes: int = 256 << 20,
         prompt_tokens_per_step: int = 1024,
+        whole_prompts: bool = False,
     ) -> None:
-        """At most `max_rows` samples run at once; the rest wait in order of arrival."""
+        """At most `max_rows` samples run at once; the rest wait in order of arrival.
+
+        With `whole_prompts` none is read piece by piece, and as many together as the budget of a step holds.
+        """
         self.reader = reader
         self.prefix_cache = PrefixCache(byte_limit=prefix_cache_bytes)
         self.max_rows = max_rows
         self._prompt_tokens_per_step = prompt_tokens_per_step
+        self._piece_tokens = sys.maxsize if whole_prompts else BLOCK
+        self._prompts_together = max_rows if whole_prompts else PIECES_TOGETHER
         self._queue: deque[_Prompt] = deque()
         self._empty()
 
@@ -137,7 +144,7 @@ class Sampler:
         """Read one piece of several prompts together; those that are done, and the tokens read."""
         chosen = self._chosen_prompts()
         keep_all = chosen[0].request.prompt_logprobs
-        pieces = [prompt.next_piece() for prompt in chosen]
+        pieces = [prompt.next_piece(self._piece_tokens) for prompt in chosen]
         found = self.reader.read_pieces(pieces, all_logits=keep_all)
         for prompt, piece, logits in zip(chosen, pieces, found, strict=True):
             tokens, store = prompt.request.prompt, prompt.store
@@ -172,12 +179,13 @@ class Sampler:
     def _chosen_prompts(self) -> list[_Prompt]:
         """Prompts to read on together: the first, and others of its kind.
 
-        Of two with the same beginning the later one waits, to take it from the cache.
+        Of two with the same beginning the later one waits, to take it from the cache; of two alike, for its twin.
         """
         chosen: list[_Prompt] = []
+        tokens = 0
         beginnings: set[tuple[int, ...]] = set()
         for prompt in self._queue:
-            beginning = prompt.request.prompt[:BLOCK]
+            beginning = prompt.request.prompt[: self._piece_tokens]
             same_kind = prompt.request.prompt_logprobs == self._queue[0].request.prompt_logprobs
             if not same_kind or beginning in beginnings:
                 continue
@@ -185,7 +193,8 @@ class Sampler:
             if prompt.cached_tokens < 0:
                 self._take_known(prompt)
             chosen.append(prompt)
-            if len(chosen) == PIECES_TOGETHER:
+            tokens += min(self._piece_tokens, len(prompt.request.prompt) - prompt.store.filled)
+            if len(chosen) == self._prompts_together or tokens >= self._prompt_tokens_per_step:
                 break
         return chosen
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modelserving.core.dialogue import DialogueFormat, TextEncoder, encode_prompt, encode_response
+from modelserving.lm.threads import balanced_bins
 from training.core.data import ReleaseRow
 
 Half = Literal["all", "first", "second"]
@@ -102,14 +103,3 @@ def balanced_rows(lengths: Sequence[int], *, row_tokens: int, multiple: int = 1)
     count = max(1, -(-sum(lengths) // row_tokens))
     count = -(-count // multiple) * multiple
     return [row for row in balanced_bins(lengths, count=count) if row]
-
-
-def balanced_bins(lengths: Sequence[int], *, count: int) -> list[list[int]]:
-    """Split items into `count` bins of like total length, longest first into the emptiest."""
-    rows: list[list[int]] = [[] for _ in range(count)]
-    filled = [0] * count
-    for index in sorted(range(len(lengths)), key=lambda each: (-lengths[each], each)):
-        emptiest = min(range(count), key=lambda row: (filled[row], row))
-        rows[emptiest].append(index)
-        filled[emptiest] += lengths[index]
-    return [sorted(row) for row in rows]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from modelserving.lm.attention import without_dropout
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.preference_model import from_language_model
+from modelserving.lm.threads import threads_for
 from training.config import PPOConfig
 from training.core.distributed import Ranks, fill_missing_gradients
 from training.core.learning_rates import halved, rate_share
@@ -20,7 +21,6 @@ from training.core.lora import add_adapters, merged
 from training.core.master_weights import MasterWeights, Optimizers
 from training.core.outcome import NonFinite
 from training.core.sharding import gathered, shard
-from training.core.side_by_side import threads_for
 from training.core.token_numbers import ValueReader
 
 ALONE = Ranks()

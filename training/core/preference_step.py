@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from modelserving.lm.attention import common_prefix
 from modelserving.lm.preference_model import score_groups
+from modelserving.lm.threads import balanced_bins, threads_for
 from training.config import PreferenceModelConfig
-from training.core.batching import EncodedComparison, balanced_bins, balanced_rows
+from training.core.batching import EncodedComparison, balanced_rows
 from training.core.distributed import Ranks, fill_missing_gradients
 from training.core.outcome import NonFinite
 from training.core.preference_loss import (
@@ -26,7 +27,7 @@ from training.core.preference_loss import (
     strength_soft_labels,
 )
 from training.core.sharding import idle_passes
-from training.core.side_by_side import add_gradients, threads_for
+from training.core.side_by_side import add_gradients
 
 ALONE = Ranks()
 UNSURE_LABEL = 0.5  # soft label of the weakest strength

@@ -16,12 +16,12 @@ from modelserving.lm.attention import PackedRow, pack
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.policy import ResponseTokens, response_tokens
 from modelserving.lm.preference_model import score_dialogues
-from training.core.batching import balanced_bins, balanced_rows
+from modelserving.lm.threads import balanced_bins, in_threads, threads_for
+from training.core.batching import balanced_rows
 from training.core.distributed import Ranks
 from training.core.prompts import Prompt
 from training.core.rollout_source import OwnSampler, ResponseSource, Wanted
 from training.core.sharding import whole
-from training.core.side_by_side import in_threads, threads_for
 
 ALONE = Ranks()
 SEED_STRIDE = 1_000_003

@@ -1,49 +1,20 @@
-"""Packed rows side by side, one thread each: small operations divide badly among threads, rows divide well.
+"""Gradients of rows that are read side by side.
 
-It does not know models beyond whether the hand-written blocks read them, nor losses. The bits are those of one run to
-the next: each thread sums the gradients of its own rows in order, and the sums are added in order.
+It does not know models or losses. The bits are those of one run to the next: each thread sums the gradients of its own
+rows in order, and the sums are added in order.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from modelserving.lm.packed_llama import fits
+from modelserving.lm.threads import in_threads
 
-MOST_THREADS = 8  # Python itself runs in one at a time
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 Gradients = list[Tensor | None]
-
-
-def threads_for(model: nn.Module) -> int:
-    """How many rows of this model are read side by side: one on a GPU, and by transformers' own forward."""
-    if not fits(model.base_model):
-        return 1
-    return min(MOST_THREADS, torch.get_num_threads())
-
-
-def in_threads(
-    work: Callable[[Item], Found], items: Sequence[Item], *, threads: int
-) -> list[Found]:
-    """What `work` finds of every item, in order; within a thread its operations are not divided."""
-    if threads == 1 or len(items) < 2:
-        return [work(item) for item in items]
-    grad, allowed = torch.is_grad_enabled(), torch.get_num_threads()
-
-    def alone(item: Item) -> Found:
-        torch.set_num_threads(1)
-        with torch.set_grad_enabled(grad):
-            return work(item)
-
-    try:
-        return list(_pool(threads).map(alone, items))
-    finally:
-        torch.set_num_threads(allowed)  # some libraries keep one number for all threads
 
 
 def add_gradients(
@@ -85,8 +56,3 @@ def _sum(left: Tensor | None, right: Tensor | None) -> Tensor | None:
     if left is None or right is None:
         return right if left is None else left
     return left.add_(right)
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads)

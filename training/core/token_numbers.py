@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from modelserving.lm.attention import hidden_states
 from modelserving.lm.policy import ResponseLogprobs, response_logprobs
+from modelserving.lm.threads import in_threads
 from training.core.distributed import Ranks
 from training.core.rollout import Rollout, SampleRow
 from training.core.sharding import whole
-from training.core.side_by_side import in_threads
 
 ALONE = Ranks()
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from modelserving.core.artifacts import file_sha256
 from modelserving.lm.packed_llama import leave_to_transformers
+from modelserving.lm.threads import in_threads, threads_for
 from tests.tiny_checkpoints import make_tiny_language_model
 from tests.training.core.test_ppo_training import CONFIG as PPO
 from tests.training.core.test_ppo_training import inputs  # noqa: F401 -- a fixture
@@ -17,7 +18,7 @@ from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import make_run
 from training.core.__main__ import run
 from training.core.batching import balanced_rows
-from training.core.side_by_side import add_gradients, in_threads, threads_for
+from training.core.side_by_side import add_gradients
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from modelserving.lm.preference_model import score_token_sequences
-from training.core.batching import EncodedComparison, balanced_bins, group_conversations
+from modelserving.lm.threads import balanced_bins
+from training.core.batching import EncodedComparison, group_conversations
 from training.core.distributed import Ranks
 from training.core.evaluation.intervals import clustered_share, share
 
