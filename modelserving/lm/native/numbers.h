@@ -1,7 +1,6 @@
-// Vectors of numbers: sums in a fixed order, exponentials, products with a matrix laid out in panels.
+// Vectors of numbers: sums in a fixed order, exponentials.
 //
 // Whatever is summed here is summed in an order that depends on the length alone: the bits of a row are its own.
-// Legend: I inputs and O outputs of a matrix.
 
 #pragma once
 
@@ -16,13 +15,15 @@
 #endif
 
 // Outputs that a panel of a matrix holds next to each other: one register, as compilers cut wider vectors badly.
-// And rows whose sums fit into the registers.
+// And rows whose sums, with two panels, fit into the registers.
 #if defined(__AVX512F__)
-constexpr int LANES = 16, TILE = 16;
+constexpr int LANES = 16, TILE = 8;
 #elif defined(__AVX__)
-constexpr int LANES = 8, TILE = 8;
-#else
+constexpr int LANES = 8, TILE = 6;
+#elif defined(__ARM_NEON)
 constexpr int LANES = 4, TILE = 8;
+#else
+constexpr int LANES = 4, TILE = 6;
 #endif
 
 typedef float Lanes __attribute__((vector_size(LANES * sizeof(float))));
@@ -90,27 +91,59 @@ inline Lanes fused(Lanes a, Lanes b, Lanes c) {
 #endif
 }
 
+// The same numbers in a register: compilers that read memory again in each operation read more than a processor can.
+inline Lanes held(Lanes lanes) {
+#if defined(__x86_64__)
+    asm("" : "+v"(lanes));
+#elif defined(__ARM_NEON)
+    asm("" : "+w"(lanes));
+#endif
+    return lanes;
+}
+
 inline Lanes all(float number) { return number - Lanes{}; }  // subtracting zero costs nothing
 
 constexpr int64_t BLOCK = 16 * LANES;  // tokens whose probabilities are summed in single precision
 
 inline int64_t up_to_lanes(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
 
+// Both halves of the lanes added, and their halves, down to one sum.
 inline float total(Lanes lanes) {
+#if defined(__AVX__)
+    __m256 parts[LANES / 8];
+    std::memcpy(parts, &lanes, sizeof parts);
+    const __m256 wide = LANES == 16 ? parts[0] + parts[LANES / 8 - 1] : parts[0];
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(wide), _mm256_extractf128_ps(wide, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+#else
     float sums[LANES];
     store(sums, lanes);
     for (int half = LANES / 2; half > 0; half /= 2)
         for (int k = 0; k < half; ++k) sums[k] += sums[k + half];
     return sums[0];
+#endif
+}
+
+// found[c] = a · b[c], for C vectors `stride` apart: sums that do not wait for each other
+template <int C>
+inline void dots(const float* a, const float* b, int64_t stride, int64_t length, float* found) {
+    Lanes sums[C] = {};
+    int64_t d = 0;
+    for (; d + LANES <= length; d += LANES) {
+        const Lanes here = load(a + d);
+        for (int c = 0; c < C; ++c) sums[c] = fused(here, load(b + c * stride + d), sums[c]);
+    }
+    for (int c = 0; c < C; ++c) {
+        found[c] = total(sums[c]);
+        for (int64_t rest = d; rest < length; ++rest) found[c] += a[rest] * b[c * stride + rest];
+    }
 }
 
 inline float dot(const float* a, const float* b, int64_t length) {
-    Lanes sums{};
-    int64_t d = 0;
-    for (; d + LANES <= length; d += LANES) sums = fused(load(a + d), load(b + d), sums);
-    float sum = total(sums);
-    for (; d < length; ++d) sum += a[d] * b[d];
-    return sum;
+    float found;
+    dots<1>(a, b, 0, length, &found);
+    return found;
 }
 
 // e^x for x ≤ 0, to about one unit in the last place (Cephes' polynomial); 0 below -87.
@@ -137,91 +170,6 @@ inline Lanes sigmoid(Lanes x) {
 
 inline Lanes silu(Lanes x) { return x * sigmoid(x); }
 
-// scores[s] becomes e^(scores[s] - highest) / sum; there is room up to whole lanes.
-inline void softmaxed(float* scores, int64_t count) {
-    float highest = scores[0];
-    for (int64_t s = 1; s < count; ++s) highest = std::max(highest, scores[s]);
-    for (int64_t s = count; s < up_to_lanes(count); ++s) scores[s] = -INFINITY;
-    Lanes sums{};
-    for (int64_t s = 0; s < count; s += LANES) {
-        const Lanes found = exponential(load(scores + s) - highest);
-        store(scores + s, found);
-        sums += found;
-    }
-    const float share = 1.0f / total(sums);
-    for (int64_t s = 0; s < count; s += LANES) store(scores + s, load(scores + s) * share);
-}
-
-extern "C" struct Matrix {  // panels [O / LANES][I][LANES], the last one padded with zeros
-    const float* panels;
-    const float* bias;  // padded likewise, or null
-    int64_t inputs, outputs;
-};
-
-inline int64_t panels_of(const Matrix& m) { return up_to_lanes(m.outputs) / LANES; }
-
-// How many of the rows that are left are multiplied together.
-inline int64_t tile_of(int64_t left) {
-    if (left >= TILE) return TILE;
-    return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-}
-
-// Lays x (rows, I) out for products: tiles of rows one after another, in each (I, rows of the tile).
-inline void tiled(const float* x, int64_t rows, int64_t inputs, float* to) {
-    for (int64_t done = 0, count; done < rows; done += count) {
-        count = tile_of(rows - done);
-        const float* from = x + done * inputs;
-        float* tile = to + done * inputs;
-        for (int64_t r = 0; r < count; ++r)
-            for (int64_t i = 0; i < inputs; ++i) tile[i * count + r] = from[r * inputs + i];
-    }
-}
-
-// sums[r] = bias + x[r] · panel, for the R rows of a tile
-template <int R>
-inline void product(const Matrix& m, int64_t panel, const float* tile, Lanes* sums) {
-    const float* w = m.panels + panel * m.inputs * LANES;
-    Lanes sum[R];
-    for (int r = 0; r < R; ++r) sum[r] = m.bias ? load(m.bias + panel * LANES) : Lanes{};
-    for (int64_t i = 0; i < m.inputs; ++i, w += LANES, tile += R) {
-        const Lanes weights = load(w);
-        for (int r = 0; r < R; ++r) sum[r] = fused(weights, all(tile[r]), sum[r]);
-    }
-    for (int r = 0; r < R; ++r) sums[r] = sum[r];
-}
-
-// Hands `take(row, sums)` the product of one panel with every row of x, laid out in tiles.
-template <typename Take>
-inline void each_row(const Matrix& m, int64_t panel, const float* x, int64_t rows, Take take) {
-    Lanes sums[TILE];
-    for (int64_t done = 0, count; done < rows; done += count) {
-        const float* tile = x + done * m.inputs;
-        count = tile_of(rows - done);
-        if (count == TILE) product<TILE>(m, panel, tile, sums);
-        else if (count == 8) product<8>(m, panel, tile, sums);
-        else if (count == 4) product<4>(m, panel, tile, sums);
-        else if (count == 2) product<2>(m, panel, tile, sums);
-        else product<1>(m, panel, tile, sums);
-        for (int64_t r = 0; r < count; ++r) take(done + r, sums[r]);
-    }
-}
-
-// Writes the lanes of a panel that are outputs.
-inline void put(float* to, const Matrix& m, int64_t panel, Lanes lanes) {
-    const int64_t at = panel * LANES;
-    if (at + LANES <= m.outputs) return store(to + at, lanes);
-    for (int64_t o = at; o < m.outputs; ++o) to[o] = lanes[o - at];
-}
-
-// Reads them; 0 where the panel is padded.
-inline Lanes taken(const float* from, const Matrix& m, int64_t panel) {
-    const int64_t at = panel * LANES;
-    if (at + LANES <= m.outputs) return load(from + at);
-    Lanes lanes{};
-    for (int64_t o = at; o < m.outputs; ++o) lanes[o - at] = from[o];
-    return lanes;
-}
-
 // The highest logit of a row.
 template <typename Number>
 inline float highest_of(const Number* logits, int64_t V) {
@@ -235,6 +183,20 @@ inline float highest_of(const Number* logits, int64_t V) {
     for (int k = 1; k < LANES; ++k) highest = std::max(highest, most[k]);
     for (; v < V; ++v) highest = std::max(highest, widened(logits[v]));
     return highest;
+}
+
+// scores[s] becomes e^(scores[s] - highest) / sum; there is room up to whole lanes.
+inline void softmaxed(float* scores, int64_t count) {
+    for (int64_t s = count; s < up_to_lanes(count); ++s) scores[s] = -INFINITY;
+    const float highest = highest_of(scores, up_to_lanes(count));
+    Lanes sums{};
+    for (int64_t s = 0; s < count; s += LANES) {
+        const Lanes found = exponential(load(scores + s) - highest);
+        store(scores + s, found);
+        sums += found;
+    }
+    const float share = 1.0f / total(sums);
+    for (int64_t s = 0; s < count; s += LANES) store(scores + s, load(scores + s) * share);
 }
 
 // Calls `work` with a number of the kind that lies behind the pointers.

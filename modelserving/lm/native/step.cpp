@@ -10,7 +10,7 @@
 #include <omp.h>
 #include <vector>
 
-#include "numbers.h"
+#include "panels.h"
 
 extern "C" {
 
@@ -42,7 +42,7 @@ struct Row {              // rows of one prompt stand next to each other
 namespace {
 
 constexpr int64_t TOGETHER = 16;  // rows of a prompt that one thread takes on at once
-constexpr int64_t KEYS = 8;       // values that are read once for all of them
+constexpr int64_t KEYS = 8;       // keys and values that are read once for all of them
 
 struct Freed {
     void operator()(float* floats) const { std::free(floats); }
@@ -88,14 +88,24 @@ void turn(float* head, const float* cos, const float* sin, int64_t width) {
     }
 }
 
+// The same for C lanes from `d` on: sums that do not wait for each other.
+template <int C>
+void add_lanes(float* to, const float* weights, const float* values, int64_t count, int64_t width, int64_t d) {
+    Lanes sums[C];
+    for (int c = 0; c < C; ++c) sums[c] = load(to + d + c * LANES);
+    for (int64_t s = 0; s < count; ++s) {
+        const Lanes weight = all(weights[s]);
+        for (int c = 0; c < C; ++c) sums[c] = fused(load(values + s * width + d + c * LANES), weight, sums[c]);
+    }
+    for (int c = 0; c < C; ++c) store(to + d + c * LANES, sums[c]);
+}
+
 // to += weights · values (count, width)
 void add_values(float* to, const float* weights, const float* values, int64_t count, int64_t width) {
     int64_t d = 0;
-    for (; d + LANES <= width; d += LANES) {
-        Lanes sum = load(to + d);
-        for (int64_t s = 0; s < count; ++s) sum = fused(load(values + s * width + d), all(weights[s]), sum);
-        store(to + d, sum);
-    }
+    for (; d + 8 * LANES <= width; d += 8 * LANES) add_lanes<8>(to, weights, values, count, width, d);
+    for (; d + 4 * LANES <= width; d += 4 * LANES) add_lanes<4>(to, weights, values, count, width, d);
+    for (; d + LANES <= width; d += LANES) add_lanes<1>(to, weights, values, count, width, d);
     for (; d < width; ++d)
         for (int64_t s = 0; s < count; ++s) to[d] += weights[s] * values[s * width + d];
 }
@@ -119,9 +129,19 @@ struct Step {
         return ((which * model.layers + layer) * model.key_heads + key_head) * tokens * model.width;
     }
 
+    void score(const float* query, const float* keys, int64_t count, float* to, float scaling) const;
     void settle(int64_t r, int64_t layer, int64_t g) const;
     void attend(const Group& group, int64_t layer, int64_t g, float* scores) const;
 };
+
+// to[s] = scaling · query · keys[s]
+void Step::score(const float* query, const float* keys, int64_t count, float* to, float scaling) const {
+    const int64_t D = model.width;
+    int64_t s = 0;
+    for (; s + KEYS <= count; s += KEYS) dots<KEYS>(query, keys + s * D, D, D, to + s);
+    for (; s < count; ++s) dots<1>(query, keys + s * D, D, D, to + s);
+    for (s = 0; s < count; ++s) to[s] *= scaling;
+}
 
 // Turns the new queries and key of a row, and stores the key and value behind the row's own.
 void Step::settle(int64_t r, int64_t layer, int64_t g) const {
@@ -146,16 +166,15 @@ void Step::attend(const Group& group, int64_t layer, int64_t g, float* scores) c
 
     for (int64_t r = group.first; r < group.first + group.count; ++r) settle(r, layer, g);
     const float* keys = first.prompt + at(0, layer, g, first.prompt_room);
-    for (int64_t s = 0; s < P; ++s)
+    for (int64_t s = 0; s < P; s += KEYS)
         for (int64_t q = 0; q < queries; ++q)
-            scores[q * stride + s] = dot(head(row_of(q), head_of(q)), keys + s * D, D) * scaling;
+            score(head(row_of(q), head_of(q)), keys + s * D, std::min(KEYS, P - s), scores + q * stride + s, scaling);
     for (int64_t q = 0; q < queries; ++q) {
         const Row& row = rows[row_of(q)];
         const float* own = row.own + at(0, layer, g, row.own_room);
         float* mine = scores + q * stride;
         const int64_t length = P + row.stored + 1;
-        for (int64_t s = P; s < length; ++s)
-            mine[s] = dot(head(row_of(q), head_of(q)), own + (s - P) * D, D) * scaling;
+        score(head(row_of(q), head_of(q)), own, length - P, mine + P, scaling);
         const int64_t hidden = window ? std::max<int64_t>(0, length - window) : 0;
         std::fill(mine, mine + hidden, -INFINITY);
         softmaxed(mine, length);
@@ -180,36 +199,32 @@ void block(const Step& step, const std::vector<Group>& groups, int64_t index, fl
     const int64_t N = step.count, E = model.hidden, inner = layer.gate.outputs;
     normed(step.x, layer.norm_in, N, E, model.epsilon, h);
 #pragma omp for schedule(static)
-    for (int64_t p = 0; p < panels_of(layer.queries_keys_values); ++p) {
+    for (int64_t pair = 0; pair < pairs_of(layer.queries_keys_values); ++pair) {
         const Matrix& m = layer.queries_keys_values;
-        each_row(m, p, h, N, [&](int64_t r, Lanes sums) { put(step.wide + r * m.outputs, m, p, sums); });
+        each_row(m, pair, h, N, [&](int64_t r, int64_t p, Lanes sums) { put(step.wide + r * m.outputs, m, p, sums); });
     }
     const int64_t pairs = int64_t(groups.size()) * model.key_heads;
 #pragma omp for schedule(dynamic)
     for (int64_t pair = 0; pair < pairs; ++pair)
         step.attend(groups[pair / model.key_heads], index, pair % model.key_heads, scores);
-    auto add = [&](const Matrix& m, int64_t p, const float* from) {
-        each_row(m, p, from, N, [&](int64_t r, Lanes sums) {
+    auto add = [&](const Matrix& m, int64_t pair, const float* from) {
+        each_row(m, pair, from, N, [&](int64_t r, int64_t p, Lanes sums) {
             put(step.x + r * E, m, p, taken(step.x + r * E, m, p) + sums);
         });
     };
     tiled(step.mixed, N, layer.out.inputs, h);
 #pragma omp for schedule(static)
-    for (int64_t p = 0; p < panels_of(layer.out); ++p) add(layer.out, p, h);
+    for (int64_t pair = 0; pair < pairs_of(layer.out); ++pair) add(layer.out, pair, h);
     normed(step.x, layer.norm_mlp, N, E, model.epsilon, h);
 #pragma omp for schedule(static)
     for (int64_t p = 0; p < panels_of(layer.gate); ++p) {
-        each_row(layer.gate, p, h, N, [&](int64_t r, Lanes gate) {
-            put(step.middle + r * inner, layer.gate, p, silu(gate));
-        });
-        each_row(layer.up, p, h, N, [&](int64_t r, Lanes up) {
-            float* to = step.middle + r * inner;
-            put(to, layer.up, p, taken(to, layer.up, p) * up);
+        each_row({panel_of(layer.gate, p), panel_of(layer.up, p)}, E, h, N, [&](int64_t r, Lanes gate, Lanes up) {
+            put(step.middle + r * inner, layer.gate, p, silu(gate) * up);
         });
     }
     tiled(step.middle, N, inner, h);
 #pragma omp for schedule(static)
-    for (int64_t p = 0; p < panels_of(layer.down); ++p) add(layer.down, p, h);
+    for (int64_t pair = 0; pair < pairs_of(layer.down); ++pair) add(layer.down, pair, h);
 }
 }  // namespace
 
@@ -238,8 +253,8 @@ extern "C" int read_rows(
         for (int64_t l = 0; l < model->layers; ++l) block(step, groups, l, h, h + inputs);
         normed(x, model->norm, N, E, model->epsilon, h);
 #pragma omp for schedule(static)
-        for (int64_t p = 0; p < panels_of(model->head); ++p)
-            each_row(model->head, p, h, N, [&](int64_t r, Lanes sums) {
+        for (int64_t pair = 0; pair < pairs_of(model->head); ++pair)
+            each_row(model->head, pair, h, N, [&](int64_t r, int64_t p, Lanes sums) {
                 put(logits + rows[r].place * V, model->head, p, sums);
             });
     }
