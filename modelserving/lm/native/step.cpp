@@ -51,7 +51,8 @@ using Floats = std::unique_ptr<float[], Freed>;
 
 // Room that shares no cache line with anything else; null where there is no memory.
 Floats room(int64_t count) {
-    return Floats(static_cast<float*>(std::aligned_alloc(64, up_to_lanes(count) * sizeof(float))));
+    const std::size_t line = 64, lines = (count * sizeof(float) + line - 1) / line;
+    return Floats(static_cast<float*>(std::aligned_alloc(line, lines * line)));
 }
 
 struct Group {
