@@ -31,6 +31,8 @@ class Angles:
 
 def by_tree(heads: Tensor, tokens: Tensor, *, trees: int, angles: Angles | None = None) -> Tensor:
     """heads (T, H, D) at the token of each place (B·M,), turned; zeros where that is negative: (B, H, M, D)."""
+    if not len(heads):
+        return heads.new_zeros(trees, heads.shape[1], len(tokens) // trees, heads.shape[2])
     turned = heads if angles is None else angles.turned(heads)
     rows = turned.index_select(0, tokens.clamp(min=0))
     rows.index_fill_(0, (tokens < 0).nonzero()[:, 0], 0)

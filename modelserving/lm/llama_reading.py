@@ -45,6 +45,7 @@ class LlamaReader:
         self._native = native_of(model)  # before the model's own weights are emptied
         self.draw: Draw | None = self._native.draw if self._native else None
         self.bytes_used = self._native.bytes_used if self._native else 0
+        self.whole_prompts = False
         self._body = LlamaBody(model, takes_over=takes_over)
         self.shape = self._body.shape
         self._row_step = 1 if self._body.rows_stand_alone else ROW_STEP

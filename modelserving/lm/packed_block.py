@@ -8,12 +8,13 @@ D head size, I width of the MLP.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from modelserving.lm.heads import Angles
 from modelserving.lm.passes import gated, gated_backward, norm, norm_backward
@@ -48,9 +49,8 @@ class BlockCall:
     epsilon: float
     asked: Tensor | None  # (S,) the tokens whose results are wanted; None: all
     recompute: bool  # keep the input alone and run forward again before backward
-    keep: Callable[[Tensor, Tensor], None] | None = (
-        None  # is given turned keys and values (T, G, D)
-    )
+    # is given turned keys and values (T, G, D)
+    keep: Callable[[Tensor, Tensor], None] | None = None
 
 
 class _PackedBlock(torch.autograd.Function):
@@ -66,13 +66,14 @@ class _PackedBlock(torch.autograd.Function):
         return result
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (upstream,) = gradients
         x, *rest = ctx.saved_tensors
         count, first = ctx.counts
         weights, kept = BlockWeights(*rest[:count]), rest[count:]
         if ctx.call.recompute:
-            _, attention, mlp = _forward(x, weights, ctx.call)
+            _, attention, mlp = _forward(x, weights, replace(ctx.call, keep=None))
         else:
             attention, mlp = kept[:first], kept[first:]
         upstream, of_mlp = _mlp_backward(upstream, weights, mlp)

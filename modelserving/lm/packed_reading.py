@@ -1,6 +1,7 @@
 """Whole prompts read as packed rows, one thread each, for sampling with weights that change all the time.
 
-Nothing is laid out anew but what the compiled step reads. It does not know requests or sampling.
+Nothing is laid out anew but what the compiled step reads. A prompt's numbers are rounded with its row: the same prompts
+and threads give the same bits. It does not know requests or sampling.
 
 Legend: T tokens of a row, G key heads, D head size, V vocabulary.
 """
@@ -37,6 +38,7 @@ class PackedReader:
         self._model, self._native = model, native
         self.draw: Draw | None = native.draw
         self.bytes_used = native.bytes_used
+        self.whole_prompts = True
         self.shape = shape_of(model)
 
     def read_pieces(self, pieces: Sequence[Piece], *, all_logits: bool) -> list[Tensor]:

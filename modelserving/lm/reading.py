@@ -25,6 +25,7 @@ class Reader(Protocol):
     shape: KeyValueShape
     draw: Draw | None  # draws faster than torch, where there is such a thing
     bytes_used: int  # memory of copies of the weights beyond the model's own
+    whole_prompts: bool  # reads each prompt in one piece, and knows no beginning of it
 
     def read_pieces(self, pieces: Sequence[Piece], *, all_logits: bool) -> list[Tensor]:
         """Read on in several prompts; of each the logits (C, V), or of its last token (1, V)."""
@@ -45,6 +46,7 @@ class TransformersReader:
         heads = model.config.get_text_config().num_attention_heads
         self.draw: Draw | None = None
         self.bytes_used = 0
+        self.whole_prompts = False
         self._per_head = heads // self.shape.heads
 
     def read_pieces(self, pieces: Sequence[Piece], *, all_logits: bool) -> list[Tensor]:

@@ -12,7 +12,7 @@ from modelserving.lm.packed_reading import packed_reader_of
 from modelserving.lm.sample_requests import SampleRequest, TokenDrawn
 from modelserving.lm.sampler import Sampler
 
-PROMPT_TOKENS = 8192  # read before the first samples start: whole prompts, as many as that takes
+PROMPT_TOKENS = 8192  # read before the first samples start, where there are so many
 
 
 @dataclass(kw_only=True)
@@ -42,7 +42,7 @@ def sample(
     assert all(len(each) == samples_per_prompt for each in seeds), "one seed per sample"
     sampler = Sampler(
         packed_reader_of(model), max_rows=max_rows, prefix_cache_bytes=0,
-        prompt_tokens_per_step=PROMPT_TOKENS, whole_prompts=True,
+        prompt_tokens_per_step=PROMPT_TOKENS,
     )  # fmt: skip
     for index, (prompt, own_seeds) in enumerate(zip(prompts, seeds, strict=True)):
         sampler.add(

@@ -1,7 +1,7 @@
 """Draw samples from a causal language model: many requests in one running batch, joining and leaving at any token.
 
 A prompt is read once for all its samples, and its beginning not at all if it was read before. A sample's tokens
-depend on its prompt, settings and seed alone. Does not know text, stop strings, users or HTTP.
+depend on its prompt, settings and seed alone, where the reader's numbers do. Does not know text, stop strings, users or HTTP.
 """
 
 import sys
@@ -55,18 +55,14 @@ class Sampler:
         max_rows: int = 64,
         prefix_cache_bytes: int = 256 << 20,
         prompt_tokens_per_step: int = 1024,
-        whole_prompts: bool = False,
     ) -> None:
-        """At most `max_rows` samples run at once; the rest wait in order of arrival.
-
-        With `whole_prompts` none is read piece by piece, and as many together as the budget of a step holds.
-        """
+        """At most `max_rows` samples run at once; the rest wait in order of arrival."""
         self.reader = reader
         self.prefix_cache = PrefixCache(byte_limit=prefix_cache_bytes)
         self.max_rows = max_rows
         self._prompt_tokens_per_step = prompt_tokens_per_step
-        self._piece_tokens = sys.maxsize if whole_prompts else BLOCK
-        self._prompts_together = max_rows if whole_prompts else PIECES_TOGETHER
+        self._piece_tokens = sys.maxsize if reader.whole_prompts else BLOCK
+        self._prompts_together = max_rows if reader.whole_prompts else PIECES_TOGETHER
         self._queue: deque[_Prompt] = deque()
         self._empty()
 
@@ -89,6 +85,10 @@ class Sampler:
     def add(self, request: SampleRequest) -> None:
         """Queue a request; its samples start as rows become free."""
         assert request.prompt, "a prompt has at least one token"
+        if request.prompt_logprobs and self.reader.whole_prompts:
+            raise ValueError(
+                "this reader tells no log-probabilities of prompts: use reader_of(model)"
+            )
         store = PromptKeyValues(shape=self.reader.shape, tokens=len(request.prompt))
         prompt = _Prompt(request=request, store=store, cached_tokens=-1)
         prompt.waiting.extend(range(len(request.seeds)))
@@ -135,14 +135,14 @@ class Sampler:
                 continue
             if budget <= 0:
                 break
-            finished, read = self._read_on()
+            finished, read = self._read_on(budget)
             budget -= read
             events += [self._prompt_read(prompt) for prompt in finished]
         return events
 
-    def _read_on(self) -> tuple[list[_Prompt], int]:
+    def _read_on(self, budget: int) -> tuple[list[_Prompt], int]:
         """Read one piece of several prompts together; those that are done, and the tokens read."""
-        chosen = self._chosen_prompts()
+        chosen = self._chosen_prompts(budget)
         keep_all = chosen[0].request.prompt_logprobs
         pieces = [prompt.next_piece(self._piece_tokens) for prompt in chosen]
         found = self.reader.read_pieces(pieces, all_logits=keep_all)
@@ -150,7 +150,7 @@ class Sampler:
             tokens, store = prompt.request.prompt, prompt.store
             if keep_all:
                 prompt.pieces.append(logits.float())
-            if len(piece.token_ids) == BLOCK:
+            if len(piece.token_ids) == BLOCK and not self.reader.whole_prompts:
                 block = store.values[:, :, :, store.filled - BLOCK : store.filled]
                 self.prefix_cache.keep(tokens=tokens, end=store.filled, block=block)
             if store.filled == len(tokens):
@@ -176,13 +176,12 @@ class Sampler:
             self.prefix_cache.hit_tokens += read.store.filled
         return found
 
-    def _chosen_prompts(self) -> list[_Prompt]:
-        """Prompts to read on together: the first, and others of its kind.
+    def _chosen_prompts(self, budget: int) -> list[_Prompt]:
+        """Prompts to read on together: the first, and others of its kind as far as the budget of tokens goes.
 
         Of two with the same beginning the later one waits, to take it from the cache; of two alike, for its twin.
         """
         chosen: list[_Prompt] = []
-        tokens = 0
         beginnings: set[tuple[int, ...]] = set()
         for prompt in self._queue:
             beginning = prompt.request.prompt[: self._piece_tokens]
@@ -192,15 +191,18 @@ class Sampler:
             beginnings.add(beginning)
             if prompt.cached_tokens < 0:
                 self._take_known(prompt)
+            budget -= min(self._piece_tokens, len(prompt.request.prompt) - prompt.store.filled)
+            if chosen and budget < 0:
+                break
             chosen.append(prompt)
-            tokens += min(self._piece_tokens, len(prompt.request.prompt) - prompt.store.filled)
-            if len(chosen) == self._prompts_together or tokens >= self._prompt_tokens_per_step:
+            if len(chosen) == self._prompts_together:
                 break
         return chosen
 
     def _take_known(self, prompt: _Prompt) -> None:
         request = prompt.request
-        blocks = [] if request.prompt_logprobs else self.prefix_cache.longest(request.prompt)
+        is_known = not (request.prompt_logprobs or self.reader.whole_prompts)
+        blocks = self.prefix_cache.longest(request.prompt) if is_known else []
         for block in blocks:
             prompt.store.take(block)
         prompt.cached_tokens = prompt.store.filled

@@ -31,11 +31,12 @@ def in_threads(
     """What `work` finds of every item, in order; within a thread its operations are not divided."""
     if threads == 1 or len(items) < 2:
         return [work(item) for item in items]
-    grad, allowed = torch.is_grad_enabled(), torch.get_num_threads()
+    grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+    allowed = torch.get_num_threads()
 
     def alone(item: Item) -> Found:
         torch.set_num_threads(1)
-        with torch.set_grad_enabled(grad):
+        with torch.inference_mode(inference), torch.set_grad_enabled(grad):
             return work(item)
 
     try:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from modelserving.lm.heads import Angles, by_token, by_tree
 from modelserving.lm.native import attention as compiled
@@ -77,8 +78,8 @@ def _lies_by_token(seen: Sequence[Tensor]) -> bool:
 def _tables(turns: Rotations | None) -> tuple[Tensor | None, ...]:
     if turns is None:
         return (None,) * 4
-    of_queries, of_keys = turns
-    return (of_queries.cos, of_queries.sin, of_keys.cos, of_keys.sin)
+    tables = (each for angles in turns for each in (angles.cos, angles.sin))
+    return tuple(each.contiguous() for each in tables)
 
 
 def _attend_in_rectangles(
@@ -197,6 +198,7 @@ class _TreeAttention(torch.autograd.Function):
         return attended
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (upstream,) = gradients
         found = attend_backward(upstream, ctx.saved_tensors, plan=ctx.plan, scale=ctx.scale)

@@ -174,7 +174,7 @@ def _bucket(
     for row, (_, own) in enumerate(trees):
         queries[row, : len(own)] = own
         is_behind[row, : len(own)] = False
-    at = queries if rows is None else rows[queries]
+    at = queries if rows is None or not len(rows) else rows[queries]
     seen = visibility.allowed(query=at[:, :, None], key=keys[:, None, :])  # (B, M, N)
     seen |= is_behind[:, :, None]  # no query without a visible key
     blocks = ((0, asking, width),) if rows is not None else tuple(_blocks(width))

@@ -119,18 +119,20 @@ float exponentials(float* scores, int64_t W) {
 }
 
 // Scores become probabilities p, and what these are given becomes that of the scores: p ∘ (given − Σ p ∘ given).
-// What all are given alike is taken off first: it cancels, and its rounding would not.
+// The mean is taken off twice: where all are given nearly alike they cancel, and the first mean's rounding would stay.
 void of_softmax(float* scores, float* given, int64_t W) {
-    const float share = 1.0f / exponentials(scores, W), alike = given[0];
-    Lanes along{};
+    const float share = 1.0f / exponentials(scores, W);
+    Lanes along{}, left{};
+    for (int64_t s = 0; s < W; s += LANES) along = fused(load(scores + s), load(given + s), along);
+    const float mean = total(along) * share;
     for (int64_t s = 0; s < W; s += LANES) {
-        const Lanes p = load(scores + s) * share, own = load(given + s) - alike;
+        const Lanes p = load(scores + s) * share, own = load(given + s) - mean;
         store(scores + s, p);
         store(given + s, own);
-        along = fused(p, own, along);
+        left = fused(p, own, left);
     }
-    const float mean = total(along);
-    for (int64_t s = 0; s < W; s += LANES) store(given + s, load(scores + s) * (load(given + s) - mean));
+    const float rest = total(left);
+    for (int64_t s = 0; s < W; s += LANES) store(given + s, load(scores + s) * (load(given + s) - rest));
 }
 
 template <typename Number>

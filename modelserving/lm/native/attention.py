@@ -66,6 +66,7 @@ def forward(
     scale: float,
 ) -> Tensor:
     """query (Q, H, D), key and value (T, G, D) → (Q, H, D), zeros where a query belongs to no tree."""
+    _check(heads, trees=trees)
     query, key, value = heads
     results = _room(query, trees=trees, is_asked=trees.asked is not None)
     failed = library.attention_forward(
@@ -93,24 +94,37 @@ def backward(
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of query (Q, H, D), key and value (T, G, D) from that of the results (Q, H, D)."""
+    _check(heads, trees=trees)
     query, key, value = heads
+    if upstream.shape != query.shape:
+        raise ValueError(f"a gradient {tuple(upstream.shape)} of results {tuple(query.shape)}")
     found = (
         _room(query, trees=trees, is_asked=trees.asked is not None),
         _room(key, trees=trees),
         _room(value, trees=trees),
     )
     failed = library.attention_backward(
-        kind_of(upstream),
+        kind_of(query),
         ctypes.byref(trees.as_read()),
         ctypes.byref(_as_read(heads, tables=tables, scale=scale)),
         *map(numbers_at, heads),
-        numbers_at(upstream),
+        numbers_at(upstream, query.dtype),
         *map(numbers_at, found),
         torch.get_num_threads(),
     )
     if failed:
         raise MemoryError("not enough memory for attention within a tree")
     return found
+
+
+def _check(heads: tuple[Tensor, Tensor, Tensor], *, trees: LaidTrees) -> None:
+    """The compiled code reads what it is told is there."""
+    query, key, value = heads
+    (Q, H, D), (T, G, _) = query.shape, key.shape
+    fits = key.shape == value.shape == (len(trees.positions), G, D) and H % G == 0
+    if not fits or (T if trees.asked is None else len(trees.asked)) != Q:
+        shapes = ", ".join(str(tuple(each.shape)) for each in heads)
+        raise ValueError(f"queries, keys and values {shapes} of {len(trees.positions)} tokens")
 
 
 def _room(like: Tensor, *, trees: LaidTrees, is_asked: bool = False) -> Tensor:

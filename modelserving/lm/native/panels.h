@@ -36,6 +36,12 @@ struct Panel {
     const float *weights, *bias;
 };
 
+// Two panels that are multiplied together, and how many numbers on the next ones of their matrices lie.
+struct Pair {
+    Panel panels[2];
+    int64_t inputs, next;
+};
+
 inline Panel panel_of(const Matrix& m, int64_t panel) {
     return {m.panels + panel * m.inputs * LANES, m.bias ? m.bias + panel * LANES : nullptr};
 }
@@ -43,16 +49,18 @@ inline Panel panel_of(const Matrix& m, int64_t panel) {
 // sums[0][r] and sums[1][r] = bias + x[r] · panel, for two panels and the R rows of a tile: sums fill the registers.
 // The panels that come next are fetched on the way: with few rows a step takes as long as its weights do to arrive.
 template <int R>
-inline void product(const Panel (&panels)[2], int64_t inputs, const float* tile, Lanes (&sums)[2][TILE]) {
+inline void product(const Pair& pair, const float* tile, Lanes (&sums)[2][TILE]) {
+    const auto& [low_panel, high_panel] = pair.panels;
     Lanes low[R], high[R];
     for (int r = 0; r < R; ++r) {
-        low[r] = panels[0].bias ? load(panels[0].bias) : Lanes{};
-        high[r] = panels[1].bias ? load(panels[1].bias) : Lanes{};
+        low[r] = low_panel.bias ? load(low_panel.bias) : Lanes{};
+        high[r] = high_panel.bias ? load(high_panel.bias) : Lanes{};
     }
-    for (int64_t i = 0; i < inputs; ++i, tile += R) {
-        const Lanes first = held(load(panels[0].weights + i * LANES));
-        const Lanes second = held(load(panels[1].weights + i * LANES));
-        for (const Panel& panel : panels) __builtin_prefetch(panel.weights + (i + 2 * inputs) * LANES, 0, 2);
+    const float *from_low = low_panel.weights, *from_high = high_panel.weights;
+    for (int64_t i = 0; i < pair.inputs; ++i, from_low += LANES, from_high += LANES, tile += R) {
+        const Lanes first = held(load(from_low)), second = held(load(from_high));
+        __builtin_prefetch(from_low + pair.next, 0, 2);
+        __builtin_prefetch(from_high + pair.next, 0, 2);
         for (int r = 0; r < R; ++r) {
             const Lanes number = all(tile[r]);
             low[r] = fused(first, number, low[r]);
@@ -64,15 +72,15 @@ inline void product(const Panel (&panels)[2], int64_t inputs, const float* tile,
 
 // Hands `take(row, first sums, second sums)` the products of two panels with every row of x, laid out in tiles.
 template <typename Take>
-inline void each_row(const Panel (&panels)[2], int64_t inputs, const float* x, int64_t rows, Take take) {
+inline void each_row(const Pair& pair, const float* x, int64_t rows, Take take) {
     Lanes sums[2][TILE];
     for (int64_t done = 0, count; done < rows; done += count) {
-        const float* tile = x + done * inputs;
+        const float* tile = x + done * pair.inputs;
         count = tile_of(rows - done);
-        if (count == TILE) product<TILE>(panels, inputs, tile, sums);
-        else if (count == 4) product<4>(panels, inputs, tile, sums);
-        else if (count == 2) product<2>(panels, inputs, tile, sums);
-        else product<1>(panels, inputs, tile, sums);
+        if (count == TILE) product<TILE>(pair, tile, sums);
+        else if (count == 4) product<4>(pair, tile, sums);
+        else if (count == 2) product<2>(pair, tile, sums);
+        else product<1>(pair, tile, sums);
         for (int64_t r = 0; r < count; ++r) take(done + r, sums[0][r], sums[1][r]);
     }
 }
@@ -83,7 +91,8 @@ inline int64_t pairs_of(const Matrix& m) { return (panels_of(m) + 1) / 2; }
 template <typename Take>
 inline void each_row(const Matrix& m, int64_t pair, const float* x, int64_t rows, Take take) {
     const int64_t first = 2 * pair, second = std::min(first + 1, panels_of(m) - 1);
-    each_row({panel_of(m, first), panel_of(m, second)}, m.inputs, x, rows, [&](int64_t r, Lanes low, Lanes high) {
+    const Pair both{{panel_of(m, first), panel_of(m, second)}, m.inputs, 2 * m.inputs * LANES};
+    each_row(both, x, rows, [&](int64_t r, Lanes low, Lanes high) {
         take(r, first, low);
         if (second > first) take(r, second, high);
     });

@@ -219,7 +219,8 @@ void block(const Step& step, const std::vector<Group>& groups, int64_t index, fl
     normed(step.x, layer.norm_mlp, N, E, model.epsilon, h);
 #pragma omp for schedule(static)
     for (int64_t p = 0; p < panels_of(layer.gate); ++p) {
-        each_row({panel_of(layer.gate, p), panel_of(layer.up, p)}, E, h, N, [&](int64_t r, Lanes gate, Lanes up) {
+        const Pair both{{panel_of(layer.gate, p), panel_of(layer.up, p)}, E, E * LANES};
+        each_row(both, h, N, [&](int64_t r, Lanes gate, Lanes up) {
             put(step.middle + r * inner, layer.gate, p, silu(gate) * up);
         });
     }
@@ -241,8 +242,9 @@ extern "C" int read_rows(
     for (int64_t l = 0; l < model->layers; ++l) inner = std::max(inner, model->layer[l].gate.outputs);
     for (int64_t r = 0; r < N; ++r) longest = std::max(longest, rows[r].prompt_tokens + rows[r].stored + 1);
     const int64_t stride = up_to_lanes(longest), queries = TOGETHER * (model->heads / model->key_heads);
-    const int64_t inputs = up_to_lanes(N * std::max({E, mixed, inner})), own = inputs + queries * (stride + D);
-    const Floats shared = room(N * (E + wide + mixed + inner)), threadwise = room(threads * up_to_lanes(own));
+    const int64_t inputs = up_to_lanes(N * std::max({E, mixed, inner})), line = 16;
+    const int64_t own = (inputs + queries * (stride + D) + line - 1) / line * line;  // no cache line is shared
+    const Floats shared = room(N * (E + wide + mixed + inner)), threadwise = room(threads * own);
     if (!shared || !threadwise) return 1;
     float* x = shared.get();
     const Step step{*model, rows, N, stride, cos, sin, x, x + N * E, x + N * (E + wide), x + N * (E + wide + mixed)};
@@ -250,7 +252,7 @@ extern "C" int read_rows(
     for (int64_t r = 0; r < N; ++r) std::copy_n(model->embedding + rows[r].token * E, E, x + r * E);
 #pragma omp parallel num_threads(threads)
     {
-        float* h = threadwise.get() + omp_get_thread_num() * up_to_lanes(own);
+        float* h = threadwise.get() + omp_get_thread_num() * own;
         for (int64_t l = 0; l < model->layers; ++l) block(step, groups, l, h, h + inputs);
         normed(x, model->norm, N, E, model->epsilon, h);
 #pragma omp for schedule(static)

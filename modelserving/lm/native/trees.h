@@ -90,7 +90,7 @@ struct Block {
 // What a thread keeps from one tree to the next.
 struct Bench {
     Laid key, value, query, given;
-    Room scores_room, of_scores_room, result_room, of_query_room, of_key_room, of_value_room, sums_room;
+    Room scores_room, of_scores_room, result_room, of_query_room, of_key_room, of_value_room;
     std::vector<int32_t> ends, positions, indices, query_positions;  // of keys, of queries; counted from the tree's start
     std::vector<int32_t> soonest, latest;                            // ends of each panel of keys
     std::vector<Range> ranges;
@@ -108,9 +108,9 @@ public:
             bench.ends[n] = int32_t(row.subtree_ends[start + n] - start);
             bench.positions[n] = int32_t(row.positions[start + n]);
         }
-        bench.indices.resize(asking), bench.query_positions.resize(asking);
-        for (int64_t m = 0; m < asking; ++m) {  // behind the last query stands the last query
-            const int64_t index = token(std::min(m, M - 1), row);
+        bench.indices.assign(asking, 0), bench.query_positions.assign(asking, 0);
+        for (int64_t m = 0; M && m < asking; ++m) {  // behind the last query stands the last query
+            const int64_t query = queries[std::min(m, M - 1)], index = row.asked ? row.asked[query] : query;
             bench.indices[m] = int32_t(index - start);
             bench.query_positions[m] = int32_t(row.positions[index]);
         }
@@ -122,9 +122,6 @@ public:
         }
         reach = int32_t(std::min<int64_t>(row.reach, std::numeric_limits<int32_t>::max()));
     }
-
-    static int64_t token_of(const Trees& row, int64_t query) { return row.asked ? row.asked[query] : query; }
-    int64_t token(int64_t m, const Trees& row) const { return token_of(row, queries[m]); }
 
     // Which keys the queries from `first` on look at, in whole panels.
     Block look(int64_t first) {

@@ -8,6 +8,7 @@ import torch
 from modelserving.lm.packed_llama import leave_to_transformers
 from modelserving.lm.packed_reading import PackedReader, packed_reader_of
 from modelserving.lm.reading import Reader, TransformersReader
+from modelserving.lm.rollouts import sample
 from modelserving.lm.sample_requests import PromptRead, SampleRequest
 from modelserving.lm.sampler import Sampler
 from modelserving.lm.slot_attention import Piece
@@ -63,7 +64,6 @@ def test_a_step_reads_as_many_whole_prompts_as_its_budget_holds():
         packed_reader_of(tiny("llama")),
         prefix_cache_bytes=0,
         prompt_tokens_per_step=70,
-        whole_prompts=True,
     )
     for number, length in enumerate((60, 40, 200, 3)):
         sampler.add(
@@ -77,3 +77,35 @@ def test_a_step_reads_as_many_whole_prompts_as_its_budget_holds():
     ]
 
     assert read_in == [["0", "1"], ["2"], ["3"]]
+
+
+def test_nothing_is_taken_from_a_cache_and_nothing_told_of_prompts():
+    sampler = Sampler(packed_reader_of(tiny("llama")))
+    long = tuple(prompt_of(130))
+    for key, prompt in (("block", long[:64]), ("beyond", long)):
+        sampler.add(SampleRequest(key=key, prompt=prompt, seeds=(1,), max_tokens=2))
+        while sampler.running or sampler.waiting:
+            sampler.step()
+
+    assert sampler.prefix_cache.bytes_used == 0
+    with pytest.raises(ValueError, match="log-probabilities"):
+        sampler.add(
+            SampleRequest(key="told", prompt=long, seeds=(1,), max_tokens=2, prompt_logprobs=True)
+        )
+
+
+def test_sampling_inside_inference_mode_crosses_threads(threads: int):
+    prompts, seeds = [prompt_of(30), prompt_of(50)], [[1], [2]]
+
+    def drawn() -> list[list[int]]:
+        found = sample(
+            tiny("llama"), prompts, samples_per_prompt=1, max_new_tokens=3, temperature=1.0,
+            seeds=seeds, stop_ids=(),
+        )  # fmt: skip
+        return [each.token_ids for (each,) in found]
+
+    with torch.inference_mode():
+        inside = drawn()
+
+    assert threads == torch.get_num_threads()
+    assert inside == drawn()

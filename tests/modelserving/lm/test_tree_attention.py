@@ -23,8 +23,9 @@ def words(count: int, *, seed: int) -> list[int]:
 
 
 PROMPT = words(70, seed=0)
-# a prompt with three branches, longer than a block of queries; one token; a chain; a tree nobody may ask in
+# two trees nobody need ask in, first and last; a prompt with three branches, longer than a block of queries; a chain
 GROUPS = [
+    [[1, 2], [1, 9, 9]],
     [[*PROMPT, *words(60, seed=1)], [*PROMPT, *words(33, seed=2)], [*PROMPT, 7]],
     [[3]],
     [words(49, seed=3)],
@@ -117,8 +118,8 @@ def by_definition(case: Case) -> tuple[Tensor, ...]:
     return (result.detach(), *found)
 
 
-# the first tree's and the third's tokens out of order, one of them twice; nobody asks in the others
-ASKED = torch.tensor([90, 12, 12, 3, 170, 200, 165])
+# the second tree's and the fourth's tokens out of order, one of them twice; nobody asks in the others
+ASKED = torch.tensor([94, 16, 16, 7, 174, 204, 169])
 CASES = {
     "plain": {},
     "as many key heads": {"key_heads": 4},
@@ -129,6 +130,7 @@ CASES = {
     "window": {"window": 20},
     "asked": {"asked": ASKED},
     "asked in a window": {"asked": ASKED, "window": 7},
+    "nobody asked": {"asked": ASKED[:0]},
 }
 
 
@@ -138,6 +140,23 @@ def test_results_and_gradients_are_those_of_the_definition(case: dict):
     made_case = made(**case)
     for found, exact in zip(made_case.run(), by_definition(made_case), strict=True):
         assert (found - exact).norm() <= 2e-6 * exact.norm()
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("window", [20, None])
+def test_large_values_out_of_sight_or_without_weight_cost_no_precision(window: int | None):
+    case = made(window=window)
+    key, value = case.heads[1:]
+    first = int(case.plan.starts[1])
+    key[first] = -30.0 * case.heads[0][first + 50].mean(0)
+    value[first] *= 1e5
+
+    exact = by_definition(case)
+    found = case.run()
+
+    at = first + 50  # far from the first key of its tree
+    for ours, truth in zip(found[:2], exact[:2], strict=True):
+        assert (ours[at] - truth[at]).norm() <= 1e-4 * truth[at].norm()
 
 
 def test_bfloat16_is_rounded_once(monkeypatch: pytest.MonkeyPatch):
@@ -184,6 +203,23 @@ def test_what_is_not_finite_stays_so(number: float):
     assert not of_key[:11, 0].isfinite().all()
     assert not of_value[:11, 0].isfinite().all()
     assert result[170].isfinite().all()  # of another tree
+
+
+def test_what_does_not_fit_together_is_refused():
+    case = made()
+    query, key, value = case.heads
+    for heads in (
+        (query, key, value[:, :, :8]),
+        (query, key[:9], value[:9]),
+        (query[:, :3], key, value),
+    ):
+        with pytest.raises(ValueError, match="queries, keys and values"):
+            attend(*heads, plan=case.plan, scale=SCALE)
+    _, seen = attend(query, key, value, plan=case.plan, scale=SCALE)
+    with pytest.raises(ValueError, match="gradient"):
+        attend_backward(case.upstream[:9], seen, plan=case.plan, scale=SCALE)
+    with pytest.raises(TypeError, match="bfloat16"):
+        attend_backward(case.upstream.bfloat16(), seen, plan=case.plan, scale=SCALE)
 
 
 def test_given_types_of_one_kind_alone():
