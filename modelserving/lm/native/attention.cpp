@@ -65,18 +65,31 @@ inline void tile(const float* a, int64_t across, int64_t along, const float* b, 
     }
 }
 
-// scores (rows, W) of queries [first, first + rows) times the keys they look at, −∞ where they may not.
-void score(const Tree& tree, const Bench& bench, const Block& block, float* scores) {
-    const int64_t width = bench.key.width;
+// Calls `work(key, column)` for each panel of keys that a block looks at.
+template <typename Work>
+void each_panel(const Bench& bench, Work work) {
     for (const Range& range : bench.ranges)
-        for (int64_t n = range.first, column = range.column; n < range.last; n += PANEL, column += PANEL) {
-            for (int64_t m = 0; m < block.rows; m += ROWS)
-                tile<ROWS, false>(
-                    bench.query.plain + (block.first + m) * width, width, 1, bench.key.across + n * width, width,
-                    scores + m * block.stride + column, block.stride);
-            if (tree.all_may_look(n)) continue;
-            for (int64_t m = 0; m < block.rows; ++m) tree.mask(block.first + m, n, scores + m * block.stride + column);
-        }
+        for (int64_t n = range.first, column = range.column; n < range.last; n += PANEL, column += PANEL) work(n, column);
+}
+
+// to (rows, W) = the block's rows of a matrix times the keys that are looked at, of another laid out across.
+void crossed(const Laid& rows, const Laid& keys, const Bench& bench, const Block& block, float* to) {
+    const int64_t width = keys.width;
+    each_panel(bench, [&](int64_t n, int64_t column) {
+        for (int64_t m = 0; m < block.rows; m += ROWS)
+            tile<ROWS, false>(
+                rows.plain + (block.first + m) * width, width, 1, keys.across + n * width, width,
+                to + m * block.stride + column, block.stride);
+    });
+}
+
+// scores (rows, W) of the block's queries, −∞ where they may not look.
+void score(const Tree& tree, const Bench& bench, const Block& block, float* scores) {
+    crossed(bench.query, bench.key, bench, block, scores);
+    each_panel(bench, [&](int64_t n, int64_t column) {
+        if (tree.all_may_look(n)) return;
+        for (int64_t m = 0; m < block.rows; ++m) tree.mask(block.first + m, n, scores + m * block.stride + column);
+    });
 }
 
 // to (rows, width) = weights (rows, W) · the keys that are looked at, of a matrix laid out by columns.
@@ -99,11 +112,10 @@ void gathered(const Laid& of, const Bench& bench, const Block& block, const floa
                 weights + column, 1, block.stride, of.columns + d * of.rows + block.first * PANEL, block.rows,
                 to + key * of.width + d, of.width);
     };
-    for (const Range& range : bench.ranges)
-        for (int64_t n = range.first, column = range.column; n < range.last; n += PANEL, column += PANEL) {
-            for (int k = 0; k + ROWS <= PANEL; k += ROWS) add(std::integral_constant<int, ROWS>{}, n + k, column + k);
-            add(std::integral_constant<int, REST>{}, n + PANEL - REST, column + PANEL - REST);
-        }
+    each_panel(bench, [&](int64_t n, int64_t column) {
+        for (int k = 0; k + ROWS <= PANEL; k += ROWS) add(std::integral_constant<int, ROWS>{}, n + k, column + k);
+        add(std::integral_constant<int, REST>{}, n + PANEL - REST, column + PANEL - REST);
+    });
 }
 
 // Scores become e^(score − highest); returns the sum.
@@ -216,12 +228,7 @@ void backward(
             float *p = bench.scores_room.room(rows * stride), *ds = bench.of_scores_room.room(rows * stride);
             float* of_query = bench.of_query_room.room(rows * width);
             score(tree, bench, block, p);
-            for (const Range& range : bench.ranges)
-                for (int64_t n = range.first, column = range.column; n < range.last; n += PANEL, column += PANEL)
-                    for (int64_t m = 0; m < rows; m += ROWS)
-                        tile<ROWS, false>(
-                            bench.given.plain + (first + m) * width, width, 1, bench.value.across + n * width, width,
-                            ds + m * stride + column, stride);
+            crossed(bench.given, bench.value, bench, block, ds);
             for (int64_t m = 0; m < rows; ++m) of_softmax(p + m * stride, ds + m * stride, W);
             weighted(bench.key, bench, block, ds, of_query);
             gathered(bench.query, bench, block, ds, of_key);
