@@ -1,7 +1,8 @@
 """Score many dialogues with a loaded preference model: an opening that they share is read once.
 
-For serving: no gradients, no padding, and the branches of an opening never meet in an attention
-matrix. Does not know rankings or HTTP. Legend: T tokens of a row, H query heads, G key heads, D width.
+For serving: no gradients, no padding. Models built like Llama are read as training reads them, by compiled attention
+within trees; of others the branches of an opening never meet in an attention matrix. Does not know rankings or HTTP.
+Legend: B sequences, T tokens of a row, H query heads, G key heads, D width.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,10 +12,11 @@ import torch
 from torch import Tensor
 
 from modelserving.core.dialogue import Dialogue, encode_scored
-from modelserving.lm.attention import common_prefix
-from modelserving.lm.llama_body import LlamaBody, is_llama_like
+from modelserving.lm.attention import common_prefix, hidden_states, pack
 from modelserving.lm.loading import LoadedModel
-from modelserving.lm.slot_attention import SLOTS, AttentionCall, attention, padded_rows
+from modelserving.lm.packed_llama import fits
+from modelserving.lm.passes import compiled_for
+from modelserving.lm.slot_attention import SLOTS, AttentionCall, attention
 
 ROW_TOKENS = 8192  # read together, after sharing
 Tokens = Sequence[int]
@@ -32,11 +34,11 @@ class Scorer:
     """One preference model, ready to score."""
 
     def __init__(self, loaded: LoadedModel) -> None:
-        """Take the model over: its own matrices may be emptied."""
+        """Use the model as it is; its weights may change between calls."""
         self._loaded = loaded
         self._model = loaded.model
-        fast = is_llama_like(loaded.model)
-        self._body = LlamaBody(loaded.model, takes_over=True) if fast else None
+        weight = next(loaded.model.base_model.parameters())
+        self._is_packed = fits(loaded.model.base_model) and compiled_for(weight) is not None
 
     def score_dialogues(self, dialogues: Sequence[Dialogue]) -> list[float]:
         """Centred scores of dialogues that each end on a reply, in order."""
@@ -53,20 +55,18 @@ class Scorer:
         """Raw scores of token sequences that end on the end-of-context token, in order."""
         scores = [0.0] * len(sequences)
         for openings in _rows(_openings(sequences), sequences):
-            step = ScoreStep(openings, sequences, device=self._model.device)
-            values = self._model.score(self._hidden(step))[:, 0].float().tolist()
+            values = self._model.score(self._hidden(openings, sequences))[:, 0].float().tolist()
             places = [place for opening in openings for place in opening.places]
             for place, value in zip(places, values, strict=True):
                 scores[place] = value
         return scores
 
-    def _hidden(self, step: "ScoreStep") -> Tensor:
-        """Normed hidden states of the sequences' last tokens: (B, E)."""
-        if self._body is not None:
-            hidden = self._body.hidden(
-                step.token_ids, step.positions, attend=step.attend_tokens, asked=step.asked
-            )
-            return hidden[: len(step.ends)]
+    def _hidden(self, openings: Sequence[Opening], sequences: Sequence[Tokens]) -> Tensor:
+        """Normed hidden states of the last tokens, opening by opening: (B, E)."""
+        if self._is_packed:
+            row = pack([[sequences[place] for place in opening.places] for opening in openings])
+            return hidden_states(self._model, row, asked=row.ends)
+        step = ScoreStep(openings, sequences, device=self._model.device)
         backbone = self._model.base_model
         backbone.config._attn_implementation = SLOTS  # noqa: SLF001 -- the documented switch
         outputs = backbone(
@@ -106,19 +106,6 @@ class ScoreStep:
         self.positions = torch.tensor(positions, device=device)  # (T,)
         self.ends = torch.tensor(ends, device=device)  # (B,)
         self._masks: dict[tuple[int, int | None], Tensor] = {}
-
-    @property
-    def asked(self) -> Tensor:
-        """The ends, padded with repetitions to a number at which products give each the same bits."""
-        padding = padded_rows(len(self.ends)) - len(self.ends)
-        return torch.cat([self.ends, self.ends[-1:].expand(padding)])
-
-    def attend_tokens(
-        self, query: Tensor, key: Tensor, value: Tensor, layer: int, call: AttentionCall
-    ) -> Tensor:
-        """query (T, H, D), key and value (T, G, D) → (T, H, D)."""
-        heads_first = (each.transpose(0, 1)[None] for each in (query, key, value))
-        return self.attend(*heads_first, layer=layer, call=call)[0].transpose(0, 1)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, *, layer: int, call: AttentionCall
