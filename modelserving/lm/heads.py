@@ -2,7 +2,7 @@
 
 Turned by their positions on the way. It does not know what attention computes.
 
-Legend: T tokens, H heads, D head size; B trees of a bucket, M places of each.
+Legend: T tokens, H heads, G key heads, D head size; B trees of a bucket, M places of each.
 """
 
 from collections.abc import Sequence
@@ -27,6 +27,36 @@ class Angles:
         """The transpose of the rotation."""
         swapped = heads.roll(self.cos.shape[-1] // 2, -1)
         return torch.addcmul(heads * self.cos, swapped, self.sin, value=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenHeads:
+    """What a layer's first product gives of tokens: queries, keys and values side by side, not turned yet."""
+
+    together: Tensor  # (T, H + 2G, D)
+    queries: int  # H
+    keys: int  # G
+    angles: Angles
+
+    @property
+    def query(self) -> Tensor:
+        """(T, H, D)."""
+        return self.together[:, : self.queries]
+
+    @property
+    def turned_key(self) -> Tensor:
+        """(T, G, D)."""
+        return self.angles.turned(self.together[:, self.queries : self.queries + self.keys])
+
+    @property
+    def value(self) -> Tensor:
+        """(T, G, D)."""
+        return self.together[:, self.queries + self.keys :]
+
+    def turned(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (T, H, D), keys and values (T, G, D)."""
+        turned = self.angles.turned(self.together[:, : self.queries + self.keys])
+        return turned[:, : self.queries], turned[:, self.queries :], self.value
 
 
 def by_tree(heads: Tensor, tokens: Tensor, *, trees: int, angles: Angles | None = None) -> Tensor:

@@ -13,19 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from modelserving.lm.heads import Angles
+from modelserving.lm.heads import Angles, TokenHeads
 from modelserving.lm.matrices import Matrix, can_lay_out, matrix_of
+from modelserving.lm.passes import norm
 from modelserving.lm.slot_attention import AttentionCall
 from modelserving.lm.slots import KeyValueShape
 
-FAMILIES = frozenset(
-    f"{family}For{task}"
-    for family in ("Llama", "Mistral", "Qwen2")
-    for task in ("CausalLM", "SequenceClassification")
-)
+FAMILIES = frozenset(f"{family}ForCausalLM" for family in ("Llama", "Mistral", "Qwen2"))
 FIXED_TURNS = ("default", "linear", "llama3", "yarn")  # rotary embeddings that need no length
-# query (T, H, D), key and value (T, G, D), layer, call → (T, H, D) or any view of as many numbers
-Attend = Callable[[Tensor, Tensor, Tensor, int, AttentionCall], Tensor]
+# heads, layer, call → (T, H, D) or any view of as many numbers
+Attend = Callable[[TokenHeads, int, AttentionCall], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,17 +93,18 @@ class LlamaBody:
         cos, sin = self._turns.at(positions)
         angles = Angles(cos=cos, sin=sin)
         for index, layer in enumerate(self._layers):
-            h = F.rms_norm(x, x.shape[-1:], layer.norm_in, self._epsilon)
-            qkv = layer.queries_keys_values(h).view(T, H + 2 * G, D)
-            turned = angles.turned(qkv[:, : H + G])
-            mixed = attend(turned[:, :H], turned[:, H:], qkv[:, H + G :], index, layer.call)
-            mixed = mixed.reshape(T, H * D)
+            qkv = layer.queries_keys_values(self._normed(x, layer.norm_in)).view(T, H + 2 * G, D)
+            heads = TokenHeads(together=qkv, queries=H, keys=G, angles=angles)
+            mixed = attend(heads, index, layer.call).reshape(T, H * D)
             if asked is not None and index == len(self._layers) - 1:
                 x, mixed = x.index_select(0, asked), mixed.index_select(0, asked)  # (S, …)
             x = layer.out.added_to(x, mixed)
-            h = F.rms_norm(x, x.shape[-1:], layer.norm_mlp, self._epsilon)
+            h = self._normed(x, layer.norm_mlp)
             x = layer.down.added_to(x, layer.up.times(layer.gate.silu(h), h))
-        return F.rms_norm(x, x.shape[-1:], self._norm, self._epsilon)
+        return self._normed(x, self._norm)
+
+    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+        return norm(x, weight, epsilon=self._epsilon)[0]
 
 
 class Turns:

@@ -12,12 +12,14 @@ from transformers import PreTrainedModel
 
 from modelserving.lm.adapters import Adapter
 from modelserving.lm.choosing import Draw
+from modelserving.lm.heads import TokenHeads
 from modelserving.lm.llama_body import LlamaBody, is_llama_like
 from modelserving.lm.matrices import matrix_of
 from modelserving.lm.native.body import NativeBody
 from modelserving.lm.native.compiling import library
 from modelserving.lm.native.rows import NativeRows
-from modelserving.lm.passes import COMPILED
+from modelserving.lm.passes import COMPILED, compiled_for
+from modelserving.lm.piece_attention import CompiledPieces
 from modelserving.lm.reading import ROW_STEP, Reader, TransformersReader
 from modelserving.lm.slot_attention import AttentionCall, Piece, PiecesStep, RowsStep
 from modelserving.lm.slot_rows import RunningRows, SlotRows
@@ -49,6 +51,7 @@ class LlamaReader:
         self._body = LlamaBody(model, takes_over=takes_over)
         self.shape = self._body.shape
         self._row_step = 1 if self._body.rows_stand_alone else ROW_STEP
+        self._library = compiled_for(next(model.parameters()))
         head, is_tied = model.lm_head, model.config.tie_word_embeddings
         self._head: Callable[[Tensor], Tensor] = head
         if not is_tied or head.weight.numel() <= LARGEST_COPY:
@@ -66,14 +69,15 @@ class LlamaReader:
         """Read on in several prompts; of each the logits (C, V), or of its last token (1, V)."""
         step = PiecesStep(pieces, device=self.shape.device)
 
-        def attend(
-            query: Tensor, key: Tensor, value: Tensor, layer: int, call: AttentionCall
-        ) -> Tensor:
-            heads_first = (each.transpose(0, 1)[None] for each in (query, key, value))
+        def attend(heads: TokenHeads, layer: int, call: AttentionCall) -> Tensor:
+            heads_first = (each.transpose(0, 1)[None] for each in heads.turned())
             return step.attend(*heads_first, layer=layer, call=call)[0].transpose(0, 1)
 
+        compiled = None if self._library is None else CompiledPieces(step, self._library).attend
         asked = None if all_logits else step.last_tokens
-        hidden = self._body.hidden(step.token_ids, step.positions, attend=attend, asked=asked)
+        hidden = self._body.hidden(
+            step.token_ids, step.positions, attend=compiled or attend, asked=asked
+        )
         return step.finish(self._head(hidden), all_logits=all_logits)
 
     def rows(self) -> RunningRows:
@@ -90,10 +94,8 @@ class LlamaReader:
     def _read_rows(self, token_ids: Tensor, step: RowsStep) -> Tensor:
         """Read the new token (N,) of each row: logits (N, V)."""
 
-        def attend(
-            query: Tensor, key: Tensor, value: Tensor, layer: int, call: AttentionCall
-        ) -> Tensor:
-            one_token = (each[:, :, None] for each in (query, key, value))
+        def attend(heads: TokenHeads, layer: int, call: AttentionCall) -> Tensor:
+            one_token = (each[:, :, None] for each in heads.turned())
             return step.attend(*one_token, layer=layer, call=call)
 
         return self._head(self._body.hidden(token_ids, step.positions, attend=attend))

@@ -74,7 +74,7 @@ class PiecesStep:
             for piece in pieces
             for offset in range(len(piece.token_ids))
         ]
-        self._pieces = pieces
+        self.pieces = pieces
         padding = padded_rows(len(ids)) - len(ids)
         self.token_ids = torch.tensor(ids + [0] * padding, device=device)  # (T,)
         self.positions = torch.tensor(at + [0] * padding, device=device)  # (T,)
@@ -95,7 +95,7 @@ class PiecesStep:
         out = torch.empty_like(query)
         out[:, :, self.ends[-1] :] = 0.0
         start = 0
-        for number, (piece, end) in enumerate(zip(self._pieces, self.ends, strict=True)):
+        for number, (piece, end) in enumerate(zip(self.pieces, self.ends, strict=True)):
             span = slice(start, end)
             fresh = (key[0, :, span], value[0, :, span])
             keys, values = piece.prompt.append(layer=layer, keys=fresh[0], values=fresh[1])
@@ -108,7 +108,7 @@ class PiecesStep:
 
     def finish(self, logits: Tensor, *, all_logits: bool) -> list[Tensor]:
         """All layers have stored their part; the logits of each piece, of all or its last token."""
-        for piece in self._pieces:
+        for piece in self.pieces:
             piece.prompt.filled += len(piece.token_ids)
         if not all_logits:
             return list(logits[: len(self.ends)].split(1))
@@ -119,7 +119,7 @@ class PiecesStep:
         known = self._masks.get((number, call.window))
         if known is None:
             device = self.token_ids.device
-            fresh = len(self._pieces[number].token_ids)
+            fresh = len(self.pieces[number].token_ids)
             at = torch.arange(tokens - fresh, tokens, device=device)[:, None]
             known = call.visible(at=at, keys=torch.arange(tokens, device=device)[None, :])
             self._masks[(number, call.window)] = known
