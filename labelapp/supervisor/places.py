@@ -44,6 +44,11 @@ class Places:
         return self.run / "modelserver.sock"
 
     @property
+    def modelserver_secret(self) -> Path:
+        """The secret that `manage.py prepare` makes where the environment gives none."""
+        return self.var / "modelserver_secret"
+
+    @property
     def services(self) -> Path:
         """What `manage.py` reads to reach the running services."""
         return self.var / "services.json"

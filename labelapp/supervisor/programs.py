@@ -63,6 +63,12 @@ def redis_program(services: Services, environment: Mapping[str, str]) -> list[Pr
     return [Program(name="redis", command=command, environment=environment)] if command else []
 
 
+def modelserver_secret(environment: Mapping[str, str], *, places: Places) -> str:
+    """What the model server and those who ask it share: the variable, else the file made for it."""
+    given = environment.get("MODELSERVER_SECRET", "").strip()
+    return given or places.modelserver_secret.read_text().strip()
+
+
 def modelserver_program(
     environment: Mapping[str, str], *, places: Places, services: Services
 ) -> list[Program]:
@@ -77,7 +83,8 @@ def modelserver_program(
         str(places.modelserver_socket),
     )
     command += ("--checkpoints-root", str(places.artefacts / "checkpoints"))
-    command += ("--secret-file", str(places.var / "modelserver_secret"))
+    if not environment.get("MODELSERVER_SECRET", "").strip():
+        command += ("--secret-file", str(places.modelserver_secret))  # it beats the variable
     command += ("--device", environment.get("DEVICE") or "auto")
     bare = {name: value for name, value in environment.items() if name not in SECRETS}
     return [Program(name="models", command=command, environment=bare)]

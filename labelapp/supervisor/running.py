@@ -164,7 +164,7 @@ class Instance:
     async def _load_first(self, hashes: Sequence[str]) -> None:
         if not self.services.has_own_modelserver:
             return
-        secret = (self.places.var / "modelserver_secret").read_text().strip()
+        secret = programs.modelserver_secret(self.environment, places=self.places)
         folders = [self.places.artefacts / "checkpoints" / name for name in hashes]
         for failure in await readiness.load_checkpoints(
             self.services.modelserver_urls, folders, secret=secret

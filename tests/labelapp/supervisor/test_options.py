@@ -6,6 +6,7 @@ from labelapp.supervisor import programs
 from labelapp.supervisor.options import read_options
 from labelapp.supervisor.places import CannotStart, prepare_places
 from labelapp.supervisor.redis_choice import choose_redis
+from modelserving.server.__main__ import arguments
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,20 @@ def test_model_server_sees_neither_database_nor_secret(tmp_path):
     (program,) = programs.modelserver_program(environment, places=places, services=services)
 
     assert program.environment == {"PATH": "p"}
+
+
+@pytest.mark.parametrize("given", ["", "s" * 64])
+def test_model_server_and_those_who_ask_it_share_one_secret(tmp_path, given):
+    places, services = _services(tmp_path, REDIS_URL="redis://r")
+    places.modelserver_secret.write_text("made" * 16)
+    environment = {"MODELSERVER_SECRET": given}
+
+    (program,) = programs.modelserver_program(environment, places=places, services=services)
+
+    chosen = arguments(program.command[3:])
+    shared = chosen.secret_file.read_text() if chosen.secret_file else given
+    assert shared == (given or "made" * 16)
+    assert programs.modelserver_secret(environment, places=places) == shared
 
 
 def test_outside_model_servers_are_used_and_none_is_started(tmp_path):
