@@ -36,9 +36,8 @@ if len(SECRET_KEY) < 50 or SECRET_KEY.startswith("django-insecure"):
         "SECRET_KEY needs at least 50 random characters; unset it to have one made"
     )
 SECRET_KEY_FALLBACKS = env_list("SECRET_KEY_FALLBACKS")
-ALLOWED_HOSTS = env_list("ALLOWED_HOSTS") or (
-    ["127.0.0.1", "localhost", "[::1]"] if IS_LOOPBACK else [str(_public.hostname)]
-)
+_OWN_NAMES = ["127.0.0.1", "localhost", "[::1]"] if IS_LOOPBACK else [str(_public.hostname)]
+ALLOWED_HOSTS = [*_OWN_NAMES, *env_list("ALLOWED_HOSTS")]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if IS_HTTPS else []
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = IS_HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if IS_HTTPS else 0

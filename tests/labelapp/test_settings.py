@@ -1,0 +1,37 @@
+"""What the environment makes of the settings."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("PUBLIC_URL", "ALLOWED_HOSTS", "DATABASE_URL", "MODELSERVER_URLS", "REDIS_URL")
+
+
+@pytest.fixture
+def settings_of(monkeypatch, tmp_path):
+    """The settings as a new process would read them."""
+
+    def read(**environment):
+        for name in NAMES:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("LABELAPP_VAR", str(tmp_path))
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return runpy.run_path(str(ROOT / "labelapp" / "settings.py"))
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("public_url", "own"),
+    [
+        ("https://labels.example.org", ["labels.example.org"]),
+        ("http://localhost:8000", ["127.0.0.1", "localhost", "[::1]"]),
+    ],
+)
+def test_further_names_are_answered_to_beside_our_own(settings_of, public_url, own):
+    settings = settings_of(PUBLIC_URL=public_url, ALLOWED_HOSTS="a.example.org, b.example.org")
+
+    assert settings["ALLOWED_HOSTS"] == [*own, "a.example.org", "b.example.org"]
