@@ -27,7 +27,7 @@ from training.core.preference_sets import ComparisonSets, read_comparisons
 from training.core.preference_start import initial_preference_model, score_center
 from training.core.preference_step import accumulate
 from training.core.preflight import packed_training_bytes, require_memory
-from training.core.run_directory import RunDirectory
+from training.core.run_directory import Halt, RunDirectory
 from training.core.seeding import prepare
 from training.core.sharding import gathered, whole
 
@@ -121,20 +121,27 @@ class PreferenceTrainer:
             self.step = state.step
         while self.step < self.last_step:
             halt = self.run.agreed_halt()
+            if halt is not None and 0 < self.first_step == self.step:
+                # the model before stands at this very step, and a resume begins this one from there
+                return self._halted(halt)
             if halt == "interrupt":
                 self._publish(milestone=False)
-                return Outcome(state="interrupted", step=self.step)
+                return self._halted(halt)
             if halt == "stop":
                 if self.step == self.first_step:  # nothing was learned, so nothing is judged
                     self._publish(milestone=True)
                 else:
                     self._finish()
-                return Outcome(state="stopped", step=self.step, results=self.results)
+                return self._halted(halt)
             self._train_step()
             if self.step < self.last_step and self.step % self.config.checkpoint_every == 0:
                 self._publish(milestone=False)
         self._finish()
         return None
+
+    def _halted(self, halt: Halt) -> Outcome:
+        state = "interrupted" if halt == "interrupt" else "stopped"
+        return Outcome(state=state, step=self.step, results=self.results)
 
     def _train_step(self) -> None:
         began = time.monotonic()

@@ -194,6 +194,38 @@ def test_a_stop_request_publishes_an_evaluated_model(
     assert status(path)["results"]["test_accuracy"]["n"] == 8
 
 
+@pytest.mark.parametrize("halt", ["interrupt", "stop"])
+def test_a_halt_between_two_models_leaves_the_finished_one_as_it_is(
+    initial: Path, release: Path, tmp_path: Path, monkeypatch, halt: str
+):
+    config = CONFIG | {"batch_comparisons": 4, "disjoint_models": 2, "keep_checkpoints": 3}
+    inputs = {"initial": initial, "release": release}
+    whole = make_run(tmp_path / "whole", config=config, inputs=inputs)
+    halted = make_run(tmp_path / "halted", config=config, inputs=inputs)
+    finish = PreferenceTrainer._finish
+
+    def finish_and_ask_to_halt(trainer: PreferenceTrainer) -> None:
+        finish(trainer)
+        if halt == "stop":
+            (halted / "stop.json").write_text("{}")
+        trainer.run._interrupted = halt == "interrupt"
+
+    assert run(whole) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(PreferenceTrainer, "_finish", finish_and_ask_to_halt)
+        assert run(halted) == 0
+    ended = status(halted)
+    (halted / "stop.json").unlink(missing_ok=True)
+    assert run(halted) == 0
+
+    test_pm = status(whole)["results"]["test_pm_checkpoint"]
+    assert ended["state"] == {"interrupt": "interrupted", "stop": "stopped"}[halt]
+    assert ended["checkpoint"] == test_pm
+    for checkpoint in (test_pm, status(whole)["checkpoint"]):
+        sums = {file_sha256(each / checkpoint / "model.safetensors") for each in (whole, halted)}
+        assert len(sums) == 1
+
+
 def test_a_gradient_that_is_not_finite_stops_before_the_step(
     initial: Path, release: Path, tmp_path: Path
 ):
