@@ -3,9 +3,13 @@
 Pure values; knows neither a file format nor the database.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from comparisons.core.transcript import Message
+
+ROLES = ("user", "assistant")
 
 
 class LineError(ValueError):
@@ -39,6 +43,11 @@ class Pair:
         return not self.picked.strip() or not self.other.strip()
 
 
+def is_one_of(value: object, choices: Collection[str]) -> TypeGuard[str]:
+    """Whether the value is one of these words; a list or an object, which no set can look up, is none."""
+    return isinstance(value, str) and value in choices
+
+
 def checked_text(value: object, *, where: str) -> str:
     """The value as text that every database stores: a string, no NUL, no lone surrogate."""
     if not isinstance(value, str):
@@ -58,10 +67,11 @@ def checked_messages(value: object, *, where: str) -> list[Message]:
         raise LineError(f"{where} is not a list of messages")
     messages: list[Message] = []
     for number, each in enumerate(value, 1):
-        if not isinstance(each, dict) or each.get("role") not in {"user", "assistant"}:
+        role = each.get("role") if isinstance(each, dict) else None
+        if not is_one_of(role, ROLES):
             raise LineError(f"message {number} of {where} has no role user or assistant")
         content = checked_text(each.get("content"), where=f"message {number} of {where}")
-        messages.append({"role": each["role"], "content": content})
+        messages.append({"role": role, "content": content})
     return messages
 
 

@@ -15,6 +15,7 @@ from comparisons.formats.pairs import (
     checked_messages,
     checked_prompt,
     checked_text,
+    is_one_of,
 )
 
 QUESTIONS = {
@@ -54,27 +55,37 @@ def pair_of(record: Mapping[str, Any]) -> Pair:
     objective = record.get("objective")
     question = record.get("question")
     tranche = record.get("tranche", "base")
-    strength = record.get("strength")
-    if objective not in QUESTIONS:
+    if not is_one_of(objective, QUESTIONS):
         raise LineError("objective is neither helpful nor harmless")
-    if question not in QUESTIONS[objective]:
-        raise LineError(f"question {question!r} does not fit the objective {objective}")
-    if tranche not in TRANCHES:
-        raise LineError(f"tranche {tranche!r} is not one of {', '.join(TRANCHES)}")
-    if isinstance(strength, bool) or strength not in {None, 1, 2, 3, 4}:
-        raise LineError("strength is not 1, 2, 3, 4 or null")
+    if not is_one_of(question, QUESTIONS[objective]):
+        raise LineError(f"question {_shown(question)} does not fit the objective {objective}")
+    if not is_one_of(tranche, TRANCHES):
+        raise LineError(f"tranche {_shown(tranche)} is not one of {', '.join(TRANCHES)}")
     return Pair(
         messages=checked_prompt(checked_messages(record.get("messages"), where="messages")),
         picked=checked_text(record.get("picked"), where="picked"),
         other=checked_text(record.get("other"), where="other"),
         question=question,
-        strength=strength,
+        strength=_strength(record.get("strength")),
         objective=objective,
         tranche=tranche,
         is_simulated=record.get("origin") == "simulated",
         finish_reasons=_finish_reasons(record.get("finish_reasons", ["stop", "stop"])),
         comparison=_uuid(record.get("comparison")),
     )
+
+
+def _shown(value: object) -> str:
+    """A wrong value as a message quotes it; one that holds others may be endless and is not quoted."""
+    return "which holds other values" if isinstance(value, list | dict) else f"{value!r:.60}"
+
+
+def _strength(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value not in {1, 2, 3, 4}:
+        raise LineError("strength is not 1, 2, 3, 4 or null")
+    return int(value)
 
 
 def _uuid(value: object) -> str:
@@ -90,6 +101,7 @@ def _finish_reasons(value: object) -> tuple[str, str]:
     if not isinstance(value, list) or len(value) != 2:
         raise LineError("finish_reasons is not a list of two")
     for each in value:
-        if each not in FINISH_REASONS:
-            raise LineError(f"finish reason {each!r} is not one of {', '.join(FINISH_REASONS)}")
+        if not is_one_of(each, FINISH_REASONS):
+            known = ", ".join(FINISH_REASONS)
+            raise LineError(f"finish reason {_shown(each)} is not one of {known}")
     return value[0], value[1]

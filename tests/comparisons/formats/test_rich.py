@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comparisons.formats import rich, trl
+from comparisons.formats import hh, rich, trl
 from comparisons.formats.pairs import LineError
 from comparisons.formats.rich import ComparisonRow
 
@@ -54,6 +54,50 @@ def test_a_rich_row_is_read_unflipped():
 def test_a_wrong_rich_row_says_why(change, reason):
     with pytest.raises(LineError, match=reason):
         rich.pair_of({**RECORD, **change})
+
+
+MESSAGES = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "x"}]
+FORMATS = [
+    (rich.pair_of, RECORD),
+    (trl.pair_of, {"prompt": MESSAGES[:1], "chosen": MESSAGES[1:], "rejected": MESSAGES[1:]}),
+    (hh.pair_of, dict.fromkeys(("chosen", "rejected"), "\n\nHuman: Hi\n\nAssistant: x")),
+]
+OF_OTHER_KINDS = (
+    [], {}, [[]], [None], {"a": []}, None, True, False, 0, 7, -1, 1e9, float("nan"), "",
+)  # fmt: skip
+
+
+def _with_each_value_replaced(value, other):
+    """The value with one thing in it replaced, once for each thing, at every depth."""
+    yield other
+    if isinstance(value, dict):
+        for key in value:
+            for changed in _with_each_value_replaced(value[key], other):
+                yield {**value, key: changed}
+    if isinstance(value, list):
+        for i, each in enumerate(value):
+            for changed in _with_each_value_replaced(each, other):
+                yield [*value[:i], changed, *value[i + 1 :]]
+
+
+@pytest.mark.parametrize(("pair_of", "record"), FORMATS)
+def test_a_value_of_any_kind_in_any_field_is_read_or_refused(pair_of, record):
+    changed = [
+        each
+        for other in OF_OTHER_KINDS
+        for each in _with_each_value_replaced(record, other)
+        if isinstance(each, dict)
+    ]
+    refused = []
+
+    for each in changed:
+        try:
+            pair_of(each)
+        except LineError as refusal:
+            refused.append(str(refusal))
+
+    assert len(refused) > len(OF_OTHER_KINDS)
+    assert max(len(reason) for reason in refused) < 300
 
 
 def test_trl_writes_training_order_and_reads_both_shapes():
