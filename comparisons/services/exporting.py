@@ -53,13 +53,13 @@ def request_export(
         export, is_new = ReleaseExport.objects.get_or_create(
             release=release, format=format_name, defaults={"requested_by": requested_by}
         )
-        failed = ReleaseExport.objects.filter(pk=export.pk, state=ReleaseExport.State.FAILED)
-        is_again = failed.update(state=ReleaseExport.State.QUEUED, failure="") == 1
+        is_lost = export.state == ReleaseExport.State.DONE and not file_of(export).is_file()
+        over = ReleaseExport.State.DONE if is_lost else ReleaseExport.State.FAILED
+        ended = ReleaseExport.objects.filter(pk=export.pk, state=over)
+        is_again = ended.update(state=ReleaseExport.State.QUEUED, failure="") == 1
         if is_new or is_again:
             ring = lambda: make_export_task.delay(export_id=export.pk)  # noqa: E731
-            transaction.on_commit(
-                ring, robust=True
-            )  # a broker that is away must not fail the request
+            transaction.on_commit(ring, robust=True)  # a broker that is away must not fail it
     export.refresh_from_db()
     return export
 
@@ -130,7 +130,8 @@ def downloadable_file(export: ReleaseExport, *, actor: Account) -> Path:
     _check(export.release, export.format)
     path = file_of(export)
     if not path.is_file():
-        raise ExportRefused(f"the file of export {export.format} is gone: ask for it again")
+        request_export(export.release, export.format)
+        raise ExportRefused(f"the file of export {export.format} is gone: it is being made again")
     audit.record(
         actor=actor, action="export.download", object_type="release_export",
         object_id=export.pk, detail={"release": export.release.name, "format": export.format},

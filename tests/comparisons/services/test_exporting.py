@@ -14,9 +14,11 @@ from comparisons.models import Comparison, ReleaseExport
 from comparisons.services.exporting import (
     ENDINGS,
     ExportRefused,
+    downloadable_file,
     export_release,
     file_of,
     pseudonym,
+    request_export,
     take_up_waiting,
     write_export,
 )
@@ -24,6 +26,7 @@ from comparisons.services.importing import import_lines
 from comparisons.services.releasing import cut_release
 from modelserving.core.artifacts import file_sha256
 from tests.comparisons.making import (
+    make_account,
     make_campaign,
     make_comparison,
     make_conversation,
@@ -190,6 +193,38 @@ def test_an_export_is_one_file_with_its_hash_and_the_same_again(release):
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["train.jsonl.gz", "test.jsonl.gz"]
     assert export_release(release, "hh").pk == first.pk
+
+
+def test_an_export_whose_file_is_gone_is_made_when_it_is_asked_for_again(release):
+    export = export_release(release, "hh")
+    file_of(export).unlink()
+
+    assert request_export(release, "hh").state == ReleaseExport.State.QUEUED
+    take_up_waiting()
+
+    export.refresh_from_db()
+    assert export.state == ReleaseExport.State.DONE
+    assert file_sha256(file_of(export)) == export.sha256
+
+
+def test_a_download_whose_file_is_gone_has_it_made_again(release):
+    export = export_release(release, "hh")
+    file_of(export).unlink()
+    reader = make_account("researcher")
+
+    with pytest.raises(ExportRefused, match="is gone: it is being made again"):
+        downloadable_file(export, actor=reader)
+    take_up_waiting()
+
+    export.refresh_from_db()
+    assert downloadable_file(export, actor=reader) == file_of(export)
+
+
+def test_an_export_that_is_there_is_not_made_again(release):
+    export = export_release(release, "hh")
+
+    assert request_export(release, "hh").state == ReleaseExport.State.DONE
+    assert ReleaseExport.objects.get().finished_at == export.finished_at
 
 
 def test_what_cannot_be_exported_says_why(release, tmp_path):
