@@ -20,6 +20,7 @@ from modelserving.lm.native.compiling import library
 from modelserving.lm.native.rows import NativeRows
 from modelserving.lm.passes import COMPILED, compiled_for
 from modelserving.lm.piece_attention import CompiledPieces
+from modelserving.lm.prefix_cache import BLOCK
 from modelserving.lm.reading import ROW_STEP, Reader, TransformersReader
 from modelserving.lm.slot_attention import AttentionCall, Piece, PiecesStep, RowsStep
 from modelserving.lm.slot_rows import RunningRows, SlotRows
@@ -30,6 +31,8 @@ LARGEST_COPY = (
 LARGEST_NATIVE = (
     1 << 26
 )  # weights above which the compiled step's own copy costs more memory than its speed is worth
+
+MOST_TOKENS = 1024  # of a prompt that are read at once
 
 
 def reader_of(model: PreTrainedModel, *, takes_over: bool = False) -> Reader:
@@ -47,11 +50,13 @@ class LlamaReader:
         self._native = native_of(model)  # before the model's own weights are emptied
         self.draw: Draw | None = self._native.draw if self._native else None
         self.bytes_used = self._native.bytes_used if self._native else 0
-        self.whole_prompts = False
+        self._library = compiled_for(next(model.parameters()))
         self._body = LlamaBody(model, takes_over=takes_over)
         self.shape = self._body.shape
-        self._row_step = 1 if self._body.rows_stand_alone else ROW_STEP
-        self._library = compiled_for(next(model.parameters()))
+        stand_alone = self._body.rows_stand_alone
+        self._row_step = 1 if stand_alone else ROW_STEP
+        self.whole_prompts = False
+        self.piece_tokens = MOST_TOKENS if stand_alone and self._library is not None else BLOCK
         head, is_tied = model.lm_head, model.config.tie_word_embeddings
         self._head: Callable[[Tensor], Tensor] = head
         if not is_tied or head.weight.numel() <= LARGEST_COPY:
@@ -62,6 +67,7 @@ class LlamaReader:
         reader = copy.copy(self)
         reader._body = adapter.body(self._body)  # noqa: SLF001 -- our own copy
         reader._native, reader._row_step = None, ROW_STEP  # noqa: SLF001 -- as above
+        reader.piece_tokens = BLOCK  # its products round by their number of rows
         reader.draw, reader.bytes_used = None, 0
         return reader
 

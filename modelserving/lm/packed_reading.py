@@ -6,6 +6,7 @@ and threads give the same bits. It does not know requests or sampling.
 Legend: T tokens of a row, G key heads, D head size, V vocabulary.
 """
 
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -38,7 +39,7 @@ class PackedReader:
         self._model, self._native = model, native
         self.draw: Draw | None = native.draw
         self.bytes_used = native.bytes_used
-        self.whole_prompts = True
+        self.whole_prompts, self.piece_tokens = True, sys.maxsize
         self.shape = shape_of(model)
 
     def read_pieces(self, pieces: Sequence[Piece], *, all_logits: bool) -> list[Tensor]:

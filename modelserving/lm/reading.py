@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from modelserving.lm.choosing import Draw
 from modelserving.lm.llama_body import shape_of
+from modelserving.lm.prefix_cache import BLOCK
 from modelserving.lm.slot_attention import SLOTS, Piece, PiecesStep, RowsStep
 from modelserving.lm.slot_rows import RunningRows, SlotRows
 from modelserving.lm.slots import KeyValueShape
@@ -26,6 +27,8 @@ class Reader(Protocol):
     draw: Draw | None  # draws faster than torch, where there is such a thing
     bytes_used: int  # memory of copies of the weights beyond the model's own
     whole_prompts: bool  # reads each prompt in one piece, and knows no beginning of it
+    # of a prompt at once, so that the bits of a token are the same in whatever pieces it is read; whole blocks
+    piece_tokens: int
 
     def read_pieces(self, pieces: Sequence[Piece], *, all_logits: bool) -> list[Tensor]:
         """Read on in several prompts; of each the logits (C, V), or of its last token (1, V)."""
@@ -46,7 +49,7 @@ class TransformersReader:
         heads = model.config.get_text_config().num_attention_heads
         self.draw: Draw | None = None
         self.bytes_used = 0
-        self.whole_prompts = False
+        self.whole_prompts, self.piece_tokens = False, BLOCK
         self._per_head = heads // self.shape.heads
 
     def read_pieces(self, pieces: Sequence[Piece], *, all_logits: bool) -> list[Tensor]:

@@ -4,17 +4,16 @@ A prompt is read once for all its samples, and its beginning not at all if it wa
 depend on its prompt, settings and seed alone, where the reader's numbers do. Does not know text, stop strings, users or HTTP.
 """
 
-import sys
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from modelserving.core.sampling import uniform
 from modelserving.lm.choosing import Settings, choose, log_probabilities
-from modelserving.lm.prefix_cache import BLOCK, PrefixCache
+from modelserving.lm.prefix_cache import PrefixCache
+from modelserving.lm.prompt_reading import PromptReading, WaitingPrompt
 from modelserving.lm.reading import Reader
 from modelserving.lm.sample_requests import (
     Event,
@@ -24,25 +23,9 @@ from modelserving.lm.sample_requests import (
     TopLogprobs,
 )
 from modelserving.lm.seating import Row
-from modelserving.lm.slot_attention import Piece
 from modelserving.lm.slots import PromptKeyValues
 
 PIECES_TOGETHER = 8  # prompts read on in one go
-
-
-@dataclass(kw_only=True, eq=False)
-class _Prompt:
-    request: SampleRequest
-    store: PromptKeyValues
-    cached_tokens: int
-    logits: Tensor | None = None  # (1, V) behind the last token, once read
-    waiting: deque[int] = field(default_factory=deque)  # samples not started yet
-    pieces: list[Tensor] = field(default_factory=list)  # logits of the prompt's own tokens
-
-    def next_piece(self, tokens: int) -> Piece:
-        """What to read next: so many tokens, or what is left."""
-        start = self.store.filled
-        return Piece(token_ids=self.request.prompt[start : start + tokens], prompt=self.store)
 
 
 class Sampler:
@@ -61,9 +44,9 @@ class Sampler:
         self.prefix_cache = PrefixCache(byte_limit=prefix_cache_bytes)
         self.max_rows = max_rows
         self._prompt_tokens_per_step = prompt_tokens_per_step
-        self._piece_tokens = sys.maxsize if reader.whole_prompts else BLOCK
-        self._prompts_together = max_rows if reader.whole_prompts else PIECES_TOGETHER
-        self._queue: deque[_Prompt] = deque()
+        together = max_rows if reader.whole_prompts else PIECES_TOGETHER
+        self._reading = PromptReading(reader, cache=self.prefix_cache, together=together)
+        self._queue: deque[WaitingPrompt] = deque()
         self._empty()
 
     @property
@@ -90,7 +73,7 @@ class Sampler:
                 "this reader tells no log-probabilities of prompts: use reader_of(model)"
             )
         store = PromptKeyValues(shape=self.reader.shape, tokens=len(request.prompt))
-        prompt = _Prompt(request=request, store=store, cached_tokens=-1)
+        prompt = WaitingPrompt(request=request, store=store)
         prompt.waiting.extend(range(len(request.seeds)))
         self._queue.append(prompt)
 
@@ -135,79 +118,12 @@ class Sampler:
                 continue
             if budget <= 0:
                 break
-            finished, read = self._read_on(budget)
+            finished, read = self._reading.read_on(self._queue, budget=budget)
             budget -= read
             events += [self._prompt_read(prompt) for prompt in finished]
         return events
 
-    def _read_on(self, budget: int) -> tuple[list[_Prompt], int]:
-        """Read one piece of several prompts together; those that are done, and the tokens read."""
-        chosen = self._chosen_prompts(budget)
-        keep_all = chosen[0].request.prompt_logprobs
-        pieces = [prompt.next_piece(self._piece_tokens) for prompt in chosen]
-        found = self.reader.read_pieces(pieces, all_logits=keep_all)
-        for prompt, piece, logits in zip(chosen, pieces, found, strict=True):
-            tokens, store = prompt.request.prompt, prompt.store
-            if keep_all:
-                prompt.pieces.append(logits.float())
-            if len(piece.token_ids) == BLOCK and not self.reader.whole_prompts:
-                block = store.values[:, :, :, store.filled - BLOCK : store.filled]
-                self.prefix_cache.keep(tokens=tokens, end=store.filled, block=block)
-            if store.filled == len(tokens):
-                prompt.logits = logits[-1:]
-        finished = [prompt for prompt in chosen if prompt.logits is not None]
-        finished += [twin for prompt in finished for twin in self._twins(prompt)]
-        return finished, sum(len(piece.token_ids) for piece in pieces)
-
-    def _twins(self, read: _Prompt) -> list[_Prompt]:
-        """Waiting prompts of the same tokens, such as the other side of a turn, need no reading."""
-        if read.request.prompt_logprobs:
-            return []
-        found = [
-            prompt
-            for prompt in self._queue
-            if prompt.cached_tokens < 0
-            and prompt.request.prompt == read.request.prompt
-            and not prompt.request.prompt_logprobs
-        ]
-        for prompt in found:
-            prompt.store, prompt.logits = read.store, read.logits
-            prompt.cached_tokens = read.store.filled
-            self.prefix_cache.hit_tokens += read.store.filled
-        return found
-
-    def _chosen_prompts(self, budget: int) -> list[_Prompt]:
-        """Prompts to read on together: the first, and others of its kind as far as the budget of tokens goes.
-
-        Of two with the same beginning the later one waits, to take it from the cache; of two alike, for its twin.
-        """
-        chosen: list[_Prompt] = []
-        beginnings: set[tuple[int, ...]] = set()
-        for prompt in self._queue:
-            beginning = prompt.request.prompt[: self._piece_tokens]
-            same_kind = prompt.request.prompt_logprobs == self._queue[0].request.prompt_logprobs
-            if not same_kind or beginning in beginnings:
-                continue
-            beginnings.add(beginning)
-            if prompt.cached_tokens < 0:
-                self._take_known(prompt)
-            budget -= min(self._piece_tokens, len(prompt.request.prompt) - prompt.store.filled)
-            if chosen and budget < 0:
-                break
-            chosen.append(prompt)
-            if len(chosen) == self._prompts_together:
-                break
-        return chosen
-
-    def _take_known(self, prompt: _Prompt) -> None:
-        request = prompt.request
-        is_known = not (request.prompt_logprobs or self.reader.whole_prompts)
-        blocks = self.prefix_cache.longest(request.prompt) if is_known else []
-        for block in blocks:
-            prompt.store.take(block)
-        prompt.cached_tokens = prompt.store.filled
-
-    def _prompt_read(self, prompt: _Prompt) -> PromptRead:
+    def _prompt_read(self, prompt: WaitingPrompt) -> PromptRead:
         request = prompt.request
         if not request.prompt_logprobs:
             return PromptRead(key=request.key, cached_tokens=prompt.cached_tokens)
@@ -221,7 +137,7 @@ class Sampler:
             tops=tuple(_tops(logprobs, request.top_logprobs)),
         )
 
-    def _first_tokens(self, prompt: _Prompt) -> list[Event]:
+    def _first_tokens(self, prompt: WaitingPrompt) -> list[Event]:
         """Start as many of the prompt's samples as there are free rows."""
         request = prompt.request
         if request.max_tokens == 0:
