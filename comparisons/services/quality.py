@@ -10,7 +10,7 @@ from django.utils.timezone import now
 
 from comparisons.models import Account, Comparison, Crowdworker, Flag, Invitation
 from comparisons.services import audit
-from comparisons.services.releasing import mark_releases_stale
+from comparisons.services.stale_releases import mark_releases_stale
 
 Standing = Crowdworker.Standing
 
@@ -92,17 +92,14 @@ def set_aside_flagged(flag: Flag, *, reason: str, actor: Account) -> int:
             turn__conversation=flag.turn.conversation, turn__index__gte=flag.turn.index,
             set_aside_at__isnull=True,
         )  # fmt: skip
-        keys = list(touched.values_list("pk", flat=True))
-        Comparison.objects.filter(pk__in=keys).update(
-            set_aside_at=now(), set_aside_reason=reason[:200]
-        )
-        mark_releases_stale(keys)
+        mark_releases_stale(touched)
+        count = touched.update(set_aside_at=now(), set_aside_reason=reason[:200])
         Flag.objects.filter(pk=flag.pk, resolved_at__isnull=True).update(resolved_at=now())
         audit.record(
             actor=actor, action="flag.set_aside", object_type="flag", object_id=flag.pk,
-            detail={"kind": flag.kind, "count": len(keys), "reason": reason},
+            detail={"kind": flag.kind, "count": count, "reason": reason},
         )  # fmt: skip
-    return len(keys)
+    return count
 
 
 def take_back_invitation(invitation: Invitation, *, actor: Account) -> bool:

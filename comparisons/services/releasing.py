@@ -213,12 +213,20 @@ def _write_and_freeze(release: DatasetRelease) -> None:
                 "test_percent": release.test_percent, "counts": counts},
     )  # fmt: skip
     publish(partial, final)
-    has_changed = is_out_of_date(release)  # somebody withdrew while we wrote
-    at = now()
-    DatasetRelease.objects.filter(pk=release.pk, state=DatasetRelease.State.CUTTING).update(
-        state=DatasetRelease.State.FROZEN, manifest_sha256=content_hash(manifest), counts=counts,
-        frozen_at=at, stale_at=at if has_changed else None,
-    )  # fmt: skip
+    _freeze(release, manifest_sha256=content_hash(manifest), counts=counts)
+
+
+def _freeze(release: DatasetRelease, *, manifest_sha256: str, counts: Mapping[str, Any]) -> None:
+    """Freeze, and say at once when somebody withdrew while it was written."""
+    row = DatasetRelease.objects.filter(pk=release.pk)
+    with transaction.atomic():
+        # First the row, then the look: who takes something out now waits, and finds it frozen.
+        frozen = row.filter(state=DatasetRelease.State.CUTTING).update(
+            state=DatasetRelease.State.FROZEN, manifest_sha256=manifest_sha256, counts=counts,
+            frozen_at=now(), stale_at=None,
+        )  # fmt: skip
+        if frozen and is_out_of_date(release):
+            row.update(stale_at=now())
 
 
 def _write_rows(
@@ -268,16 +276,6 @@ def _add_members(release: DatasetRelease, members: list[tuple[int, str]]) -> Non
             ReleaseComparison(release=release, comparison_id=comparison, split=split)
             for comparison, split in members[start : start + MEMBERS_AT_ONCE]
         )
-
-
-def mark_releases_stale(comparison_ids: list[int]) -> int:
-    """Say of every frozen release that holds one of these comparisons that it is out of date."""
-    holding = DatasetRelease.objects.filter(
-        state=DatasetRelease.State.FROZEN,
-        stale_at__isnull=True,
-        pk__in=ReleaseComparison.objects.filter(comparison_id__in=comparison_ids).values("release"),
-    )
-    return holding.update(stale_at=now())
 
 
 def verify_release(release: DatasetRelease) -> None:

@@ -11,7 +11,6 @@ from comparisons.models import (
     Comparison,
     Conversation,
     Crowdworker,
-    DatasetRelease,
     Flag,
     Response,
     Showing,
@@ -19,6 +18,7 @@ from comparisons.models import (
     WantedReply,
 )
 from comparisons.services import audit, streaming
+from comparisons.services.stale_releases import mark_releases_stale
 
 
 def withdraw(crowdworker: Crowdworker) -> None:
@@ -72,12 +72,9 @@ def delete_conversation(conversation: Conversation) -> None:
 
 def _leave_releases(concerned: QuerySet[Comparison]) -> None:
     """Keep the comparisons out of later releases; those that hold them are marked."""
-    now = timezone.now()
-    DatasetRelease.objects.filter(members__comparison__in=concerned, stale_at__isnull=True).update(
-        stale_at=now
-    )
+    mark_releases_stale(concerned)
     concerned.filter(set_aside_at__isnull=True).update(
-        set_aside_at=now, set_aside_reason="withdrawn"
+        set_aside_at=timezone.now(), set_aside_reason="withdrawn"
     )
 
 
