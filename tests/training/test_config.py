@@ -1,5 +1,6 @@
 """Configurations: they round-trip, refuse what cannot run, and name the number to change."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -8,7 +9,9 @@ from training.config import (
     KINDS,
     ConfigError,
     LanguageModelConfig,
+    LoraConfig,
     MixturePhase,
+    ModelShape,
     PPOConfig,
     PreferenceModelConfig,
     from_dict,
@@ -19,6 +22,15 @@ from training.config import (
 )
 
 ALL_PRESETS = [(kind, name) for kind in KINDS for name in presets(kind)]
+NUMBERED = [
+    *(presets(kind)["demo"] for kind in KINDS), LoraConfig(), MixturePhase(until=1.0), ModelShape(),
+]  # fmt: skip
+NUMBERS = [
+    (config, field.name)
+    for config in NUMBERED
+    for field in dataclasses.fields(config)
+    if type(getattr(config, field.name)) in {int, float}
+]
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL_PRESETS)
@@ -50,11 +62,29 @@ def test_every_kind_has_the_three_presets(kind: str) -> None:
         ({"kind": "language_model", "phases": [{"until": 0.5}]}, "let the last end at 1.0"),
         ({"kind": "language_model", "shape": {"hidden_size": 10}}, "attention_heads"),
         ({"kind": "language_model", "shape": 3}, "write an object"),
+        ({"kind": "language_model", "seed": 2**32}, "seed is 4294967296: set it between 0 and"),
+        ({"kind": "language_model", "beta2": 1.0}, "beta2 is 1.0: set it to 0 or more, below 1"),
+        ({"kind": "ppo", "halve_every": -10}, "halve_every is -10: set it to 0 or more"),
+        ({"kind": "ppo", "max_gradient_norm": 0}, "max_gradient_norm is 0.0: set it above 0"),
+        (
+            {"kind": "ppo", "objective_weights": {"helpful": -1}},
+            "objective_weights gives helpful -1.0: set it to 0 or more",
+        ),
+        (
+            {"kind": "language_model", "phases": [{"until": 1.0, "weights": {"books": 0}}]},
+            "weights gives every source 0",
+        ),
     ],
 )
 def test_what_cannot_run_is_refused_with_its_name(stored: dict[str, Any], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         from_dict(stored)
+
+
+@pytest.mark.parametrize(("config", "name"), NUMBERS)
+def test_no_number_may_be_negative(config: Any, name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"\b{name} is -1: set it"):
+        dataclasses.replace(config, **{name: -1})
 
 
 @pytest.mark.parametrize(

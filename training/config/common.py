@@ -3,6 +3,7 @@
 It does not know the kinds, nor how a configuration is stored.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,6 +12,7 @@ Precision = Literal["auto", "fastest", "float32", "bfloat16"]
 Sharding = Literal["none", "full"]
 Publish = Literal["merged", "adapter"]
 Schedule = Literal["constant", "linear", "cosine"]
+LARGEST_SEED = 2**32 - 1  # numpy takes no more
 
 
 class ConfigError(ValueError):
@@ -27,6 +29,24 @@ def require_positive(**values: float) -> None:
     """Each named value must be greater than zero."""
     for name, value in values.items():
         require(value > 0, f"{name} is {value}: set it above 0")
+
+
+def require_not_negative(**values: float) -> None:
+    """Each named value must be zero or more."""
+    for name, value in values.items():
+        require(value >= 0, f"{name} is {value}: set it to 0 or more")
+
+
+def require_weights(*, name: str, weights: Mapping[str, float]) -> None:
+    """No weight of a named table may be below zero."""
+    for key, weight in weights.items():
+        require(weight >= 0, f"{name} gives {key} {weight}: set it to 0 or more")
+
+
+def require_below_one(**values: float) -> None:
+    """Each named value must be zero or more, and below one: at one nothing would ever move."""
+    for name, value in values.items():
+        require(0 <= value < 1, f"{name} is {value}: set it to 0 or more, below 1")
 
 
 def require_fraction(**values: float) -> None:
@@ -56,6 +76,10 @@ class RunConfig:
     keep_checkpoints: int = 2  # resume states kept; the newest verified one is used
 
     def __post_init__(self) -> None:
+        require(
+            0 <= self.seed <= LARGEST_SEED,
+            f"seed is {self.seed}: set it between 0 and {LARGEST_SEED}",
+        )
         require_positive(
             threads=self.threads,
             checkpoint_every=self.checkpoint_every,
@@ -79,9 +103,9 @@ class LoraConfig:
     publish: Publish = "merged"
 
     def __post_init__(self) -> None:
-        require(self.rank >= 0, f"lora rank is {self.rank}: set it to 0 (off) or more")
-        require(self.alpha > 0, f"lora alpha is {self.alpha}: set it above 0")
-        require_fraction(lora_dropout=self.dropout)
+        require(self.rank >= 0, f"lora.rank is {self.rank}: set it to 0 (off) or more")
+        require_positive(**{"lora.alpha": self.alpha})
+        require_below_one(**{"lora.dropout": self.dropout})
         require_choice(name="lora.publish", value=self.publish, choices=get_args(Publish))
         require(
             self.publish == "merged" or self.rank > 0,

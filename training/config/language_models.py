@@ -11,9 +11,12 @@ from training.config.common import (
     RunConfig,
     Schedule,
     require,
+    require_below_one,
     require_choice,
     require_fraction,
+    require_not_negative,
     require_positive,
+    require_weights,
 )
 
 Optimizer = Literal["adamw", "muon"]
@@ -63,8 +66,11 @@ class MixturePhase:
     def __post_init__(self) -> None:
         require_fraction(until=self.until)
         require_choice(name="loss_on", value=self.loss_on, choices=("all", "responses"))
-        for source, weight in self.weights.items():
-            require(weight >= 0, f"the weight of {source} is {weight}: set it to 0 or more")
+        require_weights(name="weights", weights=self.weights)
+        require(
+            not self.weights or sum(self.weights.values()) > 0,
+            "weights gives every source 0: set one above 0, or leave weights empty",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,27 +115,32 @@ class LanguageModelConfig(RunConfig):
             evaluate_every=self.evaluate_every,
             evaluation_blocks=self.evaluation_blocks,
         )
-        require(self.max_minutes >= 0, f"max_minutes is {self.max_minutes}: set it to 0 or more")
+        require_not_negative(
+            max_minutes=self.max_minutes,
+            warmup_steps=self.warmup_steps,
+            weight_decay=self.weight_decay,
+            publish_every=self.publish_every,
+        )
         require_choice(name="optimizer", value=self.optimizer, choices=("adamw", "muon"))
         require_choice(
             name="schedule", value=self.schedule, choices=("constant", "linear", "cosine")
         )
-        require_fraction(
-            decay_from=self.decay_from,
-            final_learning_rate=self.final_learning_rate,
-            beta1=self.beta1,
-            beta2=self.beta2,
-        )
-        require(len(self.phases) > 0, "phases is empty: give at least one, ending at 1.0")
+        require_fraction(decay_from=self.decay_from, final_learning_rate=self.final_learning_rate)
+        require_below_one(beta1=self.beta1, beta2=self.beta2)
         require(
             not (self.compile and self.sharding == "full"),
             "compile and sharding do not go together yet: set compile to false or sharding to none",
         )
-        ends = [phase.until for phase in self.phases]
-        require(
-            ends == sorted(ends) and ends[-1] == 1.0,
-            f"phases end at {ends}: order them and let the last end at 1.0",
-        )
+        _require_whole(self.phases)
+
+
+def _require_whole(phases: tuple[MixturePhase, ...]) -> None:
+    require(len(phases) > 0, "phases is empty: give at least one, ending at 1.0")
+    ends = [phase.until for phase in phases]
+    require(
+        ends == sorted(ends) and ends[-1] == 1.0,
+        f"phases end at {ends}: order them and let the last end at 1.0",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,3 +174,4 @@ class ContextDistillationConfig(RunConfig):
             max_gradient_norm=self.max_gradient_norm,
             evaluate_every=self.evaluate_every,
         )
+        require_not_negative(warmup_steps=self.warmup_steps)

@@ -13,7 +13,9 @@ from training.config.common import (
     require,
     require_choice,
     require_fraction,
+    require_not_negative,
     require_positive,
+    require_weights,
 )
 
 
@@ -67,6 +69,18 @@ class PPOConfig(RunConfig):
             not self.rollout_endpoint or self.rollout_endpoint.startswith(("http://", "https://")),
             f"rollout_endpoint is {self.rollout_endpoint!r}: set it to an http:// address or leave it empty",
         )
+        self._require_numbers()
+        rollout = self.batch_prompts * self.samples_per_prompt
+        require(
+            rollout % self.minibatches == 0,
+            f"{rollout} samples a step do not divide into {self.minibatches} minibatches: "
+            "change batch_prompts or minibatches",
+        )
+        require_choice(
+            name="value_network", value=self.value_network, choices=("separate", "shared")
+        )
+
+    def _require_numbers(self) -> None:
         require_positive(
             steps=self.steps,
             batch_prompts=self.batch_prompts,
@@ -80,6 +94,8 @@ class PPOConfig(RunConfig):
             learning_rate=self.learning_rate,
             value_learning_rate=self.value_learning_rate,
             adam_epsilon=self.adam_epsilon,
+            max_gradient_norm=self.max_gradient_norm,
+            normalization_samples=self.normalization_samples,
             clip=self.clip,
             value_clip=self.value_clip,
             stop_kl=self.stop_kl,
@@ -87,18 +103,18 @@ class PPOConfig(RunConfig):
             held_out_prompts=self.held_out_prompts,
             evaluate_every=self.evaluate_every,
         )
-        require(self.kl_weight >= 0, f"kl_weight is {self.kl_weight}: set it to 0 or more")
+        require_not_negative(
+            warmup_steps=self.warmup_steps,
+            halve_every=self.halve_every,
+            kl_weight=self.kl_weight,
+            adaptive_kl_target=self.adaptive_kl_target,
+            value_weight=self.value_weight,
+            no_end_penalty=self.no_end_penalty,
+            stop_on_divergence=self.stop_on_divergence,
+        )
+        require_weights(name="objective_weights", weights=self.objective_weights)
         require_fraction(
             gamma=self.gamma, gae_lambda=self.gae_lambda, few_shot_prompts=self.few_shot_prompts
-        )
-        rollout = self.batch_prompts * self.samples_per_prompt
-        require(
-            rollout % self.minibatches == 0,
-            f"{rollout} samples a step do not divide into {self.minibatches} minibatches: "
-            "change batch_prompts or minibatches",
-        )
-        require_choice(
-            name="value_network", value=self.value_network, choices=("separate", "shared")
         )
 
 

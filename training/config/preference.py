@@ -12,9 +12,11 @@ from training.config.common import (
     RunConfig,
     Schedule,
     require,
+    require_below_one,
     require_choice,
-    require_fraction,
+    require_not_negative,
     require_positive,
+    require_weights,
 )
 
 StrengthUse = Literal["ignore", "margin", "soft_label"]
@@ -57,7 +59,12 @@ class _PreferenceTraining(RunConfig):
             self.lora.publish == "merged",
             "lora.publish is adapter: preference models are published merged, only policies share a base",
         )
-        require_fraction(beta1=self.beta1, beta2=self.beta2)
+        require_not_negative(
+            warmup_steps=self.warmup_steps,
+            weight_decay=self.weight_decay,
+            evaluate_every=self.evaluate_every,
+        )
+        require_below_one(beta1=self.beta1, beta2=self.beta2)
         require_choice(
             name="schedule", value=self.schedule, choices=("constant", "linear", "cosine")
         )
@@ -92,8 +99,10 @@ class PreferenceModelConfig(_PreferenceTraining):
         require_positive(
             center_dialogues=self.center_dialogues, bootstrap_samples=self.bootstrap_samples
         )
-        for objective, weight in self.objective_weights.items():
-            require(weight >= 0, f"the weight of {objective} is {weight}: set it to 0 or more")
+        require_not_negative(
+            max_comparisons=self.max_comparisons, strength_margin=self.strength_margin
+        )
+        require_weights(name="objective_weights", weights=self.objective_weights)
 
 
 @dataclass(frozen=True, kw_only=True)
