@@ -145,9 +145,33 @@ def test_overrides_are_read_by_the_type_of_the_field() -> None:
         ("whiten_advantages", "maybe", "true or false"),
         ("stepz", "1", "did you mean steps"),
         ("lora.rnk", "1", "did you mean"),
+        ("lora.rank.x", "1", "unknown key lora.rank.x: rank has no named values, set it whole"),
+        ("seed.x", "1", "unknown key seed.x: seed has no named values"),
         ("kl_weight", "-1", "kl_weight is -1"),
     ],
 )
 def test_wrong_overrides_say_what_to_write(key: str, text: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         with_overrides(PPOConfig(), {key: text})
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("phases.until", "unknown key phases.until: phases has no named values, set it whole"),
+        ("shape.layers.x", "unknown key shape.layers.x: layers has no named values"),
+        ("shape.heads", "unknown key heads: did you mean"),
+    ],
+)
+def test_overrides_within_a_list_or_number_are_refused(key: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        with_overrides(LanguageModelConfig(), {key: "1"})
+
+
+def test_an_override_within_a_table_is_one_of_its_numbers() -> None:
+    config = with_overrides(PPOConfig(), {"objective_weights.harmless": "2"})
+
+    assert isinstance(config, PPOConfig)
+    assert config.objective_weights == {"harmless": 2.0}
+    with pytest.raises(ConfigError, match=r"unknown key objective_weights\.a\.b"):
+        with_overrides(PPOConfig(), {"objective_weights.a.b": "2"})

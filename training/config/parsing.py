@@ -66,8 +66,12 @@ def with_overrides(config: RunConfig, overrides: Mapping[str, str]) -> RunConfig
         target, hints = stored, get_type_hints(type(config))
         *parents, last = key.split(".")
         for parent in parents:
-            _check_key(parent, known=list(hints), path="")
-            target = target[parent]
+            if hints:
+                _check_key(parent, known=list(hints), path="")
+            inner = target.get(parent)
+            if not isinstance(inner, dict):
+                raise ConfigError(f"unknown key {key}: {parent} has no named values, set it whole")
+            target = inner
             hints = get_type_hints(hints[parent]) if dataclasses.is_dataclass(hints[parent]) else {}
         if hints:
             _check_key(last, known=list(hints), path="")
