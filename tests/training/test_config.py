@@ -155,6 +155,12 @@ def test_wrong_overrides_say_what_to_write(key: str, text: str, reason: str) -> 
         with_overrides(PPOConfig(), {key: text})
 
 
+@pytest.mark.parametrize("text", ['["helpful", "harmless"', "[" * 9999])
+def test_half_a_list_is_not_the_name_of_an_objective(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"objectives is .*: write it as JSON"):
+        with_overrides(PreferenceModelConfig(), {"objectives": text})
+
+
 @pytest.mark.parametrize(
     ("key", "reason"),
     [

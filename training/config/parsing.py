@@ -96,8 +96,9 @@ def parse_text(text: str, *, hint: Any, key: str) -> Any:
             raise ConfigError(f"{key} is {text!r}: write {noun}") from None
     try:
         return json.loads(text)
-    except ValueError:
-        if get_origin(hint) is tuple and get_args(hint)[0] is str:
+    except (ValueError, RecursionError):
+        is_list = get_origin(hint) is tuple and get_args(hint)[0] is str
+        if is_list and not text.lstrip().startswith(("[", "{")):  # words between commas
             return [part.strip() for part in text.split(",") if part.strip()]
         raise ConfigError(f"{key} is {text!r}: write it as JSON") from None
 
