@@ -4,6 +4,7 @@ It does not know prompts, rewards or how the weights came about.
 """
 
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -23,6 +24,10 @@ TOGETHER = 32  # requests under way at once; the server batches them
 PATIENCE = 120.0  # seconds in which a full or restarting server is asked again
 ANSWER_WITHIN = 600.0
 ASK_AGAIN = (429, 502, 503, 504)
+NOT_LOADED = 404  # of a server that restarted or made room for others
+LOAD, UNLOAD = "/v1/checkpoints/load", "/v1/checkpoints/unload"
+COMPLETE = "/v1/completions"
+ATTEMPT_BITS = 48  # as many as travel between ranks exactly
 SEED_BITS = (1 << 63) - 1
 
 
@@ -88,35 +93,42 @@ class EndpointSampler:
         secret = os.environ.get("MODELSERVER_SECRET", "")
         headers = {"authorization": f"Bearer {secret}"} if secret else {}
         self._client = httpx.Client(base_url=url, headers=headers, timeout=ANSWER_WITHIN)
+        # a server takes a name that it knows for loaded: a resumed run must not repeat those of before
+        (number,) = ranks.from_main([float(secrets.randbits(ATTEMPT_BITS))])
+        self._attempt = f"{int(number):x}"
         self._round = 0
 
     @property
-    def _name(self) -> str:
-        """Of this round's weights on the server: unlike that of any other run."""
-        return f"rollouts-{self._folder.parent.name}-{self._round}"
+    def _weights(self) -> Path:
+        """Where this round's weights stand."""
+        return (self._folder / f"{self._attempt}-{self._round}").resolve()
+
+    def _name(self, weights: Path) -> str:
+        """What a round's weights are called on the server: unlike those of any other run or attempt."""
+        return f"rollouts-{self._folder.parent.name}-{weights.name}"
 
     def take_weights(self) -> None:
-        """Publish the policy, have it loaded, and let go of the one before."""
-        before, old = self._name, self._folder / str(self._round)
+        """Publish the policy, have it loaded, and let go of those before, also of an attempt that died."""
         self._round += 1
         write = self._writer()
         if self._ranks.is_main:
-            directory = self._publish(self._folder / str(self._round), write=write)
-            self._ask("/v1/checkpoints/load", {"path": str(directory), "name": self._name})
-            if old.exists():
-                self._ask("/v1/checkpoints/unload", {"name": before})
-                shutil.rmtree(old)
+            self._publish(write=write)
+            self._load()
+            for old in self._folder.iterdir():
+                if old.name != self._weights.name:
+                    self._ask(UNLOAD, {"name": self._name(old)})
+                    shutil.rmtree(old)
         self._ranks.wait()
 
-    def _publish(self, final: Path, *, write: Callable[[Path], None]) -> Path:
-        partial = final.with_suffix(".partial")
-        for left in (partial, final):  # of an attempt that died
-            shutil.rmtree(left, ignore_errors=True)
+    def _publish(self, *, write: Callable[[Path], None]) -> None:
+        partial = self._weights.with_name(f"{self._weights.name}.partial")
         partial.mkdir(parents=True)
         write(partial)
         write_manifest(partial, kind="policy", parents=[], config={}, code="", created=utc_now())
-        publish(partial, final)
-        return final.resolve()
+        publish(partial, self._weights)
+
+    def _load(self) -> None:
+        self._ask(LOAD, {"path": str(self._weights), "name": self._name(self._weights)})
 
     def sample(self, wanted: Wanted) -> list[list[list[int]]]:
         """One request for each prompt, many at once."""
@@ -133,7 +145,7 @@ class EndpointSampler:
         self, prompt: Sequence[int], seeds: Sequence[int], wanted: Wanted
     ) -> list[list[int]]:
         content = {
-            "model": self._name,
+            "model": self._name(self._weights),
             "prompt": [list(prompt)],
             "n": len(seeds),
             "seed": seeds[0] & SEED_BITS,
@@ -142,25 +154,35 @@ class EndpointSampler:
             "top_p": 1.0,
             "return_token_ids": True,
         }
-        choices = self._ask("/v1/completions", content)["choices"]
+        choices = self._ask(COMPLETE, content)["choices"]
         ordered = sorted(choices, key=lambda choice: choice["index"])
         return [choice["token_ids"][: wanted.max_new_tokens] for choice in ordered]
 
     def _ask(self, route: str, content: dict[str, Any]) -> dict[str, Any]:
+        """The answer of a server that may be full or restarting; one that lost the weights gets them again."""
         ends = time.monotonic() + PATIENCE
         while True:
-            problem, answer = "", None
-            try:
-                answer = self._client.post(route, json=content)
-            except httpx.TransportError as gone:
-                problem = str(gone) or type(gone).__name__
+            answer, problem = self._post(route, content)
             if answer is not None and answer.is_success:
                 found: dict[str, Any] = answer.json()
                 return found
-            if answer is not None:
-                problem = f"{answer.status_code} {answer.text[:300]}"
-            if time.monotonic() > ends or (answer and answer.status_code not in ASK_AGAIN):
+            status = answer.status_code if answer is not None else None
+            if status == NOT_LOADED and route == UNLOAD:
+                return {}
+            lost_weights = status == NOT_LOADED and route == COMPLETE
+            may_pass = status is None or status in ASK_AGAIN or lost_weights
+            if not may_pass or time.monotonic() > ends:
                 raise EndpointFailed(
                     f"{str(self._client.base_url).rstrip('/')}{route} answered {problem}: mend rollout_endpoint, then resume"
                 )
+            if lost_weights:
+                self._load()
             time.sleep(1.0)
+
+    def _post(self, route: str, content: dict[str, Any]) -> tuple[httpx.Response | None, str]:
+        """The answer, if there is one, and what it says where it is no success."""
+        try:
+            answer = self._client.post(route, json=content)
+        except httpx.TransportError as gone:
+            return None, str(gone) or type(gone).__name__
+        return answer, f"{answer.status_code} {answer.text[:300]}"

@@ -17,6 +17,11 @@ from training.core.__main__ import run
 from training.core.distributed import Ranks
 from training.core.rollout_source import EndpointFailed, EndpointSampler, OwnSampler, Wanted
 
+WANTED = Wanted(
+    prompts=[(5, 6, 7), (8, 9, 10, 11)], seeds=[(1, 2), (3, 4)], max_new_tokens=6,
+    temperature=0.001, stop_ids=(),
+)  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory):
@@ -58,10 +63,12 @@ def loaded(server: Served) -> list[dict]:
         return client.get("/v1/models").json()["data"]
 
 
-def test_the_newest_weights_answer(server: Served):
-    made = [server.root / "made-1", server.root / "made-2"]
-    for seed, directory in enumerate(made, start=11):
-        make_tiny_language_model(directory, seed=seed)
+def own_samples(directory: Path) -> list[list[list[int]]]:
+    return OwnSampler(model=load_language_model(directory).model).sample(WANTED)
+
+
+def source_of(server: Served, made: list[Path], *, run: str) -> EndpointSampler:
+    """One attempt of a run, whose policy of each round is the next of those made."""
     rounds = iter(made)
 
     def write(directory: Path) -> None:
@@ -69,23 +76,58 @@ def test_the_newest_weights_answer(server: Served):
             if file.name != "manifest.json":
                 shutil.copyfile(file, directory / file.name)
 
-    source = EndpointSampler(
-        server.url, folder=server.root / "round" / "weights", writer=lambda: write, ranks=Ranks()
-    )
-    wanted = Wanted(
-        prompts=[(5, 6, 7), (8, 9, 10, 11)], seeds=[(1, 2), (3, 4)], max_new_tokens=6,
-        temperature=0.001, stop_ids=(),
-    )  # fmt: skip
+    folder = server.root / run / "weights"
+    return EndpointSampler(server.url, folder=folder, writer=lambda: write, ranks=Ranks())
+
+
+@pytest.fixture(scope="module")
+def made(server: Served) -> list[Path]:
+    """Two policies that say different things."""
+    found = [server.root / "made-1", server.root / "made-2"]
+    for seed, directory in enumerate(found, start=11):
+        make_tiny_language_model(directory, seed=seed)
+    return found
+
+
+def test_the_newest_weights_answer(server: Served, made: list[Path]):
+    source = source_of(server, made, run="round")
     found = []
     for directory in made:
         source.take_weights()
-        theirs = source.sample(wanted)
-        own = OwnSampler(model=load_language_model(directory).model).sample(wanted)
+        theirs = source.sample(WANTED)
         found.append(theirs)
         assert [[len(each) for each in group] for group in theirs]
-        assert theirs == own
+        assert theirs == own_samples(directory)
 
     assert found[0] != found[1]
+
+
+def test_a_resumed_run_samples_with_the_weights_it_resumed_with(server: Served, made: list[Path]):
+    source_of(server, made[:1], run="resumed").take_weights()  # and the attempt dies
+    resumed = source_of(server, made[1:], run="resumed")
+
+    resumed.take_weights()
+
+    assert resumed.sample(WANTED) == own_samples(made[1])
+    assert len([each for each in loaded(server) if "rollouts-resumed-" in each["id"]]) == 1
+    assert len(list((server.root / "resumed" / "weights").iterdir())) == 1
+
+
+def test_a_server_that_lost_the_weights_gets_them_again(server: Served, made: list[Path]):
+    source = source_of(server, made, run="lost")
+
+    def lose() -> None:
+        (name,) = [each["id"] for each in loaded(server) if "rollouts-lost-" in each["id"]]
+        server.post("/v1/checkpoints/unload", {"name": name}).raise_for_status()
+
+    source.take_weights()
+    lose()
+    first = source.sample(WANTED)
+    lose()
+    source.take_weights()
+    second = source.sample(WANTED)
+
+    assert [first, second] == [own_samples(each) for each in made]
 
 
 def test_an_endpoint_that_is_gone_ends_the_run_with_its_address(
