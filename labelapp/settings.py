@@ -5,11 +5,12 @@ Transport settings derive from PUBLIC_URL; nothing here knows a campaign or a ch
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from labelapp.databases.addresses import postgresql
 from labelapp.env import env_bool, env_int, env_list, env_str, running_services, secret_from_file
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -165,30 +166,9 @@ def _sqlite(path: Path) -> dict[str, Any]:
     }
 
 
-def _postgresql(url: str) -> dict[str, Any]:
-    parts = urlsplit(url)
-    query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
-    limits = "-c statement_timeout=15000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=30000"
-    return {
-        "ENGINE": "labelapp.databases.postgresql",
-        "NAME": unquote(parts.path.lstrip("/")),
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
-        "HOST": unquote(query.get("host", parts.hostname or "")),
-        "PORT": str(parts.port or ""),
-        "CONN_MAX_AGE": 60,
-        "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"options": limits, "prepare_threshold": 2},  # plans stay with the connection
-    }
-
-
 DATABASE_URL = env_str("DATABASE_URL")
-if DATABASE_URL and not DATABASE_URL.startswith(("postgres://", "postgresql://")):
-    raise ImproperlyConfigured(
-        "DATABASE_URL: write postgresql://user:password@host:port/name, or unset it for SQLite"
-    )
 DATABASES = {
-    "default": _postgresql(DATABASE_URL) if DATABASE_URL else _sqlite(VAR / "labelapp.sqlite3")
+    "default": postgresql(DATABASE_URL) if DATABASE_URL else _sqlite(VAR / "labelapp.sqlite3")
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
