@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def execute(run_id: int) -> None:
         leases.end(run, state=TrainingRun.State.FAILED, reason=str(refused))
         return
     logger.info("run %s: attempt %s", run.pk, run.attempt)
-    child = _start(path, threads=int(run.config.get("threads", 1)))
+    child = _start(path, config=run.config)
     try:
         is_ours = _watch(run, child=child, path=path)
     except BaseException:
@@ -70,20 +71,30 @@ def execute(run_id: int) -> None:
     _conclude(run, code=child.returncode, path=path)
 
 
-def _start(path: Path, *, threads: int) -> subprocess.Popen[bytes]:
-    environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    environment |= {
-        "OMP_NUM_THREADS": str(threads),
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONUNBUFFERED": "1",
-    }
+def _start(path: Path, *, config: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+    environment = trainer_environment(config)
     with (path / "output.txt").open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "training.child", str(os.getpid()), str(path)],
             cwd=settings.BASE_DIR, env=environment, stdin=subprocess.DEVNULL,
             stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+
+
+def trainer_environment(config: Mapping[str, Any]) -> dict[str, str]:
+    """What the trainer may know: no secret, but for one that samples on a model server of ours."""
+    environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    environment |= {
+        "LABELAPP_VAR": str(settings.VAR),  # where native code is compiled to
+        "OMP_NUM_THREADS": str(config.get("threads", 1)),
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+    ours = {url.rstrip("/") for url in settings.MODELSERVER_URLS}
+    if str(config.get("rollout_endpoint", "")).rstrip("/") in ours:  # no other address may learn it
+        environment["MODELSERVER_SECRET"] = settings.MODELSERVER_SECRET
+    return environment
 
 
 def _watch(run: TrainingRun, *, child: subprocess.Popen[bytes], path: Path) -> bool:

@@ -161,8 +161,9 @@ def test_two_models_on_disjoint_halves_are_both_registered():
     assert content_hash(verify(registry.directory_of(test_pm))) == test_pm.hash != train_pm.hash
 
 
-def test_stop_ends_it_after_the_step_and_the_trainer_knew_no_secret(monkeypatch):
+def test_stop_ends_it_after_the_step_and_the_trainer_knew_no_secret(settings, monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "canary-secret")
+    monkeypatch.setenv("MODELSERVER_SECRET", "canary-modelserver")
     monkeypatch.setenv("DATABASE_URL", "canary-database")
     run = begin(**LONG)
     worker = in_background(run)
@@ -179,7 +180,9 @@ def test_stop_ends_it_after_the_step_and_the_trainer_knew_no_secret(monkeypatch)
     assert run.state == State.STOPPED
     assert 0 < run.checkpoint.step < run.progress["total_steps"]
     assert b"canary" not in environment
-    assert b"OMP_NUM_THREADS=1" in environment
+    assert {b"OMP_NUM_THREADS=1", f"LABELAPP_VAR={settings.VAR}".encode()} <= {
+        *environment.split(b"\0")
+    }
     assert niceness >= 10
     assert session.split()[-2:] == ["nice", "5"]  # the session gives way too, where there are such
 
