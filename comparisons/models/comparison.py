@@ -20,6 +20,11 @@ class Comparison(models.Model):
         A = "A", "A"
         B = "B", "B"
 
+    class SetAside(models.TextChoices):  # a later one takes the place of an earlier one
+        PERSON = "person", "the person's work was set aside"  # the only one that is taken back
+        FLAG = "flag", "a flag was heeded"
+        WITHDRAWN = "withdrawn", "withdrawn"
+
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     showing = models.ForeignKey(Showing, on_delete=models.PROTECT, related_name="comparisons")
     turn = models.ForeignKey(Turn, on_delete=models.PROTECT, related_name="comparisons")
@@ -42,7 +47,10 @@ class Comparison(models.Model):
     import_source = models.CharField(max_length=200, blank=True)
     active_milliseconds = models.PositiveBigIntegerField(null=True)  # from ready to choice
     superseded_at = models.DateTimeField(null=True)  # undone; the undo is a row of its own
-    set_aside_at = models.DateTimeField(null=True)  # left out of releases by an administrator
+    set_aside_at = models.DateTimeField(null=True)  # left out of releases
+    set_aside_cause = models.CharField(
+        max_length=12, choices=SetAside, blank=True, default="", db_default=""
+    )
     set_aside_reason = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -94,7 +94,9 @@ def with_reason(comparisons: QuerySet[Comparison], filters: ReleaseFilters) -> Q
         "set_aside": Q(set_aside_at__isnull=False),
         "withdrawn": Q(turn__conversation__is_withdrawn=True)
         | Q(turn__conversation__crowdworker__standing=withdrawn)
-        | Q(crowdworker__standing=withdrawn),
+        | Q(crowdworker__standing=withdrawn)
+        | Q(picked__author__standing=withdrawn)
+        | Q(other__author__standing=withdrawn),
         "simulated": Q(origin=Origin.SIMULATED) if not filters.has_simulated else None,
         "objective": ~Q(objective__in=filters.objectives) if filters.objectives else None,
         "tranche": ~Q(tranche__in=filters.tranches) if filters.tranches else None,

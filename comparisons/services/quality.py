@@ -13,6 +13,7 @@ from comparisons.services import audit
 from comparisons.services.stale_releases import mark_releases_stale
 
 Standing = Crowdworker.Standing
+SetAside = Comparison.SetAside
 
 
 class ReasonNeeded(ValueError):
@@ -40,7 +41,9 @@ def set_aside(crowdworker: Crowdworker, *, reason: str, actor: Account) -> int:
         standing = Comparison.objects.filter(
             crowdworker=crowdworker, set_aside_at__isnull=True, superseded_at__isnull=True
         )
-        count = standing.update(set_aside_at=now(), set_aside_reason=reason[:200])
+        count = standing.update(
+            set_aside_at=now(), set_aside_cause=SetAside.PERSON, set_aside_reason=reason[:200]
+        )
         _record(
             crowdworker, actor=actor, action="set_aside", detail={"reason": reason, "count": count}
         )
@@ -48,10 +51,10 @@ def set_aside(crowdworker: Crowdworker, *, reason: str, actor: Account) -> int:
 
 
 def take_back(crowdworker: Crowdworker, *, actor: Account) -> int:
-    """Undo setting aside: the person's choices count again; returns how many."""
+    """Undo setting a person's work aside; what a flag or a withdrawal left out stays out."""
     with transaction.atomic():
-        aside = Comparison.objects.filter(crowdworker=crowdworker, set_aside_at__isnull=False)
-        count = aside.update(set_aside_at=None, set_aside_reason="")
+        aside = Comparison.objects.filter(crowdworker=crowdworker, set_aside_cause=SetAside.PERSON)
+        count = aside.update(set_aside_at=None, set_aside_cause="", set_aside_reason="")
         _record(crowdworker, actor=actor, action="take_back", detail={"count": count})
     return count
 
@@ -89,11 +92,12 @@ def set_aside_flagged(flag: Flag, *, reason: str, actor: Account) -> int:
     reason = _needed(reason)
     with transaction.atomic():
         touched = Comparison.objects.filter(
-            turn__conversation=flag.turn.conversation, turn__index__gte=flag.turn.index,
-            set_aside_at__isnull=True,
-        )  # fmt: skip
+            turn__conversation=flag.turn.conversation, turn__index__gte=flag.turn.index
+        ).exclude(set_aside_cause__in=(SetAside.FLAG, SetAside.WITHDRAWN))  # fmt: skip
         mark_releases_stale(touched)
-        count = touched.update(set_aside_at=now(), set_aside_reason=reason[:200])
+        count = touched.update(
+            set_aside_at=now(), set_aside_cause=SetAside.FLAG, set_aside_reason=reason[:200]
+        )
         Flag.objects.filter(pk=flag.pk, resolved_at__isnull=True).update(resolved_at=now())
         audit.record(
             actor=actor, action="flag.set_aside", object_type="flag", object_id=flag.pk,

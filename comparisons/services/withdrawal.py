@@ -73,8 +73,9 @@ def delete_conversation(conversation: Conversation) -> None:
 def _leave_releases(concerned: QuerySet[Comparison]) -> None:
     """Keep the comparisons out of later releases; those that hold them are marked."""
     mark_releases_stale(concerned)
-    concerned.filter(set_aside_at__isnull=True).update(
-        set_aside_at=timezone.now(), set_aside_reason="withdrawn"
+    cause = Comparison.SetAside.WITHDRAWN
+    concerned.exclude(set_aside_cause=cause).update(
+        set_aside_at=timezone.now(), set_aside_cause=cause, set_aside_reason="withdrawn"
     )
 
 
