@@ -189,7 +189,7 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = not _has_collected
 ARTEFACTS = Path(
-    env_str("ARTEFACTS", str(VAR))
+    env_str("ARTEFACTS", _running.get("ARTEFACTS", str(VAR)))
 ).resolve()  # releases/, runs/, checkpoints/: may be a shared mount
 STARTER_CHECKPOINT = BASE_DIR / "modelserving" / "starter"
 

@@ -10,7 +10,13 @@ from collections.abc import Sequence
 
 from labelapp.supervisor import programs
 from labelapp.supervisor.options import USAGE, read_options
-from labelapp.supervisor.places import ROOT, CannotStart, prepare_places, take_lock
+from labelapp.supervisor.places import (
+    ROOT,
+    CannotStart,
+    prepare_places,
+    refuse_another_database,
+    take_lock,
+)
 from labelapp.supervisor.redis_choice import choose_redis
 from labelapp.supervisor.running import Instance
 
@@ -29,6 +35,7 @@ def main(words: Sequence[str]) -> int:
         sys.stdout.write(USAGE)
         return 0
     if command == "manage":
+        refuse_another_database(os.environ)
         os.execv(programs.PYTHON, [programs.PYTHON, "manage.py", *words[1:]])  # noqa: S606 -- no shell is wanted
     if command == "bench":
         return _bench(words[1:])

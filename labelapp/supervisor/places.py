@@ -15,9 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from labelapp.databases.addresses import shown
+from labelapp.env import running_services
+
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes
 LEAST_FREE_BYTES = 300 * 1024**2
+ANNOUNCED = ("PUBLIC_URL", "REDIS_URL", "MODELSERVER_URLS", "ARTEFACTS")
 
 
 class CannotStart(RuntimeError):
@@ -56,7 +60,7 @@ class Places:
 
 def prepare_places(environment: Mapping[str, str]) -> Places:
     """Make the folders, readable by this user alone."""
-    var = Path(environment.get("LABELAPP_VAR") or ROOT / "var").resolve()
+    var = _var_of(environment)
     artefacts = Path(environment.get("ARTEFACTS") or var).resolve()
     try:
         for folder in (var, var / "log", artefacts / "checkpoints", artefacts / "runs"):
@@ -71,11 +75,24 @@ def prepare_places(environment: Mapping[str, str]) -> Places:
     return Places(var=var, artefacts=artefacts, run=_socket_folder(var), log=var / "log")
 
 
-def announce_services(places: Places, addresses: Mapping[str, str]) -> None:
-    """Let commands run by hand find what runs here."""
+def announce_services(places: Places, environment: Mapping[str, str]) -> None:
+    """Let commands run by hand find what runs here; of the database they learn its name only."""
+    told = {name: environment[name] for name in ANNOUNCED if name in environment}
+    if url := environment.get("DATABASE_URL", "").strip():
+        told["DATABASE"] = shown(url)
     draft = places.services.with_suffix(".partial")
-    draft.write_text(json.dumps(dict(addresses), indent=1))
+    draft.write_text(json.dumps(told, indent=1))
     draft.replace(places.services)
+
+
+def refuse_another_database(environment: Mapping[str, str]) -> None:
+    """A command by hand that would open the SQLite file beside the database of what runs here."""
+    database = running_services(_var_of(environment)).get("DATABASE")
+    if database and not environment.get("DATABASE_URL", "").strip():
+        raise CannotStart(
+            f"what runs here keeps its rows in {database}, and DATABASE_URL is not set: "
+            "export it as ./start had it"
+        )
 
 
 def take_lock(places: Places, *, address: str) -> IO[str]:
@@ -92,6 +109,10 @@ def take_lock(places: Places, *, address: str) -> IO[str]:
     stream.write(f"{address} (process {os.getpid()})")
     stream.flush()
     return stream
+
+
+def _var_of(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("LABELAPP_VAR") or ROOT / "var").resolve()
 
 
 def _refuse_full_disk(folder: Path) -> None:

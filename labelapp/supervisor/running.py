@@ -85,7 +85,7 @@ class Instance:
             )
         )
         self._launch(programs.django_programs(self.environment, options=self.options))
-        self._announce()
+        announce_services(self.places, self.environment)
         await self._wait_until_ready()
         await self._load_first(prepared["checkpoints"])
         self._say_ready(prepared, seconds=time.monotonic() - began)
@@ -100,10 +100,6 @@ class Instance:
             )
             self.children.append(child)
             self._tasks.append(asyncio.create_task(child.keep_running()))
-
-    def _announce(self) -> None:
-        names = ("PUBLIC_URL", "REDIS_URL", "MODELSERVER_URLS")
-        announce_services(self.places, {name: self.environment[name] for name in names})
 
     async def _prepare(self) -> dict[str, Any]:
         """Migrate, gather static files, register the starter checkpoint, make the demo."""

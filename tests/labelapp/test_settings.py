@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("PUBLIC_URL", "ALLOWED_HOSTS", "DATABASE_URL", "MODELSERVER_URLS", "REDIS_URL")
+NAMES = ("PUBLIC_URL", "ALLOWED_HOSTS", "ARTEFACTS", "DATABASE_URL")
 
 
 @pytest.fixture
@@ -35,3 +35,10 @@ def test_further_names_are_answered_to_beside_our_own(settings_of, public_url, o
     settings = settings_of(PUBLIC_URL=public_url, ALLOWED_HOSTS="a.example.org, b.example.org")
 
     assert settings["ALLOWED_HOSTS"] == [*own, "a.example.org", "b.example.org"]
+
+
+def test_a_command_by_hand_uses_the_artefacts_of_what_runs(settings_of, tmp_path):
+    (tmp_path / "services.json").write_text('{"ARTEFACTS": "/shared/artefacts"}')
+
+    assert settings_of()["ARTEFACTS"] == Path("/shared/artefacts")
+    assert settings_of(ARTEFACTS="/mine")["ARTEFACTS"] == Path("/mine")

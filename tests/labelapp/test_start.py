@@ -107,3 +107,20 @@ def test_help_says_every_command():
     assert done.returncode == 0
     for command in ("demo", "test", "bench", "manage"):
         assert f"./start {command}" in done.stdout
+
+
+def test_a_command_by_hand_is_told_of_the_database_that_is_missing(tmp_path):
+    (tmp_path / "services.json").write_text('{"DATABASE": "postgresql://db/labels"}')
+    environment = {**os.environ, "LABELAPP_VAR": str(tmp_path)}
+    environment.pop("DATABASE_URL", None)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "labelapp.supervisor", "manage", "version"], cwd=ROOT,
+        env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "./start: what runs here keeps its rows in postgresql://db/labels, "
+        "and DATABASE_URL is not set: export it as ./start had it\n"
+    )

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from contextlib import nullcontext
 
 import pytest
 
@@ -13,6 +14,7 @@ from labelapp.supervisor.places import (
     CannotStart,
     announce_services,
     prepare_places,
+    refuse_another_database,
     take_lock,
 )
 
@@ -74,3 +76,42 @@ def test_commands_by_hand_find_what_runs(tmp_path):
     assert running_services(places.var) == {"REDIS_URL": "unix:///x"}
     places.services.write_text(json.dumps({})[:-1])
     assert running_services(places.var) == {}
+
+
+def test_what_is_announced_holds_no_secret_of_the_database(tmp_path):
+    places = prepare_places({"LABELAPP_VAR": str(tmp_path)})
+
+    announce_services(
+        places, {"ARTEFACTS": "/shared", "DATABASE_URL": "postgresql://ada:secret@db/labels"}
+    )
+
+    assert running_services(places.var) == {
+        "ARTEFACTS": "/shared", "DATABASE": "postgresql://db/labels",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("announced", "given", "is_refused"),
+    [
+        ({}, {}, False),
+        ({"DATABASE_URL": "postgresql://ada:secret@db/labels"}, {}, True),
+        (
+            {"DATABASE_URL": "postgresql://ada:secret@db/labels"},
+            {"DATABASE_URL": "postgresql://other/labels"},  # said, so meant
+            False,
+        ),
+    ],
+)
+def test_a_command_by_hand_opens_no_other_database_by_mistake(
+    tmp_path, announced, given, is_refused
+):
+    places = prepare_places({"LABELAPP_VAR": str(tmp_path)})
+    announce_services(places, announced)
+    expected = (
+        pytest.raises(CannotStart, match="in postgresql://db/labels, and DATABASE_URL is not set")
+        if is_refused
+        else nullcontext()
+    )
+
+    with expected:
+        refuse_another_database({"LABELAPP_VAR": str(tmp_path), **given})
