@@ -3,7 +3,7 @@
 Knows fields and limits; every decision beyond them is a service's.
 """
 
-import dataclasses
+import json
 from typing import Any
 
 from django import forms
@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from comparisons.models import DatasetRelease
 from modelserving.models import Checkpoint, Slot, SlotDeployment
 from training import queries
-from training.config import presets
+from training.config import presets, to_dict
 from training.iterations import LoopSettings
 from training.models import TrainingRun
 from training.web.topics import by_topic
@@ -72,20 +72,21 @@ class NewRunForm(forms.Form):
 
     def settings(self) -> list[tuple[Any, list[dict[str, Any]]]]:
         """Each setting of the kind with the demo preset's value and what was typed, by topic."""
-        shown = next(iter(self.offered.values()))
+        shown = to_dict(next(iter(self.offered.values())))
         rows = []
-        for field in dataclasses.fields(shown):
-            value = getattr(shown, field.name)
-            if field.name != "kind" and isinstance(value, bool | int | float | str):
-                name = f"{SETTING}{field.name}"
-                rows.append(
-                    {
-                        "name": name,
-                        "label": field.name,
-                        "preset": value,
-                        "typed": self.data.get(name, self.typed.get(field.name, "")),
-                    }
-                )
+        for label, value in shown.items():
+            if label == "kind":
+                continue
+            name, is_json = f"{SETTING}{label}", isinstance(value, dict | list)
+            rows.append(
+                {
+                    "name": name,
+                    "label": label,
+                    "preset": json.dumps(value) if is_json else value,
+                    "is_json": is_json,
+                    "typed": self.data.get(name, self.typed.get(label, "")),
+                }
+            )
         return by_topic(rows)
 
     def overrides(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ TOPICS: tuple[tuple[Any, str], ...] = (
             " prompts k sequences max_comparisons max_examples max_minutes max_tokens max_prompt_tokens"
             " max_response_tokens block_tokens sequence_tokens prompt_tokens pairs_per_question"
             " include_unsure include_stopped strength strength_margin disjoint_models"
-            " few_shot_prompts loss_on form temperature"
+            " few_shot_prompts objectives objective_weights tranches phases form temperature"
         ),
     ),
     (
@@ -24,7 +24,7 @@ TOPICS: tuple[tuple[Any, str], ...] = (
         (
             "learning_rate value_learning_rate muon_learning_rate final_learning_rate schedule"
             " warmup_steps decay_from halve_every weight_decay beta1 beta2 adam_epsilon optimizer"
-            " max_gradient_norm minibatches inner_epochs accumulation"
+            " max_gradient_norm minibatches inner_epochs accumulation lora"
         ),
     ),
     (

@@ -1,0 +1,100 @@
+"""A run that is asked for again from its own page is the same run, whatever settings it had.
+
+Knows the form as a browser does: by its fields and what they hold.
+"""
+
+from html.parser import HTMLParser
+
+import pytest
+from django.urls import reverse
+
+from tests.comparisons.making import make_checkpoint
+from tests.training.making import make_release, signed_in, text_of, write_starter
+from training.models import TrainingRun
+from training.services import RunRequest, start_run
+
+pytestmark = pytest.mark.django_db
+LORA = (
+    '{"rank": 8, "alpha": 32.0, "dropout": 0.1, "target_modules": ["q_proj"], "publish": "merged"}'
+)
+SETTINGS = [
+    ("preference_model", {
+        "lora": LORA, "objectives": "helpful,harmless", "tranches": '["online"]',
+        "objective_weights": '{"harmless": 2.5}', "include_unsure": "true", "learning_rate": "7e-4",
+    }),
+    ("language_model", {
+        "phases": '[{"until": 0.5, "weights": {"books": 1}}, {"until": 1, "loss_on": "responses"}]',
+        "shape": '{"layers": 2}', "optimizer": "muon",
+    }),
+    ("ppo", {"lora": LORA, "objective_weights": '{"helpful": 0.0}', "kl_weight": "0.5"}),
+    ("evaluation", {"suites": "comparisons", "max_examples": "7"}),
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def starter(settings, tmp_path):
+    settings.STARTER_CHECKPOINT = write_starter(tmp_path / "starter")
+
+
+@pytest.mark.parametrize(("kind", "overrides"), SETTINGS)
+def test_a_run_started_again_is_the_same_run(kind, overrides):
+    make_checkpoint(kind="preference_model")
+    old = start_run(
+        RunRequest(kind=kind, preset="small", overrides=overrides, release=make_release()),
+        requested_by=None,
+    )
+    client = signed_in()
+    page = client.get(reverse("new_run") + f"?kind={kind}&from={old.public_id}")
+
+    client.post(reverse("new_run"), fields_of(text_of(page)))
+
+    again = TrainingRun.objects.exclude(pk=old.pk).get()
+    assert again.config == old.config
+    for name in ("kind", "preset", "name", "release", "initial", "ranker", "test_pm"):
+        assert getattr(again, name) == getattr(old, name)
+
+
+def test_settings_that_are_no_json_are_refused_and_kept():
+    form = {"kind": "preference_model", "preset": "demo", "set:lora": '{"rank": 8'}
+    form["request_key"] = "00000000-0000-4000-8000-000000000000"
+
+    response = signed_in().post(reverse("new_run"), form)
+
+    page = text_of(response)
+    assert response.status_code == 400
+    assert "write it as JSON" in page.split('role="alert"')[1][:200]
+    assert fields_of(page)["set:lora"] == '{"rank": 8'
+
+
+def fields_of(page: str) -> dict[str, str]:
+    """What a browser would send of the page's run form, were its button pressed at once."""
+    reader = _Fields()
+    reader.feed(page)
+    return {name: value for name, value in reader.found.items() if name != "csrfmiddlewaretoken"}
+
+
+class _Fields(HTMLParser):
+    """Names and values of inputs, text areas and chosen options."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+        self.inside = ""
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        given = dict(attrs)
+        if tag == "input" and given.get("name"):
+            self.found[given["name"]] = given.get("value") or ""
+        if tag in {"textarea", "select"}:
+            self.inside = given.get("name") or ""
+            self.found[self.inside] = ""
+        if tag == "option" and "selected" in given:
+            self.found[self.inside] = given.get("value") or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in {"textarea", "select"}:
+            self.inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.inside.startswith("set:"):
+            self.found[self.inside] += data
