@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from labelapp.env import env_bool, env_int
 from labelapp.processes import web_processes
 from modelserving.server.connections import Connection
 
@@ -57,19 +58,24 @@ def sockets_for(config: uvicorn.Config) -> list[socket.socket]:
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """The command line; what it leaves open is read from the environment."""
     parser = argparse.ArgumentParser(prog="python -m labelapp.listening", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--workers", type=int, default=web_processes())
-    parser.add_argument("--proxy-headers", action="store_true", help="believe X-Forwarded-For")
+    parser.add_argument(
+        "--workers", type=int, default=env_int("WEB_CONCURRENCY", web_processes()),
+        help="processes; default: $WEB_CONCURRENCY, else one for each core, up to four",
+    )  # fmt: skip
+    parser.add_argument(
+        "--proxy-headers", action="store_true", default=env_bool("BEHIND_PROXY"),
+        help="believe X-Forwarded-For of the addresses in $FORWARDED_ALLOW_IPS; default: $BEHIND_PROXY",
+    )  # fmt: skip
     return parser.parse_args(words)
 
 
-def main(words: Sequence[str]) -> int:
-    """Serve until told to stop."""
-    asked = arguments(words)
-    config = uvicorn.Config(
+def configured(asked: argparse.Namespace) -> uvicorn.Config:
+    """How uvicorn is to serve."""
+    return uvicorn.Config(
         APPLICATION,
         host=asked.host,
         port=asked.port,
@@ -82,6 +88,12 @@ def main(words: Sequence[str]) -> int:
         timeout_graceful_shutdown=5,
         timeout_worker_healthcheck=30,
     )
+
+
+def main(words: Sequence[str]) -> int:
+    """Serve until told to stop."""
+    asked = arguments(words)
+    config = configured(asked)
     if asked.workers == 1:
         uvicorn.Server(config).run()
         return 0

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from labelapp.processes import web_processes
 from labelapp.supervisor.child import Program
 from labelapp.supervisor.options import Options
 from labelapp.supervisor.places import ROOT, Places
@@ -94,9 +93,6 @@ def django_programs(environment: Mapping[str, str], *, options: Options) -> list
     """Web, the three workers and beat."""
     web: Command = (PYTHON, "-m", "labelapp.listening")
     web += ("--host", options.host, "--port", str(options.port))
-    web += ("--workers", environment.get("WEB_CONCURRENCY") or str(web_processes()))
-    if environment.get("BEHIND_PROXY", "").lower() == "true":
-        web += ("--proxy-headers",)
     beat = (PYTHON, "-m", "celery", "-A", "labelapp", "beat", "--pidfile=", "--loglevel", "INFO")
     return [
         Program(name="web", command=web, environment=environment),

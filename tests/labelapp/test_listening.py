@@ -83,6 +83,30 @@ def test_connections_that_come_one_by_one_reach_every_process(tmp_path):
     assert min(answers.values()) >= 3  # fewer: once in some ten thousand runs
 
 
+@pytest.mark.parametrize(
+    ("environment", "words", "expected"),
+    [
+        ({"WEB_CONCURRENCY": "3"}, [], (3, False, "127.0.0.1,::1")),
+        ({"WEB_CONCURRENCY": "3"}, ["--workers", "2"], (2, False, "127.0.0.1,::1")),
+        (
+            {"WEB_CONCURRENCY": "1", "BEHIND_PROXY": "true", "FORWARDED_ALLOW_IPS": "10.0.0.0/8"},
+            [], (1, True, "10.0.0.0/8"),
+        ),
+    ],
+)  # fmt: skip
+def test_the_environment_says_how_many_serve_and_whom_they_believe(
+    monkeypatch, environment, words, expected
+):
+    for name in ("WEB_CONCURRENCY", "BEHIND_PROXY", "FORWARDED_ALLOW_IPS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    config = listening.configured(listening.arguments(words))
+
+    assert (config.workers, config.proxy_headers, config.forwarded_allow_ips) == expected
+
+
 def test_another_process_gets_another_socket_at_the_same_address():
     with closing(listening.OwnSocket("127.0.0.1", 0)[0]) as reserved:
         address = reserved.getsockname()
