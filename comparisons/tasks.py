@@ -62,8 +62,8 @@ def warm_servers() -> None:
 @shared_task(name="comparisons.end_leases")
 def end_leases() -> None:
     """Give back work, second opinions and wanted replies whose lease ran out."""
-    from comparisons.services import onboarding, opinions, replies  # noqa: PLC0415 -- leaf task
+    from comparisons.services import assignment_ends, opinions, replies  # noqa: PLC0415 -- leaf task
 
-    onboarding.give_back_overdue()
+    assignment_ends.give_back_overdue()
     opinions.release_overdue()
     replies.release_overdue()

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from comparisons.models import Arrival, ArrivalSource, Assignment, PlatformEvent
-from comparisons.services import onboarding
+from comparisons.services import assignment_ends
 from comparisons.services.assignment_states import move
 
 PROLIFIC = ArrivalSource.Platform.PROLIFIC
@@ -84,7 +84,7 @@ def _heed(arrival: Arrival, *, status: str) -> None:
     Arrival.objects.filter(pk=arrival.pk).update(platform_status=status)
     assignment, reason = arrival.assignment, f"Prolific: {status.lower()}"
     if status in ENDED:
-        onboarding.give_back(assignment, reason=reason)
+        assignment_ends.give_back(assignment, reason=reason)
     elif status == "APPROVED":  # approved is paid there
         move(assignment, to=Assignment.State.ACCEPTED, reason=reason)
         move(assignment, to=Assignment.State.PAID, reason=reason)

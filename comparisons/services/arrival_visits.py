@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from comparisons.models import Account, Arrival, ArrivalSource, Assignment, Campaign, Crowdworker
-from comparisons.services import onboarding
+from comparisons.services import assignment_ends, onboarding
 from comparisons.services.accounts import create_account
 from comparisons.services.arrival_ids import crowdworker_from
 
@@ -105,7 +105,7 @@ def arrive(source: ArrivalSource, visit: Visit) -> Assignment:
         _check_place(locked, person=person, campaign=campaign)
         standing = onboarding.open_assignment_of(person, campaign)
         if standing is not None:
-            onboarding.give_back(standing, reason="taken anew")
+            assignment_ends.give_back(standing, reason="taken anew")
         return _take_on(locked, visit, person=person, campaign=campaign)
 
 

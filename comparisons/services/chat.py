@@ -18,7 +18,7 @@ from comparisons import tasks
 from comparisons.core.cleaning import cleaned
 from comparisons.core.splits import first_message_sha256
 from comparisons.models import Assignment, Conversation, Crowdworker, Turn
-from comparisons.services import onboarding, wellbeing
+from comparisons.services import assignment_ends, onboarding, wellbeing
 from comparisons.services.drawing import Look, add_responses, draw_pair
 
 logger = logging.getLogger(__name__)
@@ -260,7 +260,7 @@ def end_conversation(
                 finished_at=timezone.now(),
             )
             if locked.assignment is not None:
-                onboarding.submit_when_finished(locked.assignment)
+                assignment_ends.submit_when_finished(locked.assignment)
     conversation.refresh_from_db()
     return conversation
 

@@ -1,4 +1,4 @@
-"""How a person arrives and takes work on: invitation, consent, assignment, submission.
+"""How a person arrives and takes work on: invitation, consent, assignment.
 
 Knows people, campaigns and assignments; knows nothing of what is said inside.
 """
@@ -10,7 +10,6 @@ from hashlib import sha256
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
-from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -20,7 +19,6 @@ from comparisons.models import (
     Assignment,
     Campaign,
     ConsentRecord,
-    Conversation,
     Crowdworker,
     InstructionVersion,
     Invitation,
@@ -30,6 +28,7 @@ from comparisons.queries.work import pay_rule_of
 from comparisons.services import qualifying
 from comparisons.services.accounts import create_account
 from comparisons.services.arrival_ids import external_id_hash
+from comparisons.services.assignment_ends import give_back
 from comparisons.services.assignment_states import move, record_opening
 from comparisons.services.drawing import current_instructions
 
@@ -253,41 +252,3 @@ def give_consent(crowdworker: Crowdworker, version: InstructionVersion) -> None:
     ).select_related("campaign"):
         after = state_after_consent(crowdworker, waiting.campaign)
         move(waiting, to=after, actor=crowdworker.account)
-
-
-def submit_when_finished(assignment: Assignment) -> bool:
-    """Submit the assignment once every conversation is finished."""
-    finished = assignment.conversations.filter(state=Conversation.State.FINISHED).count()
-    return finished >= assignment.conversations_required and submit_assignment(assignment)
-
-
-def submit_assignment(assignment: Assignment) -> bool:
-    """Hand the work in. False when it was handed in before."""
-    return move(assignment, to=Assignment.State.SUBMITTED, actor=assignment.crowdworker.account)
-
-
-def give_back(assignment: Assignment, *, only_overdue: bool = False, reason: str = "") -> bool:
-    """End an assignment early: finished conversations are handed in, an open one is given back.
-
-    False, and nothing changed, where it was over already, or, when asked, its lease goes on.
-    """
-    with transaction.atomic():
-        # The order of everything that happens in a conversation: the person's row comes first.
-        locked = Crowdworker.objects.select_for_update().get(pk=assignment.crowdworker_id)
-        actor = None if only_overdue else locked.account
-        finished = assignment.conversations.filter(state=Conversation.State.FINISHED)
-        after = Assignment.State.SUBMITTED if finished.exists() else Assignment.State.RETURNED
-        still_open = Q(state__in=Assignment.OPEN_STATES)
-        if only_overdue:
-            still_open &= Q(lease_until__lt=Now())
-        if not move(assignment, to=after, actor=actor, reason=reason, only_if=still_open):
-            return False
-        open_ones = assignment.conversations.filter(state=Conversation.State.OPEN)
-        open_ones.update(state=Conversation.State.ABANDONED)
-        return True
-
-
-def give_back_overdue() -> int:
-    """Give back every assignment whose lease ran out; the number of them."""
-    overdue = Assignment.objects.filter(state__in=Assignment.OPEN_STATES, lease_until__lt=Now())
-    return sum(give_back(each, only_overdue=True, reason="lease over") for each in overdue)

@@ -25,7 +25,15 @@ from comparisons.models import (
 from comparisons.queries import pay, work
 from comparisons.queries.arrivals import arrival_to_hand_in
 from comparisons.queries.opinions import open_campaigns
-from comparisons.services import chat, onboarding, opinions, qualifying, replies, wellbeing
+from comparisons.services import (
+    assignment_ends,
+    chat,
+    onboarding,
+    opinions,
+    qualifying,
+    replies,
+    wellbeing,
+)
 from comparisons.services.drawing import current_instructions
 from comparisons.web.access import NOT_YOURS, account_of, crowdworker_required
 from comparisons.web.account_views import safe_next
@@ -197,7 +205,7 @@ def leave(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResp
     wellbeing.leave(crowdworker)
     standing = onboarding.open_assignment_of(crowdworker, campaign)
     if standing:
-        onboarding.give_back(standing)
+        assignment_ends.give_back(standing)
     messages.success(request, _("You left red-team work. What you did is saved and paid."))
     if crowdworker.platform in ArrivalSource.Platform:  # other work has to be taken on there
         return redirect("campaign_home", campaign.slug)

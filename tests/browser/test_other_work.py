@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from comparisons.models import Comparison
-from comparisons.services import onboarding
+from comparisons.services import assignment_ends, onboarding
 from tests.browser.scenes import opinion
 from tests.browser.steps import announced, dock, leave_box, press
 from tests.comparisons.practising import with_practice
@@ -94,7 +94,7 @@ def test_a_long_name_leaves_the_menu_its_mark_on_a_phone(visitor, site, language
 def test_my_work_says_state_and_pay_on_a_phone_without_scrolling(visitor):
     campaign = live_campaign(pay_amount="20.00")
     person = agreed_person(campaign)
-    onboarding.submit_assignment(onboarding.open_assignment(person, campaign))
+    assignment_ends.submit_assignment(onboarding.open_assignment(person, campaign))
     page = visitor.signed_in(person.account, size=(360, 640))
     page.goto("/me/")
 

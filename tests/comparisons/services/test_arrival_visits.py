@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from comparisons import models
 from comparisons.models import Account, Assignment, AuditEntry, Crowdworker
-from comparisons.services import arrival_visits, audit, chat, onboarding
+from comparisons.services import arrival_visits, assignment_ends, audit, chat, onboarding
 from comparisons.services.arrival_visits import ArrivalRefused, NoPlace
 from comparisons.services.assignment_states import NEXT_STATES, move
 from tests.comparisons.arriving import PERSON, SUBMISSION, arrive, make_source, mturk, prolific
@@ -125,7 +125,7 @@ def test_places_are_counted_and_given_back():
 
     with pytest.raises(NoPlace):
         arrive(source, prolific(person="b", submission="s2"))
-    onboarding.give_back(first)
+    assignment_ends.give_back(first)
     second = arrive(source, prolific(person="b", submission="s2"))
 
     assert (first.state, second.state) == ("returned", "preview")
@@ -263,6 +263,6 @@ def test_an_overdue_arrival_frees_its_place():
     arrive(source, prolific())
     Assignment.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
 
-    onboarding.give_back_overdue()
+    assignment_ends.give_back_overdue()
 
     assert arrival_visits.places_taken(source) == 0

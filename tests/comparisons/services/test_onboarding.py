@@ -7,7 +7,7 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from comparisons.models import Account, Assignment, Crowdworker, Invitation
-from comparisons.services import chat, onboarding
+from comparisons.services import assignment_ends, chat, onboarding
 from tests.comparisons.making import PASSWORD, make_crowdworker
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
 
@@ -87,7 +87,7 @@ def test_an_overdue_assignment_hands_in_what_is_finished_and_gives_back_the_rest
     begun(campaign, idler)
     Assignment.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
 
-    assert onboarding.give_back_overdue() == 2
+    assert assignment_ends.give_back_overdue() == 2
 
     assert worker.assignments.get().state == "submitted"
     assert list(worker.conversations.order_by("pk").values_list("state", flat=True)) == [
@@ -103,7 +103,7 @@ def test_a_lease_that_another_tab_kept_going_is_not_given_back():
     seen_overdue = conversation.assignment
     Assignment.objects.update(lease_until=timezone.now() + timedelta(minutes=5))
 
-    assert onboarding.give_back(seen_overdue, only_overdue=True) is False
+    assert assignment_ends.give_back(seen_overdue, only_overdue=True) is False
 
     conversation.refresh_from_db()
     seen_overdue.refresh_from_db()
@@ -114,7 +114,7 @@ def test_an_assignment_handed_in_meanwhile_keeps_its_conversations():
     conversation = begun(live_campaign())
     Assignment.objects.update(state="submitted")
 
-    assert onboarding.give_back(conversation.assignment) is False
+    assert assignment_ends.give_back(conversation.assignment) is False
 
     conversation.refresh_from_db()
     assert conversation.state == "open"

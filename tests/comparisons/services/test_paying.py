@@ -11,7 +11,15 @@ from django.utils import timezone
 
 from comparisons.models import AuditEntry, Comparison, Payslip, Piece
 from comparisons.queries import pay
-from comparisons.services import campaigns, judging, onboarding, opinions, paying, replies
+from comparisons.services import (
+    assignment_ends,
+    campaigns,
+    judging,
+    onboarding,
+    opinions,
+    paying,
+    replies,
+)
 from tests.comparisons.arriving import arrived
 from tests.comparisons.making import make_account, make_crowdworker
 from tests.comparisons.talking import (
@@ -117,7 +125,7 @@ def test_the_opinion_of_a_simulated_person_costs_nothing(campaign, admin):
 def test_an_invited_persons_assignment_is_accepted_and_paid_and_a_platforms_is_not(campaign, admin):
     person = agreed_person(campaign)
     assignment = onboarding.open_assignment(person, campaign)
-    onboarding.submit_assignment(assignment)
+    assignment_ends.submit_assignment(assignment)
     arrival = arrived(campaign, person=make_crowdworker())
 
     assert settled(campaign, "paid", admin) == 0
@@ -136,7 +144,7 @@ def test_what_came_after_the_page_was_made_waits_for_the_next_look(campaign, adm
     assignment = onboarding.open_assignment(second, campaign)
     page = timezone.now()
     judged(campaign, first, times=2)
-    onboarding.submit_assignment(assignment)
+    assignment_ends.submit_assignment(assignment)
 
     assert paying.settle(campaign, to="accepted", actor=admin, until=page) == 1
     assert slips(first) == [("opinions", 1, "0.13", "accepted")]

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from comparisons.models import Assignment
-from comparisons.services import judging, onboarding, opinions, paying
+from comparisons.services import assignment_ends, judging, onboarding, opinions, paying
 from tests.comparisons.arriving import arrived
 from tests.comparisons.making import make_account
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
@@ -86,7 +86,7 @@ def test_staff_see_accept_and_pay_all_of_it(client, campaign):
     person, invited = agreed_person(campaign), agreed_person(campaign)
     judged(campaign, person)
     assignment = onboarding.open_assignment(invited, campaign)
-    onboarding.submit_assignment(assignment)
+    assignment_ends.submit_assignment(assignment)
     client.force_login(make_account("administrator"))
     page = reverse("manage_pay", args=[campaign.slug])
     settle = reverse("manage_pay_settle", args=[campaign.slug])
@@ -116,7 +116,9 @@ def test_staff_see_accept_and_pay_all_of_it(client, campaign):
 
 def test_the_dashboard_says_who_waits_longer_than_was_promised(client, campaign):
     for _ in range(2):
-        onboarding.submit_assignment(onboarding.open_assignment(agreed_person(campaign), campaign))
+        assignment_ends.submit_assignment(
+            onboarding.open_assignment(agreed_person(campaign), campaign)
+        )
     arrived(campaign, person=agreed_person(campaign))
     late = timezone.now() - timedelta(days=2, hours=1)
     Assignment.objects.filter(pk__in=Assignment.objects.order_by("pk").values("pk")[1:]).update(
