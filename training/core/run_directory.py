@@ -262,7 +262,7 @@ class RunDirectory:
 def _whole_lines(path: Path) -> list[str]:
     """Lines that parse; a crash may have cut the last one."""
     lines = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             json.loads(line)
         except ValueError:

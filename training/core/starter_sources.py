@@ -98,15 +98,20 @@ def ask(instruction: str, given: str) -> str:
     return f"{instruction.strip()}\n\n{given.strip()}" if given.strip() else instruction.strip()
 
 
+def lines_of(content: bytes) -> list[str]:
+    """Lines of JSON; other separators than the newline, which `splitlines` cuts at, may stand in its texts."""
+    return [line for line in content.decode("utf-8").split("\n") if line.strip()]
+
+
 def read_self_instruct(folder: Path) -> Iterator[Document]:
     """Seed tasks, user-oriented tasks, and the better of the two model-answer files."""
     for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in lines_of(path.read_bytes()):
             row = json.loads(line)
             for instance in row["instances"]:
                 yield dialogue(ask(row["instruction"], instance["input"]), instance["output"])
     answers = gzip.decompress((folder / "text-davinci-003_predictions.jsonl.gz").read_bytes())
-    for line in answers.decode("utf-8").splitlines():
+    for line in lines_of(answers):
         row = json.loads(line)
         yield dialogue(ask(row["instruction"], row["input"]), row["response"])
 
@@ -127,7 +132,7 @@ def read_persona_chat(folder: Path) -> Iterator[Document]:
 def read_taskmaster(folder: Path) -> Iterator[Document]:
     """Ordering dialogues between a user and an assistant."""
     for path in sorted(folder.glob("*.jsonl.gz")):
-        for line in gzip.decompress(path.read_bytes()).decode("utf-8").splitlines():
+        for line in lines_of(gzip.decompress(path.read_bytes())):
             turns = [(speaker, text) for speaker, text in json.loads(line)["turns"]]
             first = next((i for i, turn in enumerate(turns) if turn[0] == "user"), len(turns))
             yield dialogue(*even(merge_speakers(turns[first:])))

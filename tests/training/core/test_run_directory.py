@@ -88,6 +88,20 @@ def test_resuming_drops_rows_that_will_be_computed_again(directory: RunDirectory
     assert [row["step"] for row in directory.rows("metrics.jsonl")] == [1, 2]
 
 
+def test_rows_with_line_separators_in_their_text_outlive_a_resume(
+    directory: RunDirectory,
+) -> None:
+    text = "one\u2028two\u2029three\u0085four"
+    directory.sample(1, {"response": text})
+    directory.publish_checkpoint(
+        step=2, write=write_weights, kind="policy", parents=[], resume=ResumeState(step=2)
+    )
+
+    RunDirectory(directory.path).load_resume()
+
+    assert directory.rows("samples.jsonl") == [{"step": 1, "response": text}]
+
+
 def test_milestones_outlive_a_crash(directory: RunDirectory) -> None:
     def publish(run_directory: RunDirectory, step: int, *, milestone: bool) -> None:
         run_directory.publish_checkpoint(

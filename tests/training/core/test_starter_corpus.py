@@ -32,7 +32,7 @@ def gz(path: Path, text: str) -> None:
 
 
 def lines(rows: list[Any]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def hh_row(opening: str) -> dict[str, str]:
@@ -46,17 +46,17 @@ def data(tmp_path: Path) -> Path:
     gz(root / "standard-ebooks" / "a.txt.gz", "“Well,” he said.\n\n" + "It rained. " * 900)
     taught = [{"instruction": "Say hi", "input": "to Bo", "response": "Hi Bo"}]
     gz(root / "gpteacher" / "b.json.gz", json.dumps(taught * 2))
-    tasks = [{"instruction": "Add", "instances": [{"input": "1 1", "output": "2"}]}]
+    tasks = [{"instruction": "Add\u2028up", "instances": [{"input": "1 1", "output": "2"}]}]
     (root / "self-instruct").mkdir()
     (root / "self-instruct" / "seed.jsonl").write_text(lines(tasks))
-    answered = [{"instruction": "Sum", "input": "", "response": " 3"}]
+    answered = [{"instruction": "Sum\u0085up", "input": "", "response": " 3"}]
     gz(root / "self-instruct" / "text-davinci-003_predictions.jsonl.gz", lines(answered))
     with (tmp_path / "p.csv").open("w", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(["user 1 personas", "Best Generated Conversation"])
         writer.writerow(["x", "User 1: Hi!\nUser 2: Hello!\nUser 1: Fun?\nUser 2: Chess."])
     gz(root / "synthetic-persona-chat" / "p.csv.gz", (tmp_path / "p.csv").read_text())
-    order = {"turns": [["assistant", "Yes?"], ["user", "A tea"], ["assistant", "Here"]]}
+    order = {"turns": [["assistant", "Yes?"], ["user", "A\u2029tea"], ["assistant", "Here"]]}
     gz(root / "taskmaster" / "t.jsonl.gz", lines([order]))
     (root / "chatterbot").mkdir()
     (root / "chatterbot" / "ai.yml").write_text(
@@ -88,12 +88,12 @@ def test_every_format_becomes_documents(data: Path, tmp_path: Path) -> None:
     build_corpus(data=data, out=corpus, vocabulary_size=300)
 
     assert contents(corpus, "gpteacher") == [["Say hi\n\nto Bo", "Hi Bo"]]
-    assert contents(corpus, "self-instruct") == [["Add\n\n1 1", "2"], ["Sum", "3"]]
+    assert contents(corpus, "self-instruct") == [["Add\u2028up\n\n1 1", "2"], ["Sum\u0085up", "3"]]
     assert contents(corpus, "persona-chat") == [
         ["Hello!", "Fun?"],
         ["Hi!", "Hello!", "Fun?", "Chess."],
     ]
-    assert contents(corpus, "taskmaster") == [["A tea", "Here"]]
+    assert contents(corpus, "taskmaster") == [["A\u2029tea", "Here"]]
     assert contents(corpus, "chatterbot") == [["Who?", "It's me"], ["Who?", "Me"]]
     assert contents(corpus, "openassistant") == [["Q", "A"], ["Q", "B"]]
     assert contents(corpus, "standard-ebooks")[0][0].startswith('"Well," he said.')
