@@ -1,5 +1,6 @@
 """Every web process serves its share of the connections, on a port that is nobody else's."""
 
+import json
 import os
 import pickle
 import signal
@@ -105,6 +106,20 @@ def test_the_environment_says_how_many_serve_and_whom_they_believe(
     config = listening.configured(listening.arguments(words))
 
     assert (config.workers, config.proxy_headers, config.forwarded_allow_ips) == expected
+
+
+def test_a_container_listens_as_start_does():
+    (command,) = [
+        line.removeprefix("CMD ")
+        for line in (ROOT / "deploy" / "Dockerfile").read_text().splitlines()
+        if line.startswith("CMD ")
+    ]
+
+    program, *words = json.loads(command)
+    asked = listening.arguments(words[2:])
+
+    assert [program, *words[:2]] == ["python", "-m", "labelapp.listening"]
+    assert (asked.host, asked.port) == ("0.0.0.0", 8000)
 
 
 def test_another_process_gets_another_socket_at_the_same_address():

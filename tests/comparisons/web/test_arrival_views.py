@@ -227,7 +227,7 @@ def test_no_way_to_serve_that_we_ship_logs_the_query():
     nginx = (root / "deploy" / "nginx.conf").read_text()
     formats = re.findall(r"log_format (\w+) '([^']*)'", nginx)
 
-    assert "--no-access-log" in (root / "deploy" / "Dockerfile").read_text()
+    assert '"labelapp.listening"' in (root / "deploy" / "Dockerfile").read_text()
     assert "access_log=False" in (root / "labelapp" / "listening.py").read_text()
     assert [name for name, _ in formats] == re.findall(r"access_log \S+ (\w+);", nginx)
     for _, text in formats:
