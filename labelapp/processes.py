@@ -13,7 +13,13 @@ MOST_BY_ITSELF = 4
 
 def web_processes(cores: int | None = None) -> int:
     """One for each core, up to four: a Python process computes on one core at a time."""
-    return max(1, min(MOST_BY_ITSELF, cores or len(os.sched_getaffinity(0))))
+    return max(1, min(MOST_BY_ITSELF, cores or _own_cores()))
+
+
+def _own_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux: those that this process may use
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def end_with_parent() -> None:

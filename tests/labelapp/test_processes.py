@@ -20,6 +20,13 @@ def test_one_process_for_each_core_up_to_four(cores, expected):
     assert web_processes(cores) == expected
 
 
+def test_where_nobody_tells_the_own_cores_all_are_counted(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+
+    assert web_processes() == 3
+
+
 def test_a_worker_ends_when_its_starter_is_killed(tmp_path):
     script = tmp_path / "starter.py"
     script.write_text(
