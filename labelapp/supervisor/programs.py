@@ -85,6 +85,7 @@ def modelserver_program(
     if not environment.get("MODELSERVER_SECRET", "").strip():
         command += ("--secret-file", str(places.modelserver_secret))  # it beats the variable
     command += ("--device", environment.get("DEVICE") or "auto")
+    command += ("--log-level", (environment.get("LOG_LEVEL") or "info").lower())
     bare = {name: value for name, value in environment.items() if name not in SECRETS}
     return [Program(name="models", command=command, environment=bare)]
 

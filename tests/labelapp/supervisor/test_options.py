@@ -64,6 +64,17 @@ def test_model_server_and_those_who_ask_it_share_one_secret(tmp_path, given):
     assert programs.modelserver_secret(environment, places=places) == shared
 
 
+@pytest.mark.parametrize(("given", "expected"), [("", "info"), ("DEBUG", "debug")])
+def test_model_server_logs_as_the_web_does(tmp_path, given, expected):
+    places, services = _services(tmp_path, REDIS_URL="redis://r")
+
+    (program,) = programs.modelserver_program(
+        {"LOG_LEVEL": given}, places=places, services=services
+    )
+
+    assert arguments(program.command[3:]).log_level == expected
+
+
 def test_outside_model_servers_are_used_and_none_is_started(tmp_path):
     places, services = _services(
         tmp_path, REDIS_URL="redis://r", MODELSERVER_URLS="http://gpu1:8100,http://gpu2:8100"
