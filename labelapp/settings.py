@@ -11,7 +11,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from labelapp.databases.addresses import postgresql
-from labelapp.env import env_bool, env_int, env_list, env_str, running_services, secret_from_file
+from labelapp.env import env_bool, env_list, env_str, running_services, secret_from_file
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = Path(env_str("LABELAPP_VAR", str(BASE_DIR / "var"))).resolve()
@@ -280,7 +280,6 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "comparisons.api.pagination.Newest",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "PAGE_SIZE": 50,
-    "NUM_PROXIES": env_int("NUM_PROXIES", 0),
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "labelapp API",
