@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from training.core.evaluation.run import SCORER_SUITES
 from training.report import plots, recorded
 from training.report.series import linear_fit, pairs, series
 from training.report.standings import dots
@@ -79,10 +80,14 @@ def test_a_preference_model_offers_what_it_measured(tmp_path):
 
 
 def test_an_evaluation_runs_report_is_read_like_a_preference_models(tmp_path):
-    (tmp_path / "evaluation.json").write_text(json.dumps({"comparison_accuracy": EVALUATION}))
+    (tmp_path / "evaluation.json").write_text(json.dumps(dict.fromkeys(SCORER_SUITES, EVALUATION)))
 
-    assert recorded.evaluation(tmp_path)["by_turn"] == EVALUATION["by_turn"]
-    assert plots.draw("by-turn", directory=tmp_path) is not None
+    found = recorded.evaluation(tmp_path)
+
+    assert {key: found[key] for key in EVALUATION} == EVALUATION
+    names = [name for name, _ in plots.offered("evaluation", evaluation=found)]
+    assert names == ["calibration", "by-turn", "by-objective", "by-tranche", "scores", "by-k"]
+    assert all(plots.draw(name, directory=tmp_path) for name in names)
 
 
 def test_a_policy_offers_score_and_kl(tmp_path):

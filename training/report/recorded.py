@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+COMPARISONS = "comparisons"  # the suite of an evaluation run that reports as a PM run does
+
 
 def metrics(directory: Path) -> list[dict[str, Any]]:
     """Whole rows of metrics.jsonl, in order; a half-written last line is left out."""
@@ -23,10 +25,7 @@ def evaluation(directory: Path) -> dict[str, Any]:
         return {}
     if not isinstance(stored, dict):
         return {}
-    return {
-        **stored,
-        **stored.get("comparison_accuracy", {}),
-    }  # a suite's report, as a PM run has it
+    return {**stored, **stored.get(COMPARISONS, {})}
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
