@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from training.core.evaluation.run import SCORER_SUITES
-from training.report import plots, recorded
+from training.report import learning_plots, plots, recorded
 from training.report.series import linear_fit, pairs, series
 from training.report.standings import dots
 
@@ -88,6 +88,44 @@ def test_an_evaluation_runs_report_is_read_like_a_preference_models(tmp_path):
     names = [name for name, _ in plots.offered("evaluation", evaluation=found)]
     assert names == ["calibration", "by-turn", "by-objective", "by-tranche", "scores", "by-k"]
     assert all(plots.draw(name, directory=tmp_path) for name in names)
+
+
+LEARNING = [  # metrics rows as each kind writes them, y label, legend
+    (
+        [
+            {"step": 1, "pm/loss": 0.7, "pm/accuracy": 0.5},
+            {"step": 2, "pm/loss": 0.6, "pm/accuracy": 0.6, "pm/test_accuracy": 0.6},
+        ],
+        "loss (nats per comparison) · accuracy (share)",
+        ["loss (n = 2)", "accuracy (n = 2)", "test accuracy (n = 1)"],
+    ),
+    (
+        [
+            {"step": 1, "lm/loss": 3.9, "lm/learning_rate": 1e-3},
+            {"step": 2, "lm/loss": 3.5, "held_out/books": 3.6, "held_out/dialogues": 4.1},
+        ],
+        "loss (nats per token)",
+        ["training (n = 2)", "held out: books (n = 1)", "held out: dialogues (n = 1)"],
+    ),
+    (
+        [
+            {"step": 0, "held_out/kl": 0.9},
+            {"step": 1, "distillation/kl": 0.8, "distillation/gradient_norm": 2.0},
+            {"step": 2, "distillation/kl": 0.7, "held_out/kl": 0.6},
+        ],
+        "KL from the prompted model (nats per token)",
+        ["training (n = 2)", "held out (n = 2)"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("rows", "label", "legend"), LEARNING)
+def test_learning_shows_what_the_kind_learns(tmp_path, rows, label, legend):
+    figure = learning_plots.learning(write_run(tmp_path, rows=rows))
+
+    (area,) = figure.axes
+    assert (area.get_xlabel(), area.get_ylabel()) == ("optimizer step", label)
+    assert [each.get_text() for each in area.get_legend().get_texts()] == legend
 
 
 def test_a_policy_offers_score_and_kl(tmp_path):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Rows = list[dict[str, Any]]
-_LEARNING = (  # y label, (metric, words); the first set that was recorded is drawn
+_LEARNING = (  # y label, (metric, words); the set whose first metric was recorded is drawn
     ("loss (nats per comparison) · accuracy (share)", (
         ("pm/loss", "loss"), ("pm/accuracy", "accuracy"), ("pm/test_accuracy", "test accuracy"))),
     ("loss (nats per token)", (("lm/loss", "training"), ("held_out/", "held out: "))),
@@ -27,14 +27,14 @@ def learning(directory: Path) -> "Figure | None":
     """Loss and accuracy by optimizer step."""
     rows = recorded.metrics(directory)
     for label, metrics in _LEARNING:
-        found = [(words, *series(rows, name)) for name, words in _spread(rows, metrics)]
-        found = [each for each in found if each[1]]
-        if found:
-            figure, area = axes(x_label="optimizer step", y_label=label)
-            for index, (words, steps, values) in enumerate(found):
-                line(area, x=steps, y=values, name=words, index=index)
-            area.legend(fontsize=8, frameon=False)
-            return figure
+        if not series(rows, metrics[0][0])[1]:
+            continue
+        figure, area = axes(x_label="optimizer step", y_label=label)
+        for index, (name, words) in enumerate(_spread(rows, metrics)):
+            steps, values = series(rows, name)
+            line(area, x=steps, y=values, name=words, index=index)
+        area.legend(fontsize=8, frameon=False)
+        return figure
     return None
 
 
