@@ -46,6 +46,8 @@ def reason_to_leave_out(row: ReleaseRow, *, config: PreferenceModelConfig) -> st
         return "stopped by a person"
     if config.objectives and row.objective not in config.objectives:
         return "another objective"
+    if config.objective_weights.get(row.objective) == 0:
+        return "an objective of weight 0"
     if config.tranches and row.tranche not in config.tranches:
         return "another tranche"
     return None
@@ -73,7 +75,7 @@ def read_comparisons(
         if not encoded[split]:
             raise ConfigError(
                 f"the release leaves no {split} comparison (left out: {dict(left_out)}): cut a "
-                "larger release, or widen objectives, tranches or include_unsure"
+                "larger release, or widen objectives, objective_weights, tranches or include_unsure"
             )
     every = [*encoded["train"], *encoded["test"]]
     return ComparisonSets(

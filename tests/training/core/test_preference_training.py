@@ -243,39 +243,6 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(
         assert all(torch.isfinite(weight).all() for weight in weights)
 
 
-def test_rows_that_say_nothing_are_left_out_and_counted(initial: Path, tmp_path: Path):
-    train = [
-        row(0),
-        row(1, strength=1),
-        row(2, strength=4),
-        row(3, other="I am well, Hello"),
-        row(4, finish_reasons=["stop", "stopped"]),
-    ]
-    odd = make_release(tmp_path / "odd", train=train, test=[row(10)])
-    path = make_run(tmp_path / "run", config=CONFIG, inputs={"initial": initial, "release": odd})
-
-    assert run(path) == 0
-
-    counts = status(path)["results"]["comparisons"]
-    assert counts["train"] == 2  # strength null and 4
-    assert counts["left_out"] == {
-        "unsure": 1,
-        "same text on both sides": 1,
-        "stopped by a person": 1,
-    }
-
-
-def test_a_release_that_leaves_nothing_is_refused(initial: Path, release: Path, tmp_path: Path):
-    config = CONFIG | {"tranches": ["online"]}
-    path = make_run(
-        tmp_path / "run", config=config, inputs={"initial": initial, "release": release}
-    )
-
-    assert run(path) == 2
-
-    assert "leaves no train comparison" in status(path)["reason"]
-
-
 def test_rows_too_long_for_the_memory_are_refused_before_the_first_step(
     initial: Path, release: Path, tmp_path: Path
 ):
