@@ -85,9 +85,9 @@ class Ranks:
 
 
 def fill_missing_gradients(parameters: Iterable[Tensor]) -> None:
-    """Zeros where a process had nothing to compute: it still takes part in the sum."""
+    """Zeros where a process had nothing to compute: it still takes part in the sum of what is trained."""
     for parameter in parameters:
-        if parameter.grad is None:
+        if parameter.requires_grad and parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
 
 

@@ -28,7 +28,9 @@ class MasterWeights:
         self._model_parameters = dict(model.named_parameters())
         self._is_copy = any(p.dtype != torch.float32 for p in self._model_parameters.values())
         self.parameters: dict[str, Tensor] = {
-            name: nn.Parameter(p.detach().float().clone()) if self._is_copy else p
+            name: nn.Parameter(p.detach().float().clone(), requires_grad=p.requires_grad)
+            if self._is_copy
+            else p
             for name, p in self._model_parameters.items()
         }
 
