@@ -98,7 +98,7 @@ def arrive(source: ArrivalSource, visit: Visit) -> Assignment:
         locked = ArrivalSource.objects.select_for_update().get(pk=source.pk)  # counts its places
         campaign = locked.campaign
         person = _person(locked, visit, campaign=campaign)
-        Crowdworker.objects.select_for_update().get(pk=person.pk)  # may arrive elsewhere too
+        person = Crowdworker.objects.select_for_update().get(pk=person.pk)  # may arrive elsewhere
         begun = _begun_before(locked, visit, person=person)
         if begun is not None:
             return begun

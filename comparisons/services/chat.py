@@ -61,6 +61,7 @@ def start_conversation(assignment: Assignment) -> Conversation:
     campaign = assignment.campaign
     try:
         with transaction.atomic():
+            _hold_for_work(assignment)
             return Conversation.objects.create(
                 crowdworker_id=assignment.crowdworker_id,
                 assignment=assignment,
@@ -73,15 +74,27 @@ def start_conversation(assignment: Assignment) -> Conversation:
         return assignment.conversations.get(position=position)
 
 
+def _hold_for_work(assignment: Assignment) -> None:
+    """Hold the person until commit, and look again: they may have withdrawn or handed it in just now."""
+    person = Crowdworker.objects.select_for_update().get(pk=assignment.crowdworker_id)
+    onboarding.check_active(person)
+    if not Assignment.objects.filter(pk=assignment.pk, state=Assignment.State.WORK).exists():
+        raise WentOn(_("This work is not open. Go to its start page."))
+
+
 def set_intent(conversation: Conversation, text: str, *, topic: str = "") -> None:
     """Red team: what the person will try and what it touches, before the first turn."""
     intent = cleaned(text)[:1000]
     if not intent:
         raise EmptyMessage(_("Write one or two sentences about what you will try."))
-    untouched = Conversation.objects.filter(pk=conversation.pk, state="open", turns__isnull=True)
     named = topic if topic in wellbeing.TOPICS else ""
-    if untouched.update(intent=intent, topic=named) != 1:
-        raise WentOn(_("This conversation has begun already."))
+    with transaction.atomic():
+        locked = lock_conversation(conversation)
+        assert locked.crowdworker is not None
+        onboarding.check_active(locked.crowdworker)
+        if locked.state != Conversation.State.OPEN or locked.turns.exists():
+            raise WentOn(_("This conversation has begun already."))
+        Conversation.objects.filter(pk=locked.pk).update(intent=intent, topic=named)
 
 
 def say(
@@ -267,5 +280,7 @@ def end_conversation(
 
 def keep_comment(conversation: Conversation, comment: str) -> None:
     """Keep the comment as it is typed."""
+    if conversation.crowdworker is not None:
+        onboarding.check_active(conversation.crowdworker)
     open_one = Conversation.objects.filter(pk=conversation.pk, state=Conversation.State.OPEN)
     open_one.update(comment=cleaned(comment)[:4000])

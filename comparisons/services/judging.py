@@ -18,6 +18,7 @@ from comparisons.models import (
     ChoiceUndo,
     Comparison,
     Conversation,
+    Crowdworker,
     Response,
     Showing,
     Turn,
@@ -218,13 +219,20 @@ def check_showing(showing: Showing) -> None:
 def check_standing(showing: Showing) -> None:
     """Refuse what was replaced or given to somebody else, and what is not complete."""
     is_over = showing.lease_until is not None and showing.lease_until < timezone.now()
-    if showing.purpose == Showing.Purpose.SECOND_OPINION and (is_over or showing.replaced_at):
+    is_over = is_over or showing.replaced_at is not None or not _is_persons(showing)
+    if showing.purpose == Showing.Purpose.SECOND_OPINION and is_over:
         raise LeaseOver(_(GONE))
     if showing.replaced_at is not None:
         raise TextChanged(_("Two new responses were asked for. Here is how it stands now."))
     sides = (showing.side_a, showing.side_b)
     if any(response.state != Response.State.READY for response in sides):
         raise NotReady(_("You can choose when both responses are complete."))
+
+
+def _is_persons(showing: Showing) -> bool:
+    """Whether somebody holds it who may work: nothing is kept of one who withdrew."""
+    person = showing.crowdworker
+    return person is not None and person.standing == Crowdworker.Standing.ACTIVE
 
 
 def check_texts(showing: Showing, text_sha256: Mapping[str, str]) -> None:

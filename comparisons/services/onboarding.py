@@ -151,10 +151,17 @@ def has_consented(crowdworker: Crowdworker, version: InstructionVersion | None) 
     return version is None or crowdworker.consents.filter(instruction_version=version).exists()
 
 
-def check_may_work(crowdworker: Crowdworker, campaign: Campaign) -> None:
-    """Refuse work that is paused, elsewhere, or not agreed to yet."""
+def check_active(crowdworker: Crowdworker) -> None:
+    """Refuse a person who withdrew or is suspended; for a decision that must hold, with the row held."""
+    if crowdworker.standing == Crowdworker.Standing.WITHDRAWN:
+        raise NoWork(_("You have withdrawn. Your texts were removed."))
     if crowdworker.standing != Crowdworker.Standing.ACTIVE:
         raise NoWork(_("Your work here is paused. What you finished stays yours."))
+
+
+def check_may_work(crowdworker: Crowdworker, campaign: Campaign) -> None:
+    """Refuse work that is paused, elsewhere, or not agreed to yet."""
+    check_active(crowdworker)
     if campaign.state != Campaign.State.LIVE:
         raise NoWork(_("This campaign takes no new messages just now."))
     if not may_see(crowdworker, campaign):
@@ -167,6 +174,7 @@ def check_may_work(crowdworker: Crowdworker, campaign: Campaign) -> None:
 
 def open_assignment(crowdworker: Crowdworker, campaign: Campaign) -> Assignment:
     """The person's open assignment in the campaign, or a new one."""
+    check_active(crowdworker)
     standing = open_assignment_of(crowdworker, campaign)
     if standing:
         if standing.state == Assignment.State.PREVIEW:
@@ -199,6 +207,7 @@ def make_assignment(
 ) -> Assignment:
     """A new row with its lease; a constraint refuses a second open one."""
     with transaction.atomic():
+        check_active(Crowdworker.objects.select_for_update().get(pk=crowdworker.pk))
         assignment = Assignment.objects.create(
             crowdworker=crowdworker,
             campaign=campaign,

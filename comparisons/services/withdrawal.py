@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from comparisons.models import (
+    Assignment,
     Comparison,
     Conversation,
     Crowdworker,
@@ -17,7 +18,7 @@ from comparisons.models import (
     Turn,
     WantedReply,
 )
-from comparisons.services import audit, streaming
+from comparisons.services import assignment_ends, audit, streaming
 from comparisons.services.stale_releases import mark_releases_stale
 
 
@@ -26,6 +27,8 @@ def withdraw(crowdworker: Crowdworker) -> None:
     now = timezone.now()
     with transaction.atomic():
         Crowdworker.objects.select_for_update().get(pk=crowdworker.pk)  # as `say` does: one waits
+        for assignment in crowdworker.assignments.filter(state__in=Assignment.OPEN_STATES):
+            assignment_ends.give_back(assignment, reason="withdrawn")
         _blank_texts(crowdworker)
         _give_up_replies(crowdworker)
         mine = Q(crowdworker=crowdworker) | Q(turn__conversation__crowdworker=crowdworker)

@@ -114,7 +114,10 @@ def intent(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Ht
 def comment(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
     """Keep the comment as it is typed."""
     own = own_conversation(crowdworker, public_id)
-    chat.keep_comment(own, request.POST.get("comment", ""))
+    try:
+        chat.keep_comment(own, request.POST.get("comment", ""))
+    except REFUSED as error:
+        return refused(request, own, error)
     return HttpResponse(status=204) if wants_json(request) else answer(request, own)
 
 

@@ -1,11 +1,20 @@
 """Withdrawing: every text of the person is gone, every row, hash and link still there."""
 
+import uuid
+
 import pytest
 
-from comparisons.models import Comparison, Conversation, DatasetRelease, Response, Turn
+from comparisons.models import (
+    Comparison,
+    Conversation,
+    Crowdworker,
+    DatasetRelease,
+    Response,
+    Turn,
+)
 from comparisons.models.release import ReleaseComparison
 from comparisons.queries.own_data import own_data
-from comparisons.services import streaming, withdrawal
+from comparisons.services import chat, judging, onboarding, opinions, streaming, withdrawal
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
 from tests.comparisons.turns import streamed
 
@@ -38,6 +47,66 @@ def test_withdrawing_blanks_texts_in_place_and_marks_releases():
     assert (kept.set_aside_at, kept.turn.message) == (None, "Somebody else's")
     assert release.stale_at is not None
     assert (person.standing, person.external_id_hash) == ("withdrawn", "")
+
+
+def test_withdrawing_gives_open_work_back_and_hands_finished_work_in():
+    campaign, other = live_campaign(), live_campaign()
+    person = agreed_person(campaign)
+    onboarding.give_consent(person, other.instruction_versions.get())
+    finished = begun(campaign, person)
+    chosen(answered(said(finished)))
+    chat.end_conversation(finished)
+    begun(campaign, person)
+    begun(other, person)
+
+    withdrawal.withdraw(person)
+
+    assert list(person.assignments.order_by("pk").values_list("state", flat=True)) == [
+        "submitted", "returned",
+    ]  # fmt: skip
+    states = person.conversations.order_by("pk").values_list("state", flat=True)
+    assert list(states) == ["finished", "abandoned", "abandoned"]
+
+
+def test_nothing_more_is_kept_of_a_person_who_withdrew():
+    campaign = live_campaign(objective="harmless", second_opinion_percent=100)
+    chosen(answered(said(begun(campaign))))
+    person = agreed_person(campaign)
+    page = begun(campaign, person)  # as another tab holds it, from before
+    item = opinions.take(person)
+    before = person.assignments.get()
+    withdrawal.withdraw(Crowdworker.objects.get(pk=person.pk))
+    texts = {"A": item.side_a.text_sha256, "B": item.side_b.text_sha256}
+    item.crowdworker = person = Crowdworker.objects.get(pk=person.pk)
+    late = [
+        lambda: onboarding.open_assignment(person, campaign),
+        lambda: chat.start_conversation(before),
+        lambda: chat.set_intent(page, SECRET),
+        lambda: chat.keep_comment(Conversation.objects.get(pk=page.pk), SECRET),
+        lambda: judging.record_choice(
+            item, side="A", strength=3, text_sha256=texts, choice_key=uuid.uuid4(),
+            reason_text=SECRET,
+        ),
+    ]  # fmt: skip
+
+    for act in late:
+        with pytest.raises((onboarding.NoWork, judging.LeaseOver)):
+            act()
+
+    rows = [*Conversation.objects.values(), *Comparison.objects.values()]
+    assert "canary" not in str(rows)
+    assert person.assignments.count() == person.conversations.count() == 1
+
+
+def test_work_is_not_taken_on_with_a_standing_from_before_the_withdrawal():
+    campaign = live_campaign()
+    person = agreed_person(campaign)
+    withdrawal.withdraw(Crowdworker.objects.get(pk=person.pk))
+
+    with pytest.raises(onboarding.NoWork, match="withdrawn"):
+        onboarding.open_assignment(person, campaign)
+
+    assert not person.assignments.exists()
 
 
 def test_the_streams_of_the_persons_turns_are_deleted(
