@@ -27,6 +27,7 @@ RING_EXPIRES = 15.0  # seconds: the reconciler rings again by then, so bells do 
 
 NEEDS_RELEASE = {"language_model", "preference_model", "ppo", "best_of_k", "evaluation"}
 NEEDS_RANKER = {"ppo", "best_of_k"}
+TAKES_SCORERS = {"preference_model", "evaluation"}  # as their start: trained further, or measured
 BY_HAND = {"context_distillation": "a prepared corpus", "preference_pretraining": "scored answers"}
 
 
@@ -133,7 +134,7 @@ def _checked(request: RunRequest) -> TrainingRun:
         )
     _check_release(request)
     initial = request.initial or registry.ensure_starter()
-    if initial.kind == Checkpoint.Kind.PREFERENCE_MODEL and request.kind != "evaluation":
+    if initial.kind == Checkpoint.Kind.PREFERENCE_MODEL and request.kind not in TAKES_SCORERS:
         raise RunRefused(
             f"{initial} is a preference model: start from a language model or a policy."
         )

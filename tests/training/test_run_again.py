@@ -54,6 +54,18 @@ def test_a_run_started_again_is_the_same_run(kind, overrides):
         assert getattr(again, name) == getattr(old, name)
 
 
+def test_a_pretrained_preference_model_can_be_chosen_as_the_start_of_one():
+    pretrained, release = make_checkpoint(kind="preference_model", name="pmp"), make_release()
+    client = signed_in()
+    form = fields_of(text_of(client.get(reverse("new_run") + "?kind=preference_model")))
+
+    client.post(
+        reverse("new_run"), form | {"initial_checkpoint": pretrained.pk, "release": release.pk}
+    )
+
+    assert TrainingRun.objects.get().initial == pretrained
+
+
 def test_settings_that_are_no_json_are_refused_and_kept():
     form = {"kind": "preference_model", "preset": "demo", "set:lora": '{"rank": 8'}
     form["request_key"] = "00000000-0000-4000-8000-000000000000"
@@ -87,8 +99,9 @@ class _Fields(HTMLParser):
             self.found[given["name"]] = given.get("value") or ""
         if tag in {"textarea", "select"}:
             self.inside = given.get("name") or ""
+        if tag == "textarea":
             self.found[self.inside] = ""
-        if tag == "option" and "selected" in given:
+        if tag == "option" and (self.inside not in self.found or "selected" in given):
             self.found[self.inside] = given.get("value") or ""
 
     def handle_endtag(self, tag: str) -> None:

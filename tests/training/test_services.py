@@ -65,13 +65,23 @@ def test_ppo_takes_the_newest_preference_model():
     assert run.ranker == newest
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["preference_model", "evaluation"])
+def test_a_preference_model_is_trained_further_or_measured(kind):
+    pretrained = make_checkpoint(kind="preference_model")
+    request = RunRequest(kind=kind, release=make_release(), initial=pretrained)
+
+    assert start_run(request, requested_by=None).initial == pretrained
+
+
 REFUSED = [
     ({"kind": "sorcery"}, "kind is 'sorcery'"),
     ({"kind": "preference_model", "preset": "huge"}, "choose one of demo, small, paper"),
     ({"kind": "preference_model", "overrides": {"lerning_rate": "1"}}, "learning_rate"),
     ({"kind": "preference_model", "overrides": {"learning_rate": "fast"}}, "learning_rate"),
     ({"kind": "preference_model", "release": None}, "cut one, then choose it here"),
-    ({"kind": "preference_model", "initial": "preference_model"}, "start from a language model"),
+    ({"kind": "language_model", "initial": "preference_model"}, "start from a language model"),
+    ({"kind": "ppo", "initial": "preference_model"}, "start from a language model"),
     ({"kind": "ppo"}, "train one first"),
     ({"kind": "ppo", "ranker": "policy"}, "no preference model"),
 ]

@@ -15,6 +15,7 @@ from training import queries
 from training.config import presets, to_dict
 from training.iterations import LoopSettings
 from training.models import TrainingRun
+from training.services import TAKES_SCORERS
 from training.web.topics import by_topic
 
 SETTING = "set:"  # prefix of the fields that hold the configuration's own values
@@ -63,7 +64,7 @@ class NewRunForm(forms.Form):
         )
         fields["initial_checkpoint"].queryset = queries.speaking_models()
         fields["ranker"].queryset = fields["test_pm"].queryset = queries.preference_models()
-        if kind == "evaluation":  # of a policy, or of a preference model
+        if kind in TAKES_SCORERS:
             fields["initial_checkpoint"].queryset = Checkpoint.objects.all()
         if kind not in {"ppo", "best_of_k", "evaluation"}:
             del self.fields["ranker"]
