@@ -6,11 +6,9 @@ Knows conversations and turns; responses are written by `generating`, choices by
 import logging
 import uuid
 from collections.abc import Mapping
-from datetime import timedelta
 from hashlib import sha256
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -19,11 +17,11 @@ from comparisons.core.cleaning import cleaned
 from comparisons.core.splits import first_message_sha256
 from comparisons.models import Assignment, Conversation, Crowdworker, Turn
 from comparisons.services import assignment_ends, onboarding, wellbeing
+from comparisons.services.active_time import count_active
 from comparisons.services.drawing import Look, add_responses, draw_pair
 
 logger = logging.getLogger(__name__)
 
-MOST_ACTIVE_MILLISECONDS = 30 * 60 * 1000  # one step; longer means the person was away
 QUESTIONS = ("success", "harmfulness", "actionability")
 OPEN_TURN = (Turn.State.GENERATING, Turn.State.READY, Turn.State.FAILED)
 
@@ -231,18 +229,6 @@ def ring(turn: Turn) -> None:
     """Ring for a worker once the rows are there; a lost bell is rung again by the reconciler."""
     turn_id = turn.pk
     transaction.on_commit(lambda: tasks.fill_turn.delay(turn_id=turn_id), robust=True)
-
-
-def count_active(conversation: Conversation, milliseconds: int) -> None:
-    """Add active time to the conversation and its assignment, and keep the lease going."""
-    spent = min(max(milliseconds, 0), MOST_ACTIVE_MILLISECONDS)
-    row = {"active_milliseconds": F("active_milliseconds") + spent}
-    Conversation.objects.filter(pk=conversation.pk).update(**row)
-    campaign, assignment_id = conversation.campaign, conversation.assignment_id
-    if campaign is None or assignment_id is None:
-        return
-    until = timezone.now() + timedelta(minutes=campaign.lease_minutes)
-    Assignment.objects.filter(pk=assignment_id).update(**row, lease_until=until)
 
 
 def end_conversation(

@@ -25,7 +25,8 @@ from comparisons.models import (
 )
 from comparisons.queries.prepared import Prepared, PreparedInsert
 from comparisons.services import onboarding, opinions, replies
-from comparisons.services.chat import count_active, lock_conversation
+from comparisons.services.active_time import count_active
+from comparisons.services.chat import lock_conversation
 from comparisons.services.together import stored_together
 from modelserving.core.faults import hit
 

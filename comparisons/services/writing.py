@@ -15,7 +15,8 @@ from comparisons.core.cleaning import cleaned
 from comparisons.models import Comparison, Response, Showing, Turn
 from comparisons.models.campaign import Question
 from comparisons.services import judging
-from comparisons.services.chat import count_active, lock_conversation
+from comparisons.services.active_time import count_active
+from comparisons.services.chat import lock_conversation
 from comparisons.services.judging import AlreadyJudged, ChoiceRefused, NotReady
 
 MOST_CHARACTERS = 20_000
