@@ -28,7 +28,10 @@ RING_EXPIRES = 15.0  # seconds: the reconciler rings again by then, so bells do 
 NEEDS_RELEASE = {"language_model", "preference_model", "ppo", "best_of_k", "evaluation"}
 NEEDS_RANKER = {"ppo", "best_of_k"}
 TAKES_SCORERS = {"preference_model", "evaluation"}  # as their start: trained further, or measured
-BY_HAND = {"context_distillation": "a prepared corpus", "preference_pretraining": "scored answers"}
+BY_HAND = {  # kind -> what it reads, and the role of that among the inputs
+    "context_distillation": ("a prepared corpus", "corpus"),
+    "preference_pretraining": ("scored answers", "answers"),
+}
 
 
 class RunRefused(Exception):
@@ -128,9 +131,11 @@ def find_checkpoint(reference: str, *, kind: str | None = None) -> Checkpoint:
 def _checked(request: RunRequest) -> TrainingRun:
     config = _config(request)
     if request.kind in BY_HAND:
+        what, role = BY_HAND[request.kind]
         raise RunRefused(
-            f"A {request.kind.replace('_', ' ')} run reads {BY_HAND[request.kind]}, which is no release: "
-            "write a run directory and start `python -m training.core RUN_DIR`."
+            f"A {request.kind.replace('_', ' ')} run reads {what}, no release. Make a directory for it: "
+            f"`python -m training.core.new_run RUN_DIR --kind {request.kind} --input initial=CHECKPOINT "
+            f"--input {role}=PATH`, then train: `python -m training.core RUN_DIR`."
         )
     _check_release(request)
     initial = request.initial or registry.ensure_starter()

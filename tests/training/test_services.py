@@ -82,6 +82,14 @@ REFUSED = [
     ({"kind": "preference_model", "release": None}, "cut one, then choose it here"),
     ({"kind": "language_model", "initial": "preference_model"}, "start from a language model"),
     ({"kind": "ppo", "initial": "preference_model"}, "start from a language model"),
+    (
+        {"kind": "context_distillation"},
+        r"training\.core\.new_run RUN_DIR --kind context_distillation .* --input corpus=PATH",
+    ),
+    (
+        {"kind": "preference_pretraining"},
+        r"training\.core\.new_run RUN_DIR --kind preference_pretraining .* --input answers=PATH",
+    ),
     ({"kind": "ppo"}, "train one first"),
     ({"kind": "ppo", "ranker": "policy"}, "no preference model"),
 ]
