@@ -86,6 +86,21 @@ def read_comparisons(
     )
 
 
+def held_out_comparisons(
+    release: Path, *, encoder: TextEncoder, layout: DialogueFormat, most: int
+) -> list[EncodedComparison]:
+    """Up to `most` comparisons of the test split, as a preference model with the usual settings is tested."""
+    left_out: Counter[str] = Counter()
+    every_row = read_release(release, "test")
+    rows = list(_used(every_row, config=PreferenceModelConfig(), left_out=left_out))
+    if not rows:
+        raise ConfigError(
+            f"the release leaves no test comparison (left out: {dict(left_out)}): cut a larger release"
+        )
+    kept = sorted(rows, key=lambda row: stable_order(row.comparison))[:most]
+    return [encode_comparison(row, encoder=encoder, layout=layout) for row in kept]
+
+
 def _used(
     rows: Iterable[ReleaseRow], *, config: PreferenceModelConfig, left_out: Counter[str]
 ) -> Iterator[ReleaseRow]:

@@ -63,6 +63,20 @@ def test_a_suite_that_does_not_fit_is_refused(folder: Path, tmp_path: Path):
     assert "do not fit a preference_model" in status(path)["reason"]
 
 
+@pytest.mark.parametrize("initial", ["policy", "ranker"])
+def test_a_release_whose_test_rows_are_all_left_out_is_refused(
+    folder: Path, tmp_path: Path, initial: str
+):
+    unsure = [row(index, strength=1) for index in range(3)]
+    release = make_release(tmp_path / "release", train=unsure, test=unsure)
+    inputs = {"initial": folder / initial, "release": release}
+    path = make_run(tmp_path / "run", config=CONFIG, inputs=inputs)
+
+    assert run(path) == 2
+
+    assert "no test comparison (left out: {'unsure': 3})" in status(path)["reason"]
+
+
 def test_mean_logprobs_equal_a_plain_forward(folder: Path):
     policy = load_language_model(folder / "policy")
     comparison = encoded()

@@ -11,12 +11,11 @@ import torch
 from modelserving.lm.attention import pack
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
 from modelserving.lm.policy import packed_logprobs
-from training.config import EvaluationConfig, PreferenceModelConfig
-from training.core.batching import EncodedComparison, balanced_rows, encode_comparison
-from training.core.data import read_release
+from training.config import EvaluationConfig
+from training.core.batching import EncodedComparison, balanced_rows
 from training.core.distributed import Ranks
 from training.core.evaluation.intervals import mean, share
-from training.core.preference_sets import reason_to_leave_out, stable_order
+from training.core.preference_sets import held_out_comparisons
 from training.core.prompts import release_prompts
 from training.core.rollout import collect, score_rollout
 from training.core.run_directory import RunDirectory
@@ -38,16 +37,12 @@ def _policy(run: RunDirectory, config: EvaluationConfig) -> LoadedModel:
 def _comparisons(
     run: RunDirectory, config: EvaluationConfig, policy: LoadedModel
 ) -> list[EncodedComparison]:
-    rows = [
-        row
-        for row in read_release(run.inputs("release"), "test")
-        if reason_to_leave_out(row, config=PreferenceModelConfig()) is None
-    ]
-    rows = sorted(rows, key=lambda row: stable_order(row.comparison))[: config.max_examples]
-    return [
-        encode_comparison(row, encoder=policy.tokenizer, layout=policy.dialogue_format)
-        for row in rows
-    ]
+    return held_out_comparisons(
+        run.inputs("release"),
+        encoder=policy.tokenizer,
+        layout=policy.dialogue_format,
+        most=config.max_examples,
+    )
 
 
 @torch.no_grad()
