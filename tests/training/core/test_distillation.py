@@ -12,6 +12,7 @@ from modelserving.core.dialogue import DialogueFormat
 from tests.tiny_checkpoints import make_tiny_language_model, tiny_tokenizer
 from tests.training.core.tiny import make_corpus, make_run
 from training.core.__main__ import REFUSED, run
+from training.core.distillation import _Trainer
 from training.core.distillation_loss import teacher_student_kl, top_logprobs
 from training.core.hhh_prompt import EXAMPLES, encode_context
 
@@ -99,19 +100,34 @@ def test_the_student_comes_closer_to_the_prompted_teacher(
     assert "<svg" in (path / "plots" / "kl.svg").read_text()
 
 
+def stop_after(steps: int, *, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the run asked to stop once it has trained so many steps."""
+    train_step = _Trainer._train_step
+
+    def train_step_and_ask_to_stop(trainer: _Trainer) -> None:
+        train_step(trainer)
+        if trainer.step == steps:
+            (path / "stop.json").write_text("{}")
+
+    monkeypatch.setattr(_Trainer, "_train_step", train_step_and_ask_to_stop)
+
+
 def test_a_stopped_and_resumed_run_gives_the_same_weights_and_asks_once(
-    start: dict[str, Path], tmp_path: Path
+    start: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = make_run(tmp_path / "whole", config=config(), inputs=start)
     halved = make_run(tmp_path / "halved", config=config(), inputs=start)
-    (halved / "stop.json").write_text("{}")
-    assert run(halved) == 0
+    with monkeypatch.context() as patched:
+        stop_after(5, path=halved, monkeypatch=patched)
+        assert run(halved) == 0
     asked = file_sha256(halved / "teacher" / "train.safetensors")
+    stopped_at = json.loads((halved / "status.json").read_text())["step"]
     (halved / "stop.json").unlink()
 
     assert run(whole) == 0
     assert run(halved) == 0
 
+    assert stopped_at == 5
     final = [path / "checkpoints" / "step-000012" / "model.safetensors" for path in (whole, halved)]
     assert file_sha256(final[0]) == file_sha256(final[1])
     assert file_sha256(halved / "teacher" / "train.safetensors") == asked
