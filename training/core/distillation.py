@@ -158,12 +158,18 @@ class _Trainer:
 
     def _end(self, state: str) -> Outcome:
         path = self._publish(milestone=True)
-        measured = [
-            row["held_out/kl"] for row in self.run.rows("metrics.jsonl") if "held_out/kl" in row
-        ]
+        measured = {
+            row["step"]: row["held_out/kl"]
+            for row in self.run.rows("metrics.jsonl")
+            if "held_out/kl" in row
+        }
+        self.run.ranks.wait()  # every rank has read them
+        if self.step not in measured:
+            measured[self.step] = self.held_out_kl()
+            self.run.metrics(self.step, {"held_out/kl": measured[self.step]})
         results = {
-            "held_out_kl": measured[-1] if measured else self.held_out_kl(),
-            "held_out_kl_before": measured[0] if measured else None,
+            "held_out_kl": measured[self.step],
+            "held_out_kl_before": measured.get(0),
             "held_out_sequences": len(self.lessons["valid"].ids),
         }
         if self.run.ranks.is_main:

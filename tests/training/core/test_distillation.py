@@ -112,6 +112,21 @@ def stop_after(steps: int, *, path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(_Trainer, "_train_step", train_step_and_ask_to_stop)
 
 
+def test_a_stopped_run_reports_the_divergence_of_what_it_publishes(
+    start: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_run(tmp_path / "run", config=config(evaluate_every=100), inputs=start)
+    stop_after(3, path=path, monkeypatch=monkeypatch)
+
+    assert run(path) == 0
+
+    results = json.loads((path / "status.json").read_text())["results"]
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().split("\n")[:-1]]
+    measured = {row["step"]: row["held_out/kl"] for row in rows if "held_out/kl" in row}
+    assert measured == {0: results["held_out_kl_before"], 3: results["held_out_kl"]}
+    assert results["held_out_kl"] < results["held_out_kl_before"]
+
+
 def test_a_stopped_and_resumed_run_gives_the_same_weights_and_asks_once(
     start: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
