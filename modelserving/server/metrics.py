@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 
 WINDOW = 512  # timings remembered for percentiles
-RATE_SECONDS = 30.0
+RATE_SECONDS = 30
 PREFIX = "modelserver_"
 
 
@@ -19,7 +19,8 @@ class Metrics:
         self.counts: Counter[str] = Counter()
         self._first_token: deque[float] = deque(maxlen=WINDOW)
         self._durations: deque[float] = deque(maxlen=WINDOW)
-        self._drawn: deque[tuple[float, int]] = deque(maxlen=4096)
+        # tokens by second: those of the rate, the one under way, and one that begins while they are read
+        self._drawn: deque[tuple[int, int]] = deque(maxlen=RATE_SECONDS + 2)
 
     def count(self, name: str, amount: int = 1) -> None:
         """Add to a counter."""
@@ -36,12 +37,17 @@ class Metrics:
     def drawn(self, tokens: int, *, now: float) -> None:
         """Count tokens of one step."""
         self.counts["tokens_generated"] += tokens
-        self._drawn.append((now, tokens))
+        second = int(now)
+        if self._drawn and self._drawn[-1][0] == second:
+            self._drawn[-1] = (second, self._drawn[-1][1] + tokens)
+        else:
+            self._drawn.append((second, tokens))
 
     def tokens_per_second(self, *, now: float) -> float:
-        """Average over the last half minute."""
-        recent = [(at, tokens) for at, tokens in list(self._drawn) if now - at < RATE_SECONDS]
-        return sum(tokens for _, tokens in recent) / RATE_SECONDS
+        """Average over the last half minute of whole seconds: the one under way is not over yet."""
+        end = int(now)
+        recent = (tokens for at, tokens in list(self._drawn) if end - RATE_SECONDS <= at < end)
+        return sum(recent) / RATE_SECONDS
 
     def timings(self) -> dict[str, float | None]:
         """Percentiles in seconds; null before the first request."""
