@@ -59,11 +59,6 @@ def unload(url: str, *, name: str) -> None:
     _post(endpoint, "/v1/checkpoints/unload", {"name": name})
 
 
-def is_any_ready() -> bool:
-    """Whether some model server would take a request."""
-    return any(status.is_ready for status in server_statuses())
-
-
 def _status(endpoint: Endpoint) -> ServerStatus:
     timeout = httpx.Timeout(STATUS_SECONDS, connect=CONNECT_SECONDS)
     begun = time.monotonic()

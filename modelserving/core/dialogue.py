@@ -30,14 +30,6 @@ class TextEncoder(Protocol):
         ...
 
 
-class ChatTemplateEncoder(TextEncoder, Protocol):
-    """A tokenizer that also carries its own chat template."""
-
-    def apply_chat_template(self, dialogue: Dialogue, *, for_reply: bool) -> list[int]:
-        """Token ids of a dialogue in the tokenizer's own format."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class DialogueFormat:
     """How a checkpoint reads dialogues; stored beside the weights as dialogue.json."""

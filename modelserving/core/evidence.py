@@ -70,28 +70,18 @@ def at_least(
     name: str, *, found: float | None, bound: float, n: int | None = None, fewest: int = 0
 ) -> Condition:
     """Met when `found` reaches `bound` on at least `fewest` cases."""
-    standing = _standing(found, n=n, fewest=fewest, is_good=lambda value: value >= bound)
+    standing = _standing(found, bound=bound, n=n, fewest=fewest)
     return Condition(
         name=name, standing=standing, found=found, bound=bound, n=n, says=_says(n, fewest)
     )
 
 
-def at_most(
-    name: str, *, found: float | None, bound: float, n: int | None = None, fewest: int = 0
-) -> Condition:
-    """Met when `found` stays within `bound` on at least `fewest` cases."""
-    standing = _standing(found, n=n, fewest=fewest, is_good=lambda value: value <= bound)
-    return Condition(
-        name=name, standing=standing, found=found, bound=bound, n=n, says=_says(n, fewest)
-    )
-
-
-def _standing(found: float | None, *, n: int | None, fewest: int, is_good: Any) -> Standing:
+def _standing(found: float | None, *, bound: float, n: int | None, fewest: int) -> Standing:
     if found is None or (n or 0) < fewest:
         return "too_few"
     if not math.isfinite(found):
         return "not_met"
-    return "met" if is_good(found) else "not_met"
+    return "met" if found >= bound else "not_met"
 
 
 def _says(n: int | None, fewest: int) -> str:

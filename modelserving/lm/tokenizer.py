@@ -66,11 +66,6 @@ class TextTokenizer:
         """Token ids of plain text; nothing is added, special tokens are spelled out."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def encode_all(self, texts: list[str]) -> list[list[int]]:
-        """Token ids of many texts at once."""
-        encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-        return [list(encoding.ids) for encoding in encodings]
-
     def decode(self, token_ids: list[int]) -> str:
         """Text of token ids, without special tokens."""
         return str(self._tokenizer.decode(token_ids, skip_special_tokens=True))
