@@ -51,7 +51,7 @@ def train(run: RunDirectory, config: PreferencePretrainingConfig) -> Outcome:
     state = run.load_resume()
     results = dict(state.scalars["results"]) if state else {}
     if state is None or state.step < trainer.last_step:
-        halted = trainer.run_to_end(state, results=results, parts=1)
+        halted = trainer.run_to_end(state, results=results, parts_left=1)
         if halted is not None:
             return halted
     return Outcome(state="done", step=trainer.last_step, results=results)

@@ -43,7 +43,7 @@ def train(run: RunDirectory, config: PreferenceModelConfig) -> Outcome:
     state = run.load_resume()
     results: dict[str, Any] = dict(state.scalars["results"]) if state else {}
     first_step = 0
-    for half in halves:
+    for index, half in enumerate(halves):
         initial = initial_preference_model(run, config=config, device=device)
         sets = read_comparisons(
             release,
@@ -57,7 +57,7 @@ def train(run: RunDirectory, config: PreferenceModelConfig) -> Outcome:
             run=run, config=config, initial=initial, sets=sets, half=half, first_step=first_step
         )
         if state is None or state.step < trainer.last_step:
-            halted = trainer.run_to_end(state, results=results, parts=len(halves))
+            halted = trainer.run_to_end(state, results=results, parts_left=len(halves) - index)
             if halted is not None:
                 return halted
             state = None
@@ -110,11 +110,11 @@ class PreferenceTrainer:
             require_memory(needed_bytes=needed, lower="micro_tokens")
 
     def run_to_end(
-        self, state: ResumeState | None, *, results: dict[str, Any], parts: int
+        self, state: ResumeState | None, *, results: dict[str, Any], parts_left: int
     ) -> Outcome | None:
         """Train from the resume state or the start; an Outcome when told to stop on the way."""
         self.results = results
-        self.total_steps = self.first_step + parts * len(self.plan)
+        self.total_steps = self.first_step + parts_left * len(self.plan)
         if state is not None and state.step > self.first_step:
             self.master.restore(state.tensors)
             self.optimizers.restore(state.tensors)

@@ -155,6 +155,8 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert sums[0] == sums[1]
     assert [r["pm/loss"] for r in metrics(whole)] == [r["pm/loss"] for r in metrics(killed)]
     assert status(whole)["results"] == status(killed)["results"]
+    progress = json.loads((whole / "progress.json").read_text())
+    assert progress["step"] == progress["total_steps"]
     if disjoint_models == 2:
         assert {"test_accuracy", "test_pm_test_accuracy"} <= set(status(whole)["results"])
 
