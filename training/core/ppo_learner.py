@@ -163,7 +163,10 @@ def _critic(policy: LoadedModel, *, ranker: LoadedModel, config: PPOConfig) -> V
         network = copy.deepcopy(ranker.model)
     else:
         network = from_language_model(policy.model, seed=config.seed)
-    network.requires_grad_(requires_grad=True)
+    without_dropout(network).requires_grad_(requires_grad=True)
+    if config.activation_checkpointing:
+        network.train()  # else nothing is checkpointed
+        network.activation_checkpointing_enable({"use_reentrant": False})
     head = _zero_head(network.config.hidden_size, like=network)
     return ValueReader(head=head, network=network)
 

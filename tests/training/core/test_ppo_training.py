@@ -8,12 +8,15 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from modelserving.core.artifacts import file_sha256, verify
+from modelserving.lm.loading import load_language_model, load_preference_model
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
 from tests.training.core.killing import kill_at
 from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
+from training.config import PPOConfig
 from training.core.__main__ import run
+from training.core.ppo_learner import Learner
 from training.core.token_numbers import Reading, read_row
 
 CONFIG = {
@@ -144,6 +147,26 @@ def test_a_reading_kept_for_the_first_update_changes_no_bit(
     assert errors == [0.0] * config["steps"]  # of the run that read again
     assert counts[1] - counts[0] == config["steps"] * threads
     assert counts[1] == counts[0] * 2 * minibatches / (2 * minibatches - 1)  # two inner epochs
+    assert sums[0] == sums[1]
+
+
+def test_activation_checkpointing_reaches_the_critic_and_changes_no_bit(
+    inputs: dict[str, Path], tmp_path: Path
+):
+    sums = []
+    for name in ("kept", "recomputed"):
+        config = CONFIG | {"steps": 2, "activation_checkpointing": name == "recomputed"}
+        path = make_run(tmp_path / name, config=config, inputs=inputs)
+        assert run(path) == 0
+        sums.append(file_sha256(path / status(path)["checkpoint"] / "model.safetensors"))
+
+    critic = Learner(
+        load_language_model(inputs["initial"]),
+        ranker=load_preference_model(inputs["ranker"]),
+        config=PPOConfig(activation_checkpointing=True),
+    ).value.network
+
+    assert all(each.gradient_checkpointing and each.training for each in critic.base_model.layers)
     assert sums[0] == sums[1]
 
 
