@@ -22,7 +22,7 @@ from comparisons.queries.replies import reply_rows
 from comparisons.services import quality
 from comparisons.services.onboarding import make_invitation
 from comparisons.web.access import account_of, administrator_required
-from comparisons.web.manage_forms import InvitationForm, OutcomeForm
+from comparisons.web.manage_forms import FlagForm, InvitationForm, OutcomeForm
 from comparisons.web.manage_page import manage_page
 
 PAGE = 100
@@ -149,8 +149,11 @@ def flag_outcome(request: HttpRequest, flag_id: int) -> HttpResponse:
     """Keep a flagged turn, or leave it and what quotes it out of releases."""
     flag = get_object_or_404(Flag.objects.select_related("turn__conversation"), pk=flag_id)
     actor = account_of(request)
-    if request.POST.get("outcome") == "set_aside":
-        reason = request.POST.get("reason", "").strip() or f"flagged: {flag.get_kind_display()}"
+    form = FlagForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Choose what to do; a reason has at most 200 characters.")
+    elif form.cleaned_data["outcome"] == "set_aside":
+        reason = form.cleaned_data["reason"] or f"flagged: {flag.get_kind_display()}"
         count = quality.set_aside_flagged(flag, reason=reason, actor=actor)
         messages.success(request, f"{count} comparisons left out of later releases.")
     elif quality.resolve_flag(flag, actor=actor):

@@ -176,6 +176,15 @@ class OutcomeForm(PlainLabels, forms.Form):
     reason = forms.CharField(max_length=200, required=False)
 
 
+class FlagForm(PlainLabels, forms.Form):
+    """What becomes of a flagged turn."""
+
+    outcome = forms.ChoiceField(
+        choices=[("keep", "Looked at, keep"), ("set_aside", "Leave out of releases")]
+    )
+    reason = forms.CharField(max_length=200, required=False)
+
+
 class TokenForm(PlainLabels, forms.Form):
     """A new token of the REST API."""
 

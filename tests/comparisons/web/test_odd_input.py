@@ -1,16 +1,21 @@
-"""Whatever is sent to a page of the crowd, the server answers for itself: never with an error of its own."""
+"""Whatever is sent to a page or to the API, the server answers for itself: never with an error of its own."""
 
+import json
+import re
 import uuid
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
+from comparisons.api.urls import urlpatterns as api_urls
 from comparisons.services import opinions, replies
+from comparisons.services.campaigns import CHANGEABLE
 from tests.comparisons.making import make_account
 from tests.comparisons.practising import with_practice
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
+from tests.comparisons.web import test_manage
 from tests.comparisons.web.test_access import every_address
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
@@ -23,6 +28,30 @@ FIELDS = (
     "cover", "topics", "has_topics", "username", "password", "code", "state", "before", "again",
     "PROLIFIC_PID", "STUDY_ID", "SESSION_ID",
 )  # fmt: skip
+STAFF_FIELDS = (
+    *CHANGEABLE, "preset", "slug", "summary", "body", "consent", "based_on", "label", "uses", "days",
+    "name", "test_percent", "objectives", "tranches", "has_simulated", "scope", "format", "to", "made_at",
+    "lines", "pass_mark", "attempts", "item-0-prompt", "item-0-known_side", "platform", "places",
+    "external_study_id", "completion_code", "completion_url", "id_parameter", "submission_parameter",
+    "is_open", "outcome", "reason", "state", "q", "standing",
+)  # fmt: skip
+STAFF_FORMS = {  # what a form of staff sends when nothing is odd
+    "manage_flag": {"outcome": "set_aside", "reason": "x"},
+    "manage_outcome": {"outcome": "set_aside", "reason": "x"},
+    "manage_crowd": {"label": "x", "pool": "x", "uses": 1, "days": 1},
+    "manage_api": {"name": "x", "scope": "read", "days": 1},
+    "manage_release_new": {"name": "r-2", "test_percent": 20},
+    "manage_export": {"format": "csv"},
+    "manage_pay_settle": {"to": "accepted", "made_at": "2030-01-01T00:00:00Z"},
+    "manage_arrival_settle": {"to": "accepted", "made_at": "2030-01-01T00:00:00Z"},
+    "manage_instructions": {"summary": "x", "body": "x", "consent": "x", "based_on": 0},
+    "manage_arrivals": {"platform": "mturk", "label": "x", "pay_amount": 1, "pay_currency": "USD"},
+    "manage_arrival": {"label": "x", "completion_code": "x", "pay_amount": 1, "places": 1},
+    "manage_practice": {
+        "pass_mark": 1, "attempts": 1, "based_on": 0, "item-TOTAL_FORMS": 0, "item-INITIAL_FORMS": 0,
+        "lines": '{"prompt": "x", "response_a": "x", "response_b": "y", "known_side": "A", "why": "x"}',
+    },
+}  # fmt: skip
 OF_ITEM = ("opinion_choice", "pass_opinion", "flag_opinion")
 ODD = {
     "nothing": "", "nul": "a\x00b", "surrogate": "\ud800", "huge": str(10**30), "minus": "-1",
@@ -30,11 +59,26 @@ ODD = {
     "path": "../../etc/passwd", "quote": "'; DROP TABLE x; --", "key": str(uuid.uuid4()),
     "template": "{{ 7|add:7 }}{% load x %}", "arabic digits": "\u0661\u0662", "emoji": "\U0001f9d1" * 50,
 }  # fmt: skip
+STAFF_ODD = ("nul", "surrogate")
+FORM = "application/x-www-form-urlencoded"
+scene = test_manage.scene
 
 
-def sent(value: str) -> bytes:
+def sent(value: str, fields=FIELDS) -> bytes:
     """A form in which every field says this, as a client that knows no UTF-8 rules would write it."""
-    return urlencode([(name, value) for name in FIELDS], errors="surrogatepass").encode()
+    return written(dict.fromkeys(fields, value))
+
+
+def written(fields: dict) -> bytes:
+    """A form's body."""
+    return urlencode(fields, errors="surrogatepass").encode()
+
+
+def staff_bodies(name: str, value: str):
+    """Every field odd, then each field of the page's own form in turn."""
+    yield sent(value, STAFF_FIELDS)
+    usual = STAFF_FORMS.get(name, {})
+    yield from (written({**usual, field: value}) for field in usual if "_FORMS" not in field)
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -59,7 +103,7 @@ def test_no_field_of_any_page_breaks_the_server(name):
             client = Client(raise_request_exception=False)
             if person is not None:
                 client.force_login(person.account)
-            answers = [client.post(url, body, content_type="application/x-www-form-urlencoded")]
+            answers = [client.post(url, body, content_type=FORM)]
             if address != "turn_events":
                 answers.append(client.get(f"{url}?{body.decode()}"))
             found[address] = max(found.get(address, 0), *(each.status_code for each in answers))
@@ -68,6 +112,54 @@ def test_no_field_of_any_page_breaks_the_server(name):
         # nothing is configured for it: it says so
         **({"prolific_hook": 503} if found["prolific_hook"] == 503 else {})
     }
+
+
+@pytest.mark.parametrize("name", STAFF_ODD)
+def test_no_field_of_any_page_of_staff_breaks_the_server(name, scene):
+    client = Client(raise_request_exception=False)
+    client.force_login(make_account("administrator"))
+    found = {}
+
+    for address in test_manage.ALL:
+        url = test_manage.address(address, scene)
+        answers = [client.get(f"{url}?{sent(ODD[name], STAFF_FIELDS).decode()}")]
+        bodies = staff_bodies(address, ODD[name])
+        answers += [client.post(url, body, content_type=FORM) for body in bodies]
+        found[address] = max(each.status_code for each in answers)
+
+    assert {address: status for address, status in found.items() if status >= 500} == {}
+
+
+@pytest.mark.parametrize("name", STAFF_ODD)
+def test_nothing_asked_of_the_api_breaks_the_server(name, scene):
+    client = Client(raise_request_exception=False)
+    client.force_login(make_account("administrator"))
+    text = quote(ODD[name], safe="", errors="surrogatepass")
+    asked = f"cursor={text}&page_size={text}&format={text}"
+    body = json.dumps({"format": ODD[name]})
+    found = {}
+
+    for pattern in api_urls:
+        route = f"/api/v1/{pattern.pattern}".replace("<str:name>", "r-1")
+        route = re.sub(r"<slug:\w+>", text, route)
+        answers = [client.get(f"{route}?{asked}"), client.get(route.replace("r-1", text))]
+        answers += [client.post(route, body, content_type="application/json")]
+        found[pattern.name] = max(each.status_code for each in answers)
+
+    assert {address: status for address, status in found.items() if status >= 500} == {}
+
+
+def test_an_address_with_a_nul_is_refused_in_plain_words():
+    client = Client()
+    client.force_login(make_account("administrator"))
+
+    pages = [client.get("/manage/crowd/?q=%00"), client.get("/manage/releases/r/%00/")]
+    api = [client.get("/api/v1/releases/%00/"), client.get("/api/v1/releases/?cursor=a%00b")]
+
+    assert [each.status_code for each in pages + api] == [400] * 4
+    assert ["NUL character (%00)" in each.content.decode() for each in pages] == [True] * 2
+    assert [list(each.json()) for each in api] == [["detail"]] * 2
+    assert client.get("/manage/crowd/?q=%2500").status_code == 200
 
 
 def test_odd_addresses_are_not_there():
