@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from modelserving.core.architectures import (
     read_json,
 )
 from modelserving.core.artifacts import MANIFEST, ArtefactError, utc_now, verify, write_manifest
-from modelserving.core.dialogue import DialogueError, DialogueFormat
+from modelserving.core.dialogue import HH_TEXT, DialogueError, DialogueFormat
 from modelserving.core.weights import WeightsRefused, tensors_of
 from modelserving.models import Checkpoint
 from modelserving.registry import CheckpointNotRegistered, checkpoints_root, register_checkpoint
@@ -161,12 +162,10 @@ def _layout(target: Path, *, wanted: str | None) -> DialogueFormat:
     if found.format == wanted:
         return found
     if wanted == "hh_text":
-        ours = {
-            "human": "\n\nHuman:",
-            "assistant": "\n\nAssistant:",
-            "stop_strings": ["\n\nHuman:"],
-        }
-        return DialogueFormat.from_dict({**found.to_dict(), **ours, "format": "hh_text"})
+        return replace(
+            found, format="hh_text", human=HH_TEXT.human, assistant=HH_TEXT.assistant,
+            stop_strings=HH_TEXT.stop_strings,
+        )  # fmt: skip
     if wanted == "chat_template":
         return DialogueFormat.from_dict({**found.to_dict(), "format": wanted, "stop_strings": []})
     raise CheckpointRefused("the tokens format needs a dialogue.json that names the role tokens")

@@ -5,10 +5,11 @@ Reads names and JSON only; never opens weights, so no torch is needed to refuse 
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelserving.core.dialogue import DialogueFormat
+from modelserving.core.dialogue import HH_TEXT, DialogueFormat
 
 FAMILIES = (
     "Llama",
@@ -102,18 +103,9 @@ def dialogue_format_of(directory: Path) -> DialogueFormat:
             f"{directory} names no eos_token: write dialogue.json with its end_of_turn"
         )
     context = int(read_json(directory / "config.json").get("max_position_embeddings", 1024))
-    shared = {"end_of_turn": end, "end_of_context": end, "context_tokens": min(context, 4096)}
-    if chat_template_of(directory):
-        return DialogueFormat.from_dict({"format": "chat_template", **shared})
-    return DialogueFormat.from_dict(
-        {
-            "format": "hh_text",
-            "human": "\n\nHuman:",
-            "assistant": "\n\nAssistant:",
-            "stop_strings": ["\n\nHuman:"],
-            **shared,
-        }
-    )
+    has_template = bool(chat_template_of(directory))
+    layout = DialogueFormat(format="chat_template") if has_template else HH_TEXT
+    return replace(layout, end_of_turn=end, end_of_context=end, context_tokens=min(context, 4096))
 
 
 def chat_template_of(directory: Path) -> str | None:
