@@ -3,6 +3,7 @@
 Reads the first line of each module's docstring; knows nothing of what the files do.
 """
 
+import argparse
 import ast
 import sys
 from itertools import groupby
@@ -42,8 +43,12 @@ def with_tree(readme: str) -> str:
     return f"{head}{BEGIN}\n```text\n{tree()}\n```\n{END}{tail}"
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Write today's tree into README.md."""
+    argparse.ArgumentParser(
+        prog="python -m labelapp.tree",
+        description="Write the file tree, with a line per file, into README.md.",
+    ).parse_args(arguments)
     path = ROOT / "README.md"
     path.write_text(with_tree(path.read_text(encoding="utf-8")), encoding="utf-8")
 
