@@ -32,7 +32,7 @@ class Conversation(models.Model):
     campaign = models.ForeignKey(
         Campaign, on_delete=models.PROTECT, null=True, related_name="conversations"
     )
-    position = models.PositiveSmallIntegerField(null=True)  # 1..N within the assignment
+    position = models.PositiveSmallIntegerField(null=True)  # 1..N within the assignment, if counted
     state = models.CharField(max_length=12, choices=State, default=State.OPEN)
     objective = models.CharField(max_length=12, choices=Objective)
     origin = models.CharField(max_length=12, choices=Origin, default=Origin.CROWD)

@@ -53,7 +53,7 @@ def start_conversation(assignment: Assignment) -> Conversation:
     standing = assignment.conversations.filter(state=Conversation.State.OPEN).first()
     if standing:
         return standing
-    position = assignment.conversations.count() + 1
+    position = assignment.conversations.filter(position__isnull=False).count() + 1
     if position > assignment.conversations_required:
         raise WentOn(_("All conversations of this assignment are finished."))
     campaign = assignment.campaign
@@ -239,7 +239,10 @@ def end_conversation(
     questionnaire: Mapping[str, int] | None = None,
     active_milliseconds: int = 0,
 ) -> Conversation:
-    """Finish the conversation; the last one of an assignment submits it."""
+    """Finish the conversation; the last one of an assignment submits it.
+
+    One in which nothing was chosen is not counted: another one takes its place.
+    """
     answers = {name: int(value) for name, value in (questionnaire or {}).items()}
     if not set(answers) <= set(QUESTIONS) or not all(1 <= each <= 5 for each in answers.values()):
         raise ChatRefused(_("Answer each end question with a point from 1 to 5."))
@@ -252,16 +255,25 @@ def end_conversation(
         if locked.state == Conversation.State.OPEN:
             count_active(locked, active_milliseconds)
             Conversation.objects.filter(pk=locked.pk).update(
-                state=Conversation.State.FINISHED,
                 overall_rating=rating,
                 questionnaire=answers,
                 comment=cleaned(comment)[:4000],
                 finished_at=timezone.now(),
+                **_how_it_ends(locked),
             )
             if locked.assignment is not None:
                 assignment_ends.submit_when_finished(locked.assignment)
     conversation.refresh_from_db()
     return conversation
+
+
+def _how_it_ends(conversation: Conversation) -> dict[str, object]:
+    """Finished where something was chosen; otherwise it is left, and its place is free again."""
+    if not conversation.turns.exists():
+        raise EmptyMessage(_("Write a message first."))
+    if conversation.turns.filter(continued_by__isnull=False).exists():
+        return {"state": Conversation.State.FINISHED}
+    return {"state": Conversation.State.ABANDONED, "position": None}
 
 
 def keep_comment(conversation: Conversation, comment: str) -> None:

@@ -5,6 +5,7 @@ Knows requests and forms; the dialogue itself is kept by the chat service.
 
 from typing import Any
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -143,6 +144,9 @@ def end(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpR
         )
     except REFUSED as error:
         return refused(request, own, error)
+    if ended.position is None:
+        words = _("Not counted: no choice was made. Another conversation takes its place.")
+        messages.warning(request, words)
     target = _after(ended, goes_on=request.POST.get("then") == "next")
     if wants_json(request):
         return answer(request, own, go_to=target)

@@ -233,6 +233,28 @@ def test_a_conversation_cannot_end_with_an_open_choice():
     assert Conversation.objects.get().state == "open"
 
 
+def test_a_conversation_without_a_choice_is_not_counted_and_leaves_its_place():
+    campaign = live_campaign(conversations_per_assignment=1)
+    person = agreed_person(campaign)
+    nothing_said = begun(campaign, person)
+    with pytest.raises(chat.EmptyMessage):
+        chat.end_conversation(nothing_said)
+    turns.skip_turn(said(nothing_said))
+
+    ended = chat.end_conversation(nothing_said, comment="Nothing here.")
+    following = begun(campaign, person)
+    chosen(answered(said(following)))
+    assert Assignment.objects.get().state == "work"
+    chat.end_conversation(following)
+
+    assert (ended.state, ended.comment) == ("abandoned", "Nothing here.")
+    assert Assignment.objects.get().state == "submitted"
+    assert list(Conversation.objects.order_by("pk").values_list("position", "state")) == [
+        (None, "abandoned"),
+        (1, "finished"),
+    ]
+
+
 @pytest.mark.parametrize("answers", [{"success": 6}, {"charm": 3}])
 def test_end_answers_are_checked(answers):
     conversation = begun(live_campaign(objective="harmless"))

@@ -6,7 +6,8 @@ import pytest
 from django.urls import reverse
 
 from comparisons.models import Assignment
-from comparisons.services import chat
+from comparisons.queries import pay
+from comparisons.services import chat, turns
 from tests.comparisons.arriving import arrive, make_source, prolific
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
 
@@ -35,6 +36,26 @@ def test_after_the_last_conversation_the_page_says_what_became_of_it(client):
     assert sentence not in before
     assert f'{sentence} <a href="{reverse("my_work")}">My work</a>' in after
     assert "You may start again below" in after
+
+
+def test_ending_without_a_choice_says_that_it_is_not_counted(client):
+    campaign = live_campaign(pay_amount=Decimal("20.00"))
+    person = agreed_person(campaign)
+    client.force_login(person.account)
+    conversation = begun(campaign, person)
+    turns.skip_turn(said(conversation))
+    url = reverse("end_conversation", args=[conversation.public_id])
+
+    ended = client.post(url, {"then": "next"}, follow=True)
+    listed = client.get(reverse("my_conversations")).content.decode()
+    after = seen_by(client, person, campaign)
+
+    words = "Not counted: no choice was made"
+    assert f"{words}. Another conversation takes its place." in ended.content.decode()
+    assert "Conversation 1 of 5" in " ".join(ended.content.decode().split())
+    assert f"<td>{words}</td>" in listed
+    assert 'value="0"' in after
+    assert pay.pay_rows(campaign) == []
 
 
 def test_whoever_came_from_elsewhere_reads_what_that_source_pays(client):
