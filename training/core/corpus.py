@@ -46,9 +46,16 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
     documents = []
     with gzip.open(path, "rt", encoding="utf-8") as handle:
         for number, line in enumerate(handle, start=1):
-            document = json.loads(line)
-            if "text" not in document and "messages" not in document:
-                raise CorpusRefused(f"{path} line {number} has neither text nor messages")
+            try:
+                document = json.loads(line)
+            except ValueError as broken:
+                raise CorpusRefused(
+                    f"{path} line {number} is not JSON ({broken}): mend or drop it"
+                ) from None
+            if not isinstance(document, dict) or not document.keys() & {"text", "messages"}:
+                raise CorpusRefused(
+                    f"{path} line {number} has neither text nor messages: mend or drop it"
+                )
             documents.append(document)
     return documents
 

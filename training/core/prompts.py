@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelserving.core.dialogue import DialogueFormat, TextEncoder, check_dialogue, encode_prompt
+from modelserving.core.dialogue import DialogueFormat, TextEncoder, encode_prompt
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.rollouts import sample
 from training.config import ConfigError
@@ -60,23 +60,36 @@ def file_prompts(
 ) -> list[Prompt]:
     """Prompts of a JSONL file (also gzipped, or a folder of such): `prompt` text or `messages` per line."""
     prompts = []
-    for row in _file_rows(path):
-        messages = row.get("messages") or [{"role": "user", "content": row["prompt"]}]
-        check_dialogue(messages)
-        objective = row.get("objective", "helpful")
-        prompts.append(
-            _encoded(messages, objective=objective, encoder=encoder, layout=layout, room=room)
-        )
+    for where, line in _file_lines(path):
+        try:
+            messages, objective = _file_prompt(line)
+            prompts.append(
+                _encoded(messages, objective=objective, encoder=encoder, layout=layout, room=room)
+            )
+        except (ValueError, TypeError, AttributeError) as odd:
+            raise ConfigError(
+                f"{where} is no prompt ({odd}): give it a `prompt` text, or `messages` that end on the user"
+            ) from None
+    if not prompts:
+        raise ConfigError(f"{path} holds no prompt: fill it, or leave this input out")
     return prompts
 
 
-def _file_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def _file_prompt(line: str) -> tuple[list[Mapping[str, str]], str]:
+    row = json.loads(line)
+    messages = row.get("messages") or [{"role": "user", "content": row.get("prompt")}]
+    return messages, row.get("objective", "helpful")
+
+
+def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Where each line stands, and the line; empty ones are passed over."""
     files = sorted(path.glob("*.jsonl*")) if path.is_dir() else [path]
     for file in files:
         opener = gzip.open if file.suffix == ".gz" else open
         with opener(file, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                yield json.loads(line)
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield f"{file.name} line {number}", line
 
 
 def _encoded(

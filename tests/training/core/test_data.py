@@ -15,6 +15,7 @@ from training.core.corpus import (
     CorpusRefused,
     MixtureReader,
     encode_document,
+    read_documents,
     source_of,
 )
 from training.core.data import (
@@ -148,6 +149,17 @@ def test_every_piece_is_read_once_an_epoch_and_readers_restore() -> None:
     assert all(block.shape == (64,) for block in first)
     assert all(np.array_equal(a, again.next_block()[0]) for a in after)
     assert reader.epoch >= 1
+
+
+@pytest.mark.parametrize(
+    ("line", "says"), [("{", "is not JSON"), ("5", "neither text"), ('{"txt": ""}', "neither text")]
+)
+def test_a_line_that_is_no_document_is_named(tmp_path: Path, line: str, says: str) -> None:
+    path = tmp_path / "talk.jsonl.gz"
+    path.write_bytes(gzip.compress(f'{{"text": "a"}}\n{line}\n'.encode()))
+
+    with pytest.raises(CorpusRefused, match=rf"talk\.jsonl\.gz line 2.*{says}"):
+        read_documents(path)
 
 
 def test_a_mixture_draws_by_weight_and_only_known_sources() -> None:

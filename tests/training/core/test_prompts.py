@@ -1,0 +1,57 @@
+"""Prompt files: what is read, and what a line that is no prompt is refused with."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelserving.core.dialogue import DialogueFormat
+from tests.tiny_checkpoints import tiny_tokenizer
+from training.config import ConfigError
+from training.core.prompts import file_prompts
+
+ENCODING: dict[str, Any] = {
+    "encoder": tiny_tokenizer(), "layout": DialogueFormat(context_tokens=64), "room": 40,
+}  # fmt: skip
+ASKED = '{"messages": [{"role": "user", "content": "Hi"}], "objective": "harmless"}'
+
+
+def test_prompts_are_read_from_every_file_of_a_folder(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text('{"prompt": "Hello"}\n\n')
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(ASKED.encode()))
+
+    found = file_prompts(tmp_path, **ENCODING)
+
+    assert [(each.first_message, each.objective) for each in found] == [
+        ("Hello", "helpful"),
+        ("Hi", "harmless"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("{", "Expecting property name"),
+        ('{"text": "Hello"}', "no text content"),
+        ('{"prompt": 5}', "no text content"),
+        ("5", "no attribute"),
+        (ASKED.replace("user", "assistant"), "begin with the user"),
+    ],
+)
+def test_a_line_that_is_no_prompt_is_named(tmp_path: Path, line: str, says: str):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(f"{ASKED}\n{line}\n")
+
+    with pytest.raises(
+        ConfigError, match=f"prompts.jsonl line 2 is no prompt.*{says}.*`prompt` text"
+    ):
+        file_prompts(path, **ENCODING)
+
+
+def test_a_file_without_a_prompt_is_refused(tmp_path: Path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("\n")
+
+    with pytest.raises(ConfigError, match=r"prompts\.jsonl holds no prompt"):
+        file_prompts(path, **ENCODING)
