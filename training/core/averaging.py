@@ -14,7 +14,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from modelserving.core.adapters import is_adapter
-from modelserving.core.artifacts import content_hash, publish, utc_now, verify, write_manifest
+from modelserving.core.architectures import CheckpointRefused
+from modelserving.core.artifacts import (
+    ArtefactError,
+    content_hash,
+    publish,
+    utc_now,
+    verify,
+    write_manifest,
+)
 from modelserving.lm.loading import load_language_model
 from modelserving.lm.saving import write_model_files, write_weights
 
@@ -73,7 +81,7 @@ def publish_average(*, first: Path, second: Path, first_share: float, out: Path)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; 2 when the two do not fit together."""
+    """Entry point; 2 when the two cannot be read or do not fit together."""
     parser = argparse.ArgumentParser(prog="python -m training.core.averaging")
     parser.add_argument("--first", type=Path, required=True)
     parser.add_argument("--second", type=Path, required=True)
@@ -87,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
             first_share=options.first_share,
             out=options.out,
         )
-    except AveragingRefused as refused:
+    except (AveragingRefused, ArtefactError, CheckpointRefused, OSError) as refused:
         sys.stderr.write(f"{refused}\n")
         return 2
     return 0

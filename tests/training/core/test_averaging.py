@@ -33,6 +33,21 @@ def test_checkpoints_that_do_not_fit_are_refused(second, share, says) -> None:
         averaged(first={"w": torch.zeros(2)}, second=second, first_share=share)
 
 
+def test_a_directory_that_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path, capsys) -> None:
+    make_tiny_language_model(tmp_path / "one")
+    (tmp_path / "two").mkdir()
+
+    code = main(
+        ["--first", str(tmp_path / "one"), "--second", str(tmp_path / "two"),
+         "--out", str(tmp_path / "mean")]
+    )  # fmt: skip
+
+    said = capsys.readouterr().err
+    assert code == 2
+    assert "two has no manifest.json" in said
+    assert said.count("\n") == 1
+
+
 def test_the_average_is_a_checkpoint_that_plain_transformers_loads(tmp_path: Path) -> None:
     parents = [tmp_path / name for name in ("one", "two")]
     hashes = [make_tiny_language_model(folder, seed=seed) for seed, folder in enumerate(parents)]
