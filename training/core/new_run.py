@@ -6,6 +6,7 @@ It does not run anything and knows no database; the console makes the same two f
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from modelserving.core.artifacts import ArtefactError, write_durably
@@ -32,20 +33,35 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.config:
-            config = from_dict(json.loads(options.config.read_text(encoding="utf-8")))
+            config = from_dict(_read_json(options.config))
         else:
             available = presets(options.kind)
             if options.preset not in available:
                 raise ConfigError(f"preset {options.preset!r} is not one of {sorted(available)}")
             config = available[options.preset]
-        config = with_overrides(config, dict(pair.split("=", 1) for pair in options.set))
-        named = dict(pair.split("=", 1) for pair in options.input)
+        config = with_overrides(config, _pairs(options.set, option="--set"))
+        named = _pairs(options.input, option="--input")
         inputs = {role: reference(Path(path)) for role, path in named.items()}
         write_run(options.run_dir, config=to_dict(config), inputs=inputs)
     except (ConfigError, ArtefactError, OSError, ValueError) as refused:
         sys.stderr.write(f"{refused}\n")
         return 2
     return 0
+
+
+def _pairs(given: Sequence[str], *, option: str) -> dict[str, str]:
+    for each in given:
+        if "=" not in each:
+            raise ConfigError(f"{option} {each} has no value: write {option} {each}=…")
+    return dict(each.split("=", 1) for each in given)
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    try:
+        stored: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as broken:
+        raise ConfigError(f"{path} is not valid JSON ({broken}): mend it") from None
+    return stored
 
 
 if __name__ == "__main__":
