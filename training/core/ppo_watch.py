@@ -131,11 +131,19 @@ class Watch:
         kl = metrics["objective/kl"]
         if kl > config.stop_kl:
             return f"KL {kl:.1f} is beyond stop_kl {config.stop_kl}: lower learning_rate or raise kl_weight"
-        if metrics["response/empty"] > EMPTY_AT_MOST:
-            return "the policy collapsed to empty responses: lower learning_rate or raise kl_weight"
-        if metrics["response/distinct"] < max(DISTINCT_AT_LEAST, 1.5 / rollout.size):
-            return "the policy collapsed to constant text: lower learning_rate or raise kl_weight"
+        if (collapse := _collapse(metrics, responses=rollout.size)) is not None:
+            return f"the policy collapsed to {collapse}: lower learning_rate or raise kl_weight"
         limit = config.stop_on_divergence
         if limit > 0 and held_out.diverged(by=limit):
             return f"the test PM fell by more than {limit} while the train PM rose: the train PM is over-optimised"
         return None
+
+
+def _collapse(metrics: Mapping[str, float], *, responses: int) -> str | None:
+    if responses < 2:  # one response is always like all others
+        return None
+    if metrics["response/empty"] > EMPTY_AT_MOST:
+        return "empty responses"
+    if metrics["response/distinct"] < max(DISTINCT_AT_LEAST, 1.5 / responses):
+        return "constant text"
+    return None
