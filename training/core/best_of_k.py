@@ -6,8 +6,7 @@ It does not train anything and knows no database.
 import gzip
 import json
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from modelserving.core.artifacts import publish, utc_now, write_manifest
@@ -194,9 +193,3 @@ def expected_best(scores: Sequence[float], *, of: int) -> float:
         for rank, score in enumerate(ordered)
         if rank >= of - 1
     )
-
-
-def rankings(directory: Path) -> list[Mapping[str, Any]]:
-    """Read a published rollouts directory back."""
-    with gzip.open(directory / f"{ROWS}.gz", "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]

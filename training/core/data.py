@@ -5,7 +5,6 @@ It does not know tokens, models, or how a release was cut.
 
 import gzip
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -85,17 +84,6 @@ def require_two_sided(rows: Iterable[ReleaseRow]) -> None:
         raise ReleaseRefused(
             "no row has two different responses: nothing can be learned from these comparisons"
         )
-
-
-def count_rows(rows: Iterable[ReleaseRow]) -> dict[str, dict[str, int]]:
-    """Rows by objective, tranche, origin and question, for logs and results."""
-    counted: dict[str, Counter[str]] = {
-        name: Counter() for name in ("objective", "tranche", "origin", "question")
-    }
-    for row in rows:
-        for name, counter in counted.items():
-            counter[getattr(row, name)] += 1
-    return {name: dict(sorted(counter.items())) for name, counter in counted.items()}
 
 
 def chosen_documents(rows: Iterable[ReleaseRow]) -> Iterator[dict[str, Any]]:

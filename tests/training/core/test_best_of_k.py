@@ -1,5 +1,6 @@
 """Best-of-k: the curve by hand, the ranking, and going on after an interruption."""
 
+import gzip
 import itertools
 import json
 import math
@@ -14,7 +15,7 @@ from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
 from training.core.__main__ import run
-from training.core.best_of_k import expected_best, rankings, score_curve
+from training.core.best_of_k import expected_best, score_curve
 
 CONFIG = {
     "kind": "best_of_k",
@@ -26,6 +27,12 @@ CONFIG = {
     "max_response_tokens": 6,
     "max_prompt_tokens": 64,
 }
+
+
+def rankings(directory: Path) -> list[dict]:
+    """The rows of a published rollouts directory."""
+    with gzip.open(directory / "rankings.jsonl.gz", "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ from training.core.corpus import (
 from training.core.data import (
     ReleaseRefused,
     chosen_documents,
-    count_rows,
     read_release,
     require_two_sided,
 )
@@ -53,7 +52,6 @@ def test_rows_are_typed_and_only_more_harmful_flips(tmp_path: Path) -> None:
         ("Go away", "Hello"),
     ]
     assert rows[0].first_human_message == "Hi"
-    assert count_rows(rows)["objective"] == {"harmless": 1, "helpful": 1}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from modelserving.core.artifacts import file_sha256
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
 from tests.training.core import several_runs
 from tests.training.core.test_best_of_k import CONFIG as BEST_OF_K
+from tests.training.core.test_best_of_k import rankings
 from tests.training.core.test_distillation import config as distillation_config
 from tests.training.core.test_lora import LORA
 from tests.training.core.test_ppo_training import CONFIG as PPO
@@ -24,7 +25,6 @@ from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import language_model_config, make_corpus, make_run
 from tests.training.core.tiny_release import conversation, make_release, row
 from training.core.__main__ import run
-from training.core.best_of_k import rankings
 
 SHORT_PM = {"max_comparisons": 18, "batch_comparisons": 6, "micro_tokens": 128}
 WITHOUT_ROWS = {"max_comparisons": 19}  # the last step has one: the second process has none
