@@ -97,3 +97,12 @@ class Flag(models.Model):
     note = models.TextField(blank=True)
     resolved_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["turn", "crowdworker", "kind"],
+                condition=Q(resolved_at__isnull=True),
+                name="one_open_flag_per_turn_crowdworker_and_kind",
+            )
+        ]

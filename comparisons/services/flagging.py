@@ -5,10 +5,12 @@ Knows the turn and the note; what happens with it is decided by staff.
 
 from comparisons.core.cleaning import cleaned
 from comparisons.models import Crowdworker, Flag, Turn
+from comparisons.services import onboarding
 
 
 def flag_turn(turn: Turn, crowdworker: Crowdworker, *, kind: str, note: str = "") -> Flag:
     """One open flag per turn, person and kind; a second note replaces the first."""
+    onboarding.check_active(crowdworker)
     flag, _ = Flag.objects.update_or_create(
         turn=turn,
         crowdworker=crowdworker,

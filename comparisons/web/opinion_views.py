@@ -19,6 +19,7 @@ from comparisons.queries.opinions import given_item
 from comparisons.queries.transcripts import sides_of
 from comparisons.services import giving, judging, opinions, preferences
 from comparisons.services.flagging import flag_turn
+from comparisons.services.onboarding import NoWork
 from comparisons.web.access import NOT_YOURS, crowdworker_required
 from comparisons.web.context import theme_of
 from comparisons.web.error_views import wants_json
@@ -126,7 +127,10 @@ def flag(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Http
         message = _("Say first what is wrong.")
         return _refusal(request, crowdworker, status=422, error="no_kind", message=message)
     sent = form.cleaned_data
-    flag_turn(showing.turn, crowdworker, kind=sent["kind"], note=sent["note"])
+    try:
+        flag_turn(showing.turn, crowdworker, kind=sent["kind"], note=sent["note"])
+    except NoWork as error:
+        return _refusal(request, crowdworker, status=409, error="no_work", message=str(error))
     return _answer(request, opinions.take(crowdworker, theme=theme_of(request)), status=200)
 
 

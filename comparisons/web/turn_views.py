@@ -212,5 +212,9 @@ def flag(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Http
     if not form.is_valid():
         error = ChatRefused(_("Say what is wrong with this turn."))
         return refused(request, turn.conversation, error)
-    flag_turn(turn, crowdworker, kind=form.cleaned_data["kind"], note=form.cleaned_data["note"])
+    sent = form.cleaned_data
+    try:
+        flag_turn(turn, crowdworker, kind=sent["kind"], note=sent["note"])
+    except REFUSED as error:
+        return refused(request, turn.conversation, error)
     return answer(request, turn.conversation, flagged=True)

@@ -1,10 +1,13 @@
-"""Rows that were set aside before their cause was kept: it is read from what is known of them."""
+"""What migrations make of rows from before: causes read from what is known, doubles merged."""
 
+from collections.abc import Callable, Iterator
 from importlib import import_module
 
 import pytest
 from django.apps import apps
+from django.apps.registry import Apps
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.utils.timezone import now
 
 from comparisons.models import AuditEntry, Comparison, Flag, Response
@@ -17,7 +20,6 @@ from tests.comparisons.making import (
     make_crowdworker,
 )
 
-pytestmark = pytest.mark.django_db
 NOTE = import_module("comparisons.migrations.0011_set_aside_cause").note_causes
 
 
@@ -27,6 +29,44 @@ def old(*, message: str, conversation=None, **values) -> Comparison:
     return make_comparison(conversation or make_conversation(), message=message, **values)
 
 
+@pytest.fixture
+def as_before(transactional_db) -> Iterator[Callable[[str], Apps]]:
+    """Take the database back to before a migration; it is brought forward again at the end."""
+
+    def go_to(name: str) -> Apps:
+        target = [("comparisons", name)]
+        MigrationExecutor(connection).migrate(target)
+        return MigrationExecutor(connection).loader.project_state(target).apps
+
+    yield go_to
+    forward()
+
+
+def forward() -> None:
+    executor = MigrationExecutor(connection)
+    executor.migrate(executor.loader.graph.leaf_nodes())
+
+
+def test_doubled_flags_become_one_with_every_note(as_before):
+    turn = make_comparison(make_conversation()).turn
+    person = turn.conversation.crowdworker
+    old_flag = as_before("0011_set_aside_cause").get_model("comparisons", "Flag")
+    same = {"turn_id": turn.pk, "crowdworker_id": person.pk, "kind": "other"}
+    for values in ({"note": "One"}, {"note": "Two"}, {"note": "One"}, {"resolved_at": now()}):
+        old_flag.objects.create(**same, **values)
+    old_flag.objects.create(**same | {"kind": "upsetting"}, note="Three")
+
+    forward()
+
+    flags = Flag.objects.order_by("pk")
+    assert [(each.kind, each.note, each.resolved_at is None) for each in flags] == [
+        ("other", "One\nTwo", True),
+        ("other", "", False),
+        ("upsetting", "Three", True),
+    ]
+
+
+@pytest.mark.django_db
 def test_the_cause_of_rows_from_before_is_read_from_what_is_known_of_them():
     flagged = make_conversation()
     old(message="before it", conversation=flagged, set_aside_at=None)
