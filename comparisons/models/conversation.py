@@ -41,7 +41,7 @@ class Conversation(models.Model):
     )  # [{"role", "content"}] before the first turn of ours (imports)
     first_message_sha256 = models.CharField(
         max_length=64, blank=True, db_index=True
-    )  # decides the split
+    )  # also of a skipped one; a release splits by the first in the dialogue
     intent = models.TextField(blank=True)  # red team: what the person will try
     topic = models.CharField(max_length=24, blank=True)  # red team: what it touches, empty: unsaid
     overall_rating = models.PositiveSmallIntegerField(null=True)  # 1 bad .. 4 good

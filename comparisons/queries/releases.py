@@ -8,7 +8,21 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, QuerySet, Value, When
+from django.db.models import (
+    Case,
+    CharField,
+    Count,
+    Exists,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Coalesce
 from django.utils.timezone import localdate
 
 from comparisons.core.transcript import dialogue
@@ -172,6 +186,27 @@ def rows_of(comparisons: list[Comparison]) -> Iterator[tuple[int, ComparisonRow]
             if turn.index < comparison.turn.index
         ]
         yield comparison.pk, _row(comparison, before=before)
+
+
+def first_messages(release: DatasetRelease) -> Iterator[tuple[int, str, str]]:
+    """Each comparison inside with its split and the message its dialogue begins with, as `rows_of` has it.
+
+    Withdrawn dialogues are left out: what they began with is not kept.
+    """
+    earlier = Turn.objects.filter(
+        conversation=OuterRef("comparison__turn__conversation"),
+        index__lt=OuterRef("comparison__turn__index"),
+        continued_by__isnull=False,
+    ).order_by("index")
+    opening = F("comparison__turn__conversation__opening")
+    first = Coalesce(
+        KeyTextTransform("content", KeyTextTransform("0", opening)),
+        Subquery(earlier.values("message")[:1]),
+        F("comparison__turn__message"),
+    )
+    kept = release.members.filter(comparison__turn__conversation__is_withdrawn=False)
+    rows = kept.order_by("pk").annotate(first=first).values_list("comparison_id", "split", "first")
+    yield from rows.iterator(chunk_size=2000)
 
 
 def _row(comparison: Comparison, *, before: list[tuple[str, str]]) -> ComparisonRow:
