@@ -11,7 +11,7 @@ from datetime import timedelta
 from django.db.models import Count, F, Q
 from django.utils.timezone import now
 
-from comparisons.models import Comparison, Response, Showing, Turn
+from comparisons.models import Comparison, Crowdworker, Response, Showing, Turn
 from comparisons.queries.dialogues import messages_of
 from labelapp.doctor.findings import Check, Finding, named, warning
 
@@ -104,7 +104,7 @@ def _in_the_wrong_state() -> Iterator[int]:
 def _changed_responses() -> Iterator[int]:
     ready = Response.objects.filter(
         state=Response.State.READY, turn__conversation__is_withdrawn=False
-    )
+    ).exclude(author__standing=Crowdworker.Standing.WITHDRAWN)  # blanked, also in others' dialogues
     for pk, text, digest in ready.values_list("pk", "text", "text_sha256").iterator(
         chunk_size=2000
     ):
