@@ -88,5 +88,6 @@ def _heed(arrival: Arrival, *, status: str) -> None:
     elif status == "APPROVED":  # approved is paid there
         move(assignment, to=Assignment.State.ACCEPTED, reason=reason)
         move(assignment, to=Assignment.State.PAID, reason=reason)
-    elif status == "REJECTED":
+    elif status == "REJECTED":  # also in the midst of it; what was finished is not paid either
+        assignment_ends.give_back(assignment, reason=reason)
         move(assignment, to=Assignment.State.RETURNED, reason=reason)

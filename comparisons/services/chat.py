@@ -172,15 +172,24 @@ def _store(
 
 def check_may_say(conversation: Conversation, crowdworker: Crowdworker) -> None:
     """Refuse new responses where the conversation, the person's consent or a limit forbids them."""
-    if conversation.state != Conversation.State.OPEN:
-        raise WentOn(_("This conversation has ended."))
+    check_goes_on(conversation, crowdworker)
     campaign = conversation.campaign
     assert campaign is not None
-    onboarding.check_may_work(crowdworker, campaign)
     if campaign.is_red_team:
         if not conversation.intent:
             raise ChatRefused(_("Write first what you will try."))
         wellbeing.check_daily_cap(crowdworker, campaign)
+
+
+def check_goes_on(conversation: Conversation, crowdworker: Crowdworker) -> None:
+    """Refuse writing where the conversation or its work is over, or another one is being answered."""
+    if conversation.state != Conversation.State.OPEN:
+        raise WentOn(_("This conversation has ended."))
+    assignment, campaign = conversation.assignment, conversation.campaign
+    if assignment is not None and assignment.state != Assignment.State.WORK:
+        raise WentOn(_("This work is not open. Go to its start page."))
+    assert campaign is not None
+    onboarding.check_may_work(crowdworker, campaign)
     busy = Turn.objects.filter(
         conversation__crowdworker=crowdworker, state=Turn.State.GENERATING
     ).exclude(conversation=conversation)

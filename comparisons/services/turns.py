@@ -13,6 +13,7 @@ from comparisons.services.chat import (
     OPEN_TURN,
     ChatRefused,
     WentOn,
+    check_goes_on,
     check_may_say,
     lock_conversation,
     ring,
@@ -127,6 +128,12 @@ def _reopen(turn: Turn, draw: Draw) -> None:
 def retry_side(turn: Turn, side: str) -> None:
     """Write a failed side again; the other one is kept."""
     with transaction.atomic():
+        conversation = lock_conversation(turn.conversation)
+        assert conversation.crowdworker is not None
+        check_goes_on(conversation, conversation.crowdworker)
+        held = Turn.objects.select_for_update().get(pk=turn.pk)
+        if held.state not in {Turn.State.FAILED, Turn.State.GENERATING}:
+            raise WentOn(_("This turn went on elsewhere."))
         showing = author_showing(turn)
         response = showing.side_a if side == "A" else showing.side_b
         failed = Response.objects.filter(

@@ -6,8 +6,9 @@ import pytest
 from django.urls import reverse
 
 from comparisons.models import Arrival, Assignment, PlatformEvent
+from comparisons.services import chat, onboarding
 from tests.comparisons.arriving import PERSON, SECRET, arrive, event, make_source, prolific
-from tests.comparisons.talking import live_campaign
+from tests.comparisons.talking import answered, chosen, live_campaign, said
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
 
@@ -60,6 +61,33 @@ def test_a_rejected_submission_is_not_paid(client, assignment):
     post(client, *event("REJECTED"))
 
     assert state(assignment) == "returned"
+
+
+def test_a_submission_rejected_in_the_midst_of_the_work_ends_it_unpaid(client, assignment):
+    campaign, person = assignment.campaign, assignment.crowdworker
+    onboarding.give_consent(person, campaign.instruction_versions.get())
+    assignment.refresh_from_db()
+    finished = chat.start_conversation(assignment)
+    chosen(answered(said(finished)))
+    chat.end_conversation(finished)
+    conversation = chat.start_conversation(assignment)
+
+    post(client, *event("REJECTED"))
+
+    conversation.refresh_from_db()
+    assert (state(assignment), conversation.state) == ("returned", "abandoned")
+    with pytest.raises(chat.WentOn):
+        said(conversation)
+
+
+def test_nothing_is_said_in_work_that_is_over(assignment):
+    onboarding.give_consent(assignment.crowdworker, assignment.campaign.instruction_versions.get())
+    assignment.refresh_from_db()
+    conversation = chat.start_conversation(assignment)
+    Assignment.objects.update(state="returned")  # as an event left it before
+
+    with pytest.raises(chat.WentOn, match="not open"):
+        said(conversation)
 
 
 def test_events_in_the_wrong_order_change_nothing(client, assignment):

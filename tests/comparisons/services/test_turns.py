@@ -2,8 +2,8 @@
 
 import pytest
 
-from comparisons.models import Conversation, Response, Turn
-from comparisons.services import chat, turns
+from comparisons.models import Assignment, Campaign, Conversation, Response, Turn
+from comparisons.services import assignment_ends, chat, onboarding, turns
 from tests.comparisons.talking import answered, begun, chosen, live_campaign, said
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
@@ -122,3 +122,60 @@ def test_a_failed_side_is_written_again_twice_and_the_other_kept():
         turns.retry_side(turn, "B")
 
     assert Response.objects.get(pk=showing.side_a_id).text == "First."
+
+
+def failed(turn: Turn) -> Turn:
+    """Side B could not be written."""
+    showing = turns.author_showing(answered(turn))
+    Response.objects.filter(pk=showing.side_b_id).update(state="failed", text="")
+    Turn.objects.filter(pk=turn.pk).update(state="failed")
+    turn.refresh_from_db()
+    return turn
+
+
+def give_back(turn: Turn) -> None:
+    assignment_ends.give_back(turn.conversation.assignment)
+
+
+def return_alone(turn: Turn) -> None:
+    Assignment.objects.update(state="returned")  # as an event left it before
+
+
+def end_campaign(_turn: Turn) -> None:
+    Campaign.objects.update(state="ended")
+
+
+def write_in_another(turn: Turn) -> None:
+    campaign = live_campaign()
+    person = turn.conversation.crowdworker
+    onboarding.give_consent(person, campaign.instruction_versions.get())
+    said(begun(campaign, person))
+
+
+@pytest.mark.parametrize(
+    ("happen", "refused"),
+    [
+        (give_back, chat.WentOn),
+        (return_alone, chat.WentOn),
+        (end_campaign, onboarding.NoWork),
+        (write_in_another, chat.TurnInFlight),
+        (turns.skip_turn, chat.WentOn),
+    ],
+)
+def test_a_failed_side_is_not_written_again_where_nothing_may_be_written(happen, refused):
+    turn = failed(said(begun(live_campaign())))
+    happen(turn)
+    before = list(Response.objects.order_by("pk").values_list("state", "tries"))
+
+    with pytest.raises(refused):
+        turns.retry_side(turn, "B")
+
+    assert list(Response.objects.order_by("pk").values_list("state", "tries")) == before
+
+
+def test_a_failed_side_is_written_again_at_the_daily_cap():
+    turn = failed(said(begun(live_campaign(objective="harmless", red_team_daily_cap=2))))
+
+    turns.retry_side(turn, "B")
+
+    assert state(turn) == "generating"
