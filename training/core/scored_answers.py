@@ -12,7 +12,9 @@ import json
 import math
 import random
 import re
+import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,33 +87,50 @@ def ranked_pairs(
     return pairs[:limit]
 
 
+TABLES = """
+CREATE TABLE question (id TEXT, text TEXT, accepted TEXT);
+CREATE TABLE answer (question TEXT, id TEXT, text TEXT, upvotes INTEGER);
+"""
+
+
 def stackexchange_questions(posts: Path) -> Iterator[dict[str, Any]]:
-    """Questions of a dump's Posts.xml with their answers; only ids and votes of two passes are held."""
-    questions: dict[str, dict[str, Any]] = {}
-    for row in _rows(posts):
-        if row.get("PostTypeId") == QUESTION:
-            text = f"{row.get('Title', '')}\n\n{plain_text(row.get('Body', ''))}".strip()
-            accepted = row.get("AcceptedAnswerId", "")
-            questions[row["Id"]] = {"question": text, "accepted": accepted, "answers": []}
-    for row in _rows(posts):
-        question = questions.get(row.get("ParentId", ""))
-        if row.get("PostTypeId") == ANSWER and question is not None:
-            answer = {
-                "text": plain_text(row.get("Body", "")),
-                "upvotes": int(row.get("Score", "0")),
-                "accepted": row["Id"] == question["accepted"],
-            }
-            question["answers"].append(answer)
-    for question in questions.values():
-        if len(question["answers"]) >= 2:
-            yield {"question": question["question"], "answers": question["answers"]}
+    """Questions of a dump's Posts.xml with their answers, in its order; a dump may be larger than the memory."""
+    with closing(sqlite3.connect("")) as held:  # SQLite's own temporary file
+        held.executescript(TABLES)
+        for row in _rows(posts):
+            _hold(row, held=held)
+        held.execute("CREATE INDEX answer_of ON answer (question)")
+        for identity, text, accepted in held.execute("SELECT * FROM question ORDER BY rowid"):
+            found = held.execute(
+                "SELECT id, text, upvotes FROM answer WHERE question = ? ORDER BY rowid",
+                (identity,),
+            )
+            answers = [
+                {"text": answer, "upvotes": upvotes, "accepted": each == accepted}
+                for each, answer, upvotes in found
+            ]
+            if len(answers) >= 2:
+                yield {"question": text, "answers": answers}
+
+
+def _hold(row: Mapping[str, str], *, held: sqlite3.Connection) -> None:
+    text = plain_text(row.get("Body", ""))
+    if row.get("PostTypeId") == QUESTION:
+        question = f"{row.get('Title', '')}\n\n{text}".strip()
+        values = (row["Id"], question, row.get("AcceptedAnswerId", ""))
+        held.execute("INSERT INTO question VALUES (?, ?, ?)", values)
+    elif row.get("PostTypeId") == ANSWER:
+        answer = (row.get("ParentId", ""), row["Id"], text, int(row.get("Score", "0")))
+        held.execute("INSERT INTO answer VALUES (?, ?, ?, ?)", answer)
 
 
 def _rows(posts: Path) -> Iterator[Mapping[str, str]]:
-    for _, element in ET.iterparse(posts, events=("end",)):  # noqa: S314 -- expat expands no external entity
-        if element.tag == "row":
+    events = ET.iterparse(posts, events=("start", "end"))  # noqa: S314 -- expat expands no external entity
+    _, root = next(events)
+    for event, element in events:
+        if event == "end" and element.tag == "row":
             yield dict(element.attrib)
-            element.clear()
+            root.clear()  # it would hold every row
 
 
 def plain_text(markup: str) -> str:

@@ -1,6 +1,7 @@
 """Scores of answers by hand, the dump importer, and pretraining that a preference model goes on from."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,28 @@ def test_a_dump_becomes_questions_with_scored_answers(tmp_path: Path):
             ],
         }
     ]
+
+
+def test_a_dump_is_read_in_little_memory(tmp_path: Path):
+    dump = tmp_path / "Posts.xml"
+    with dump.open("w") as handle:
+        handle.write("<posts>\n")
+        for number in range(0, 6000, 3):
+            body = f'Body="{number} {"word " * 200}"'
+            handle.write(f'<row Id="{number}" PostTypeId="1" {body} />\n')
+            for answer in (number + 1, number + 2):
+                handle.write(f'<row Id="{answer}" PostTypeId="2" ParentId="{number}" {body} />\n')
+        handle.write("</posts>")
+
+    tracemalloc.start()
+    try:
+        found = sum(len(each["answers"]) for each in stackexchange_questions(dump))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert found == 4000
+    assert peak < dump.stat().st_size / 4
 
 
 def test_pairs_put_the_better_answer_first_and_leave_ties_out():
