@@ -47,9 +47,10 @@ def postgresql(url: str) -> dict[str, Any]:
 
 
 def shown(url: str) -> str:
-    """The address without who signs in: enough to tell databases apart, and no secret."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    """Its name and where it is, without who signs in: tells databases apart and is no secret."""
+    database = postgresql(url)
+    where = f"{database['HOST'] or 'this machine'}:{database['PORT']}".rstrip(":")
+    return f"{database['NAME']} on {where}"
 
 
 def _refuse_unknown(asked: Mapping[str, str]) -> None:

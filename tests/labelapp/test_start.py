@@ -110,7 +110,7 @@ def test_help_says_every_command():
 
 
 def test_a_command_by_hand_is_told_of_the_database_that_is_missing(tmp_path):
-    (tmp_path / "services.json").write_text('{"DATABASE": "postgresql://db/labels"}')
+    (tmp_path / "services.json").write_text('{"DATABASE": "labels on db"}')
     environment = {**os.environ, "LABELAPP_VAR": str(tmp_path)}
     environment.pop("DATABASE_URL", None)
 
@@ -121,6 +121,6 @@ def test_a_command_by_hand_is_told_of_the_database_that_is_missing(tmp_path):
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "./start: what runs here keeps its rows in postgresql://db/labels, "
+        "./start: what runs here keeps its rows in labels on db, "
         "and DATABASE_URL is not set: export it as ./start had it\n"
     )

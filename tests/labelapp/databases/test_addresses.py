@@ -46,5 +46,13 @@ def test_another_kind_of_address_is_refused():
         postgresql("mysql://h/n")
 
 
-def test_a_shown_address_tells_databases_apart_and_nobody_s_password():
-    assert shown(ADDRESS + "?sslmode=require") == "postgresql://db.example.org:5433/labels"
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (ADDRESS + "?sslmode=require", "labels on db.example.org:5433"),
+        ("postgresql://ada:secret@/labels?host=/run/postgresql", "labels on /run/postgresql"),
+        ("postgresql:///labels", "labels on this machine"),
+    ],
+)
+def test_what_is_shown_tells_databases_apart_and_no_password(address, expected):
+    assert shown(address) == expected

@@ -86,7 +86,7 @@ def test_what_is_announced_holds_no_secret_of_the_database(tmp_path):
     )
 
     assert running_services(places.var) == {
-        "ARTEFACTS": "/shared", "DATABASE": "postgresql://db/labels",
+        "ARTEFACTS": "/shared", "DATABASE": "labels on db",
     }  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def test_a_command_by_hand_opens_no_other_database_by_mistake(
     places = prepare_places({"LABELAPP_VAR": str(tmp_path)})
     announce_services(places, announced)
     expected = (
-        pytest.raises(CannotStart, match="in postgresql://db/labels, and DATABASE_URL is not set")
+        pytest.raises(CannotStart, match="in labels on db, and DATABASE_URL is not set")
         if is_refused
         else nullcontext()
     )
