@@ -6,6 +6,7 @@ Knows conversations and assignments; what an hour pays is the queries' business.
 from datetime import timedelta
 
 from django.db.models import F
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from comparisons.models import Assignment, Conversation
@@ -14,12 +15,20 @@ MOST_ACTIVE_MILLISECONDS = 30 * 60 * 1000  # one step; longer means the person w
 
 
 def count_active(conversation: Conversation, milliseconds: int) -> None:
-    """Add active time to the conversation and its assignment, and keep the lease going."""
-    spent = min(max(milliseconds, 0), MOST_ACTIVE_MILLISECONDS)
-    row = {"active_milliseconds": F("active_milliseconds") + spent}
-    Conversation.objects.filter(pk=conversation.pk).update(**row)
+    """Add active time to the conversation and its assignment, and keep the lease going.
+
+    The page says how long, the database's clock how long at most: call it with the person's row held.
+    """
     campaign, assignment_id = conversation.campaign, conversation.assignment_id
     if campaign is None or assignment_id is None:
         return
+    row = Assignment.objects.filter(pk=assignment_id)
+    now, counted_at, created_at = (
+        row.annotate(now=Now()).values_list("now", "counted_at", "created_at").get()
+    )
+    passed = (now - (counted_at or created_at)) // timedelta(milliseconds=1)
+    spent = max(min(milliseconds, MOST_ACTIVE_MILLISECONDS, passed), 0)
+    more = {"active_milliseconds": F("active_milliseconds") + spent}
+    Conversation.objects.filter(pk=conversation.pk).update(**more)
     until = timezone.now() + timedelta(minutes=campaign.lease_minutes)
-    Assignment.objects.filter(pk=assignment_id).update(**row, lease_until=until)
+    row.update(**more, counted_at=now, lease_until=until)

@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -215,8 +216,10 @@ def make_assignment(
             conversations_required=campaign.conversations_per_assignment,
             pay_rule=pay_rule,
             lease_until=timezone.now() + timedelta(minutes=campaign.lease_minutes),
+            counted_at=Now(),
             **values,
         )
+        assignment.refresh_from_db(fields=["counted_at"])
         record_opening(assignment, actor=crowdworker.account)
     return assignment
 

@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from comparisons.models import Assignment
+from comparisons.services import turns
 from comparisons.services.active_time import MOST_ACTIVE_MILLISECONDS
 from tests.comparisons.talking import begun, live_campaign, said
 
@@ -15,10 +16,38 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
 def test_working_keeps_the_lease_and_counts_time_once_within_reason():
     campaign = live_campaign(lease_minutes=10)
     conversation = begun(campaign)
-    Assignment.objects.update(lease_until=timezone.now() + timedelta(seconds=5))
+    Assignment.objects.update(
+        lease_until=timezone.now() + timedelta(seconds=5),
+        counted_at=timezone.now() - timedelta(hours=1),
+    )
 
     said(conversation, active_milliseconds=10**12)
 
     assignment = Assignment.objects.get()
     assert assignment.active_milliseconds == MOST_ACTIVE_MILLISECONDS
     assert assignment.lease_until > timezone.now() + timedelta(minutes=9)
+
+
+def test_no_more_time_is_counted_than_passed_whatever_the_page_says():
+    conversation = begun(live_campaign(pay_amount="20.00", pay_per="hour"))
+    since = timezone.now() - timedelta(minutes=1)
+    Assignment.objects.update(counted_at=since)
+
+    for number in range(10):
+        turns.skip_turn(said(conversation, f"Message {number}", active_milliseconds=2**40))
+    passed = (timezone.now() - since) / timedelta(milliseconds=1)
+
+    conversation.refresh_from_db()
+    counted = Assignment.objects.get().active_milliseconds
+    assert 60_000 <= counted <= passed + 1
+    assert conversation.active_milliseconds == counted
+
+
+def test_work_from_before_such_counting_counts_from_its_beginning():
+    conversation = begun(live_campaign())
+    begun_at = timezone.now() - timedelta(minutes=3)
+    Assignment.objects.update(counted_at=None, created_at=begun_at)
+
+    said(conversation, active_milliseconds=120_000)
+
+    assert Assignment.objects.get().active_milliseconds == 120_000

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from comparisons.models import ChoiceUndo, Comparison, Conversation, Response, Turn
+from comparisons.models import Assignment, ChoiceUndo, Comparison, Conversation, Response, Turn
 from comparisons.services import judging, turns
 from comparisons.services.turns import author_showing
 from tests.comparisons.talking import answered, begun, chosen, hash_of, live_campaign, said
@@ -22,6 +22,7 @@ def ready_turn(**values) -> Turn:
 
 def test_choice_keeps_everything_that_was_said_about_it():
     turn = ready_turn(objective="harmless", tranche="online")
+    Assignment.objects.update(counted_at=timezone.now() - timedelta(minutes=1))
 
     comparison = chosen(
         turn, side="B", strength=1, is_both_bad=True, reason_tags=["too_long", "nonsense"],
