@@ -1,4 +1,4 @@
-"""Iterated online training (paper §4.4): release, preference model, policies, trial, promotion.
+"""Iterated online training (paper §4.5): release, preference model, policies, trial, promotion.
 
 Each call looks at the rows and does what comes next, so it can be repeated, interrupted and raced. Knows no pages.
 """
