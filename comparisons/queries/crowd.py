@@ -3,14 +3,16 @@
 Reads only.
 """
 
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import Count, DateTimeField, Max, Q, QuerySet, Value
+from django.db.models.functions import Coalesce
 from django.utils.timezone import now
 
 from comparisons.models import AuditEntry, Crowdworker, Invitation
+from comparisons.queries.pages import NEVER
 
 
 def people(*, search: str = "", standing: str = "") -> QuerySet[Crowdworker]:
-    """Everyone matching, those who chose last first."""
+    """Everyone matching; `at` is when they last chose, for paging: those who never did come last."""
     found = (
         Crowdworker.objects.filter(pseudonym__icontains=search)
         if search
@@ -23,7 +25,8 @@ def people(*, search: str = "", standing: str = "") -> QuerySet[Crowdworker]:
         choices=Count("comparisons", filter=counted),
         unsure=Count("comparisons", filter=counted & Q(comparisons__strength=1)),
         last_choice=Max("comparisons__created_at"),
-    ).order_by("-last_choice", "-pk")
+        at=Coalesce("last_choice", Value(NEVER, output_field=DateTimeField())),
+    ).order_by("-at", "-pk")
 
 
 def open_invitations() -> QuerySet[Invitation]:

@@ -245,5 +245,5 @@ def flags_to_look_at() -> QuerySet[Flag]:
         Flag.objects.filter(resolved_at__isnull=True)
         .select_related("turn__conversation", "crowdworker")
         .annotate(conversation_public_id=F("turn__conversation__public_id"))
-        .order_by("created_at")
+        .order_by("pk")
     )

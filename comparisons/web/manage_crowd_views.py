@@ -18,6 +18,7 @@ from comparisons.queries import quality as habits
 from comparisons.queries.crowd import open_invitations, people, person_history
 from comparisons.queries.exposure import exposure
 from comparisons.queries.leaderboard import shifts_without
+from comparisons.queries.pages import page_of
 from comparisons.queries.replies import reply_rows
 from comparisons.services import quality
 from comparisons.services.onboarding import make_invitation
@@ -44,8 +45,9 @@ def crowd(request: HttpRequest) -> HttpResponse:
         )  # fmt: skip
         form = InvitationForm()
     search, standing = request.GET.get("q", ""), request.GET.get("standing", "")
+    found = people(search=search, standing=standing)
     context = {
-        "people": people(search=search, standing=standing)[:PAGE],
+        "page": page_of(found, asked=request.GET, size=PAGE, at="at"),
         "search": search,
         "standing": standing,
         "standings": Crowdworker.Standing.choices,
@@ -131,11 +133,12 @@ def invitation_end(request: HttpRequest, invitation_id: int) -> HttpResponse:
 @administrator_required
 def quality_page(request: HttpRequest) -> HttpResponse:
     """Agreement, habits worth a look, and flags."""
+    flags = habits.flags_to_look_at()
     context = {
         "agreement": habits.agreement_rows(),
         "signals": habits.signals(),
         "looked_at": habits.people_looked_at(),
-        "flags": habits.flags_to_look_at()[:PAGE],
+        "page": page_of(flags, asked=request.GET, size=PAGE, is_oldest_first=True),
         "exposure": exposure(),
         "replies": reply_rows(),
         "counted_at": now(),

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from comparisons.downloads import ranged_download
 from comparisons.models import DatasetRelease, ReleaseExport
+from comparisons.queries.pages import page_of
 from comparisons.queries.releases import (
     ReleaseFilters,
     release_counts,
@@ -29,7 +30,8 @@ PAGE = 50
 @researcher_required
 def release_list(request: HttpRequest) -> HttpResponse:
     """All releases, newest first."""
-    context = {"releases": releases()[:PAGE], "counts": release_counts(ReleaseFilters())}
+    page = page_of(releases(), asked=request.GET, size=PAGE)
+    context = {"page": page, "counts": release_counts(ReleaseFilters())}
     return manage_page(request, "releases.html", place="manage_releases", context=context)
 
 
