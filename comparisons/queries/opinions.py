@@ -6,10 +6,10 @@ Reads only; taking an item and judging it belong to the services.
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Now
 
 from comparisons.models import (
     Campaign,
@@ -51,13 +51,13 @@ def _items(**conditions: Any) -> QuerySet[Showing]:
     return opinions.select_related(*related).only(*SHOWN)
 
 
-def _standing(*, crowdworker: int, campaigns: Collection[int], now: datetime) -> QuerySet[Any, Any]:
+def _standing(*, crowdworker: int, campaigns: Collection[int]) -> QuerySet[Any, Any]:
     mine = Showing.objects.filter(
         crowdworker=crowdworker,
         purpose=Showing.Purpose.SECOND_OPINION,
         replaced_at__isnull=True,
         judged_at__isnull=True,
-        lease_until__gt=now,
+        lease_until__gt=Now(),
         turn__conversation__is_withdrawn=False,
         turn__conversation__campaign__in=campaigns,
     )
@@ -135,11 +135,11 @@ def open_campaigns(crowdworker: Crowdworker) -> list[OpenCampaign]:
     return [each for each in found if crowdworker.is_red_team_opted_in or not each.is_red_team]
 
 
-def standing_items(crowdworker: Crowdworker, *, campaigns: list[int], now: datetime) -> list[int]:
+def standing_items(crowdworker: Crowdworker, *, campaigns: list[int]) -> list[int]:
     """Keys of what the person holds and has not judged: one, or two where two tabs are open."""
     if not campaigns:
         return []
-    rows = _STANDING.rows(crowdworker=crowdworker.pk, campaigns=campaigns, now=now)
+    rows = _STANDING.rows(crowdworker=crowdworker.pk, campaigns=campaigns)
     return sorted(int(pk) for (pk,) in rows)
 
 

@@ -6,7 +6,7 @@ nothing of what is asked. See docs/decisions.
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,12 +40,14 @@ class Prepared(Generic[Row]):
         build: Callable[..., models.QuerySet[Row, Any]],
         *,
         sets: Sequence[str] = (),
+        always: Mapping[str, Any] | None = None,
     ) -> None:
         """`build` gets the values by name: whole numbers, texts, UUIDs, times, lists of numbers.
 
-        `sets` names those that are not asked for but written into the columns of these names.
+        `sets` names those that are not asked for but written into the columns of these names; `always` is
+        written each time, such as the database's own time.
         """
-        self._build, self._sets = build, frozenset(sets)
+        self._build, self._sets, self._always = build, frozenset(sets), dict(always or {})
         self._made: dict[tuple[Any, ...], _Made] = {}
         self._lock = threading.Lock()
 
@@ -105,7 +107,7 @@ class Prepared(Generic[Row]):
         query = self._build(**asked).query
         if self._sets:
             query = query.chain(UpdateQuery)
-            query.add_update_values({name: stand_ins[name] for name in self._sets})
+            query.add_update_values({name: stand_ins[name] for name in self._sets} | self._always)
         compiler = query.get_compiler(connection=connection)
         sql, params = compiler.as_sql()
         known: dict[Any, tuple[str, int]] = {}

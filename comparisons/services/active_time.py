@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from django.db.models import F
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from comparisons.models import Assignment, Conversation
 
@@ -30,5 +29,5 @@ def count_active(conversation: Conversation, milliseconds: int) -> None:
     spent = max(min(milliseconds, MOST_ACTIVE_MILLISECONDS, passed), 0)
     more = {"active_milliseconds": F("active_milliseconds") + spent}
     Conversation.objects.filter(pk=conversation.pk).update(**more)
-    until = timezone.now() + timedelta(minutes=campaign.lease_minutes)
+    until = Now() + timedelta(minutes=campaign.lease_minutes)
     row.update(**more, counted_at=now, lease_until=until)

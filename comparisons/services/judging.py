@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
@@ -46,12 +47,12 @@ REASON_TAGS = (
 GONE = gettext_noop("This one went to someone else meanwhile. Your pick was not needed.")
 
 _HOLD: Prepared[Showing] = Prepared(
-    lambda *, pk, crowdworker, since: Showing.objects.filter(
+    lambda *, pk, crowdworker: Showing.objects.filter(
         pk=pk,
         crowdworker=crowdworker,
         replaced_at__isnull=True,
         judged_at__isnull=True,
-        lease_until__gte=since,
+        lease_until__gte=Now(),
     ),
     sets=("judged_at",),
 )
@@ -181,8 +182,7 @@ def _carry_on(draft: Comparison, campaign: Campaign, *, active_milliseconds: int
 
 def _hold(showing: Showing) -> None:
     """Note that the item is judged, so that nobody releases it; refuses where it went to somebody else."""
-    now = timezone.now()
-    held = _HOLD.update(pk=showing.pk, crowdworker=showing.crowdworker_id, since=now, judged_at=now)
+    held = _HOLD.update(pk=showing.pk, crowdworker=showing.crowdworker_id, judged_at=timezone.now())
     if held != 1:
         raise LeaseOver(_(GONE))
 
@@ -218,9 +218,8 @@ def check_showing(showing: Showing) -> None:
 
 
 def check_standing(showing: Showing) -> None:
-    """Refuse what was replaced or given to somebody else, and what is not complete."""
-    is_over = showing.lease_until is not None and showing.lease_until < timezone.now()
-    is_over = is_over or showing.replaced_at is not None or not _is_persons(showing)
+    """Refuse what was replaced and what is not complete; whether a lease is over is seen when it is stored."""
+    is_over = showing.replaced_at is not None or not _is_persons(showing)
     if showing.purpose == Showing.Purpose.SECOND_OPINION and is_over:
         raise LeaseOver(_(GONE))
     if showing.replaced_at is not None:

@@ -215,11 +215,11 @@ def make_assignment(
             state=state,
             conversations_required=campaign.conversations_per_assignment,
             pay_rule=pay_rule,
-            lease_until=timezone.now() + timedelta(minutes=campaign.lease_minutes),
+            lease_until=Now() + timedelta(minutes=campaign.lease_minutes),
             counted_at=Now(),
             **values,
         )
-        assignment.refresh_from_db(fields=["counted_at"])
+        assignment.refresh_from_db(fields=["lease_until", "counted_at"])
         record_opening(assignment, actor=crowdworker.account)
     return assignment
 
@@ -248,11 +248,9 @@ def _past_practice(assignment: Assignment) -> Assignment:
 def open_assignment_of(crowdworker: Crowdworker, campaign: Campaign) -> Assignment | None:
     """The open assignment, unless its lease ran out just now."""
     open_ones = crowdworker.assignments.filter(campaign=campaign, state__in=Assignment.OPEN_STATES)
-    standing = open_ones.first()
-    if standing and standing.lease_until and standing.lease_until < timezone.now():
-        give_back(standing, only_overdue=True, reason="lease over")
-        return open_ones.first()  # another tab may have kept the lease going
-    return standing
+    if overdue := open_ones.filter(lease_until__lt=Now()).first():
+        give_back(overdue, only_overdue=True, reason="lease over")  # unless another tab keeps it
+    return open_ones.first()
 
 
 def give_consent(crowdworker: Crowdworker, version: InstructionVersion) -> None:

@@ -27,7 +27,8 @@ LEASE = wellbeing.OPINION_LEASE
 IS_JUDGED = Exists(Comparison.objects.filter(showing=OuterRef("pk"), superseded_at__isnull=True))
 _TAKE: Prepared[Showing] = Prepared(
     lambda *, pk: Showing.objects.filter(pk=pk, crowdworker__isnull=True, replaced_at__isnull=True),
-    sets=("crowdworker", "lease_until", "instruction_version", "layout", "theme", "is_covered"),
+    sets=("crowdworker", "instruction_version", "layout", "theme", "is_covered"),
+    always={"lease_until": Now() + LEASE},
 )
 
 
@@ -76,7 +77,7 @@ def look(crowdworker: Crowdworker, *, besides: Showing | None = None) -> Outlook
     """What the person holds besides an item that they are about to judge, and what waits for them."""
     every = queue.open_campaigns(crowdworker)
     keys = [each.pk for each in every]
-    held = queue.standing_items(crowdworker, campaigns=keys, now=timezone.now())
+    held = queue.standing_items(crowdworker, campaigns=keys)
     standing = next((pk for pk in held if besides is None or pk != besides.pk), None)
     if standing:
         return Outlook(crowdworker=crowdworker, standing=standing, waiting=())
@@ -119,7 +120,6 @@ def _claimed(
             taken = _TAKE.update(
                 pk=pk,
                 crowdworker=crowdworker.pk,
-                lease_until=timezone.now() + LEASE,
                 instruction_version=campaign.instructions,
                 layout=layout,
                 theme=theme,
@@ -140,11 +140,10 @@ def _is_still_under_cap(crowdworker: Crowdworker, campaign: OpenCampaign) -> boo
 
 def _renewed(pk: int) -> bool:
     """Prolong the lease; False where it ran out just now and went back into the queue."""
-    now = timezone.now()
     held = Showing.objects.filter(pk=pk, replaced_at__isnull=True)
-    if held.filter(lease_until__gt=now + LEASE / 2).exists():
+    if held.filter(lease_until__gt=Now() + LEASE / 2).exists():
         return True  # a page loaded again writes nothing
-    return held.update(lease_until=now + LEASE) == 1
+    return held.update(lease_until=Now() + LEASE) == 1
 
 
 def pass_on(showing: Showing) -> bool:

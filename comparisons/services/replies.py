@@ -65,7 +65,7 @@ def take(crowdworker: Crowdworker) -> WantedReply | None:
         mine = WantedReply.objects.filter(
             pk=in_hand.pk, crowdworker=crowdworker, response__isnull=True
         )
-        return in_hand if mine.update(lease_until=timezone.now() + LEASE) else None
+        return in_hand if mine.update(lease_until=Now() + LEASE) else None
     waiting = list(_waiting_for(crowdworker).values_list("pk", flat=True)[:LOOKED_AT])
     start = crowdworker.pk % len(waiting) if waiting else 0
     for pk in waiting[start:] + waiting[:start]:
@@ -77,7 +77,7 @@ def take(crowdworker: Crowdworker) -> WantedReply | None:
 def held(crowdworker: Crowdworker) -> WantedReply | None:
     """What the person holds on a lease that goes on."""
     mine = _loaded(crowdworker).filter(
-        crowdworker=crowdworker, response__isnull=True, lease_until__gt=timezone.now()
+        crowdworker=crowdworker, response__isnull=True, lease_until__gt=Now()
     )
     return mine.first()
 
@@ -115,7 +115,7 @@ def _claimed(pk: int, crowdworker: Crowdworker) -> WantedReply | None:
             person = Crowdworker.objects.select_for_update().get(pk=crowdworker.pk)
             if not _waiting_for(person).filter(pk=pk).exists():
                 return None
-            taken = free.update(crowdworker=person, lease_until=timezone.now() + LEASE)
+            taken = free.update(crowdworker=person, lease_until=Now() + LEASE)
     except IntegrityError:  # another tab of the same person took one first
         return held(crowdworker)
     return _loaded(crowdworker).filter(pk=pk).first() if taken == 1 else None

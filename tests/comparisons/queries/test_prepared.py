@@ -116,4 +116,4 @@ def test_the_queue_of_a_person_without_campaigns_is_empty_without_asking(
 
     with django_assert_num_queries(0):
         assert opinions.next_items(person, campaigns=[]) == []
-        assert opinions.standing_items(person, campaigns=[], now=timezone.now()) == []
+        assert opinions.standing_items(person, campaigns=[]) == []
