@@ -15,7 +15,7 @@ from training.config import BestOfKConfig, to_dict
 from training.core.distributed import Ranks
 from training.core.evaluation.intervals import mean
 from training.core.outcome import NonFinite, Outcome
-from training.core.prompts import Prompt, file_prompts, release_prompts
+from training.core.prompts import Prompt, file_prompts, release_prompts, require_positions
 from training.core.rollout import Rollout, collect, score_rollout
 from training.core.run_directory import RunDirectory
 from training.core.seeding import prepare
@@ -34,6 +34,7 @@ def train(run: RunDirectory, config: BestOfKConfig) -> Outcome:
     how = loading(config, ranks=run.ranks, is_trained=False)
     policy = load_language_model(run.inputs("initial"), **how)
     ranker = load_preference_model(run.inputs("ranker"), **how)
+    require_positions(policy, prompt=config.max_prompt_tokens, response=config.max_response_tokens)
     for each in (policy, ranker):
         shard(each.model, config=config, ranks=run.ranks)
     prompts = _prompts(run, policy=policy, config=config)

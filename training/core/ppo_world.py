@@ -20,6 +20,7 @@ from training.core.prompts import (
     file_prompts,
     held_out_prompts,
     release_prompts,
+    require_positions,
     written_prompts,
 )
 from training.core.run_directory import InputRefused, RunDirectory
@@ -45,6 +46,9 @@ class World:
 def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) -> World:
     """Verify and load every input of the run."""
     policy, reference, ranker, test_ranker = _read_models(run, config=config, device=device)
+    require_positions(  # the critic is the ranker's copy
+        policy, ranker, prompt=config.max_prompt_tokens, response=config.max_response_tokens
+    )
     encoding = {
         "encoder": policy.tokenizer,
         "layout": policy.dialogue_format,

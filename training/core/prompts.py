@@ -37,6 +37,16 @@ class Prompt:
         return self.messages[0]["content"]
 
 
+def require_positions(*models: LoadedModel, prompt: int, response: int) -> None:
+    """Refuse prompts and responses of these many tokens that one of the models has no positions for."""
+    limits = [getattr(each.config, "max_position_embeddings", prompt + response) for each in models]
+    if prompt + response > min(limits):
+        raise ConfigError(
+            f"{prompt} tokens of a prompt and {response} of a response are beyond the {min(limits)} positions "
+            "of the models: lower max_prompt_tokens or max_response_tokens"
+        )
+
+
 def release_prompts(
     release: Path, split: Split, *, encoder: TextEncoder, layout: DialogueFormat, room: int
 ) -> list[Prompt]:

@@ -63,6 +63,16 @@ def test_curve_has_the_kl_of_best_of_k():
     assert curve[2]["score"]["value"] == pytest.approx(2.5)
 
 
+def test_more_tokens_than_the_policy_has_positions_are_refused(
+    inputs: dict[str, Path], tmp_path: Path
+):
+    path = make_run(tmp_path / "run", config=CONFIG | {"max_prompt_tokens": 10**5}, inputs=inputs)
+
+    assert run(path) == 2
+
+    assert "lower max_prompt_tokens or max_response_tokens" in status(path)["reason"]
+
+
 def test_every_prompt_has_its_k_responses_best_first(inputs: dict[str, Path], tmp_path: Path):
     path = make_run(tmp_path / "run", config=CONFIG, inputs=inputs)
 

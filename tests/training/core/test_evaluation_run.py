@@ -44,6 +44,20 @@ def test_a_policy_is_put_through_the_policies_suites(folder: Path, tmp_path: Pat
     assert set(json.loads((path / "evaluation.json").read_text())) == set(results)
 
 
+def test_responses_that_leave_no_room_for_a_prompt_are_refused(folder: Path, tmp_path: Path):
+    inputs = {
+        "initial": folder / "policy",
+        "ranker": folder / "ranker",
+        "release": folder / "release",
+    }
+    config = CONFIG | {"suites": ["heldout_score"], "max_response_tokens": 10**5}
+    path = make_run(tmp_path / "run", config=config, inputs=inputs)
+
+    assert run(path) == 2
+
+    assert "leaves no room for a prompt" in status(path)["reason"]
+
+
 def test_a_preference_model_is_tested_on_comparisons(folder: Path, tmp_path: Path):
     inputs = {"initial": folder / "ranker", "release": folder / "release"}
     path = make_run(tmp_path / "run", config=CONFIG, inputs=inputs)

@@ -236,6 +236,16 @@ def test_rows_too_long_for_the_memory_are_refused_before_the_first_step(
     assert "lower micro_tokens" in status(path)["reason"]
 
 
+def test_more_tokens_than_the_models_have_positions_are_refused(
+    inputs: dict[str, Path], tmp_path: Path
+):
+    path = make_run(tmp_path / "run", config=CONFIG | {"max_response_tokens": 10**5}, inputs=inputs)
+
+    assert run(path) == 2
+
+    assert "lower max_prompt_tokens or max_response_tokens" in status(path)["reason"]
+
+
 def test_samples_are_logged(inputs: dict[str, Path], tmp_path: Path):
     path = make_run(tmp_path / "run", config=CONFIG | {"steps": 2}, inputs=inputs)
 

@@ -11,7 +11,7 @@ import torch
 from modelserving.lm.attention import pack
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
 from modelserving.lm.policy import packed_logprobs
-from training.config import EvaluationConfig
+from training.config import ConfigError, EvaluationConfig
 from training.core.batching import EncodedComparison, balanced_rows
 from training.core.distributed import Ranks
 from training.core.evaluation.intervals import mean, share
@@ -99,12 +99,18 @@ def heldout_score(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]
     how = loading(config, ranks=run.ranks, is_trained=False)
     ranker = load_preference_model(run.inputs("ranker"), **how)
     shard(ranker.model, config=config, ranks=run.ranks)
+    context = policy.dialogue_format.context_tokens
+    if config.max_response_tokens >= context:
+        raise ConfigError(
+            f"max_response_tokens {config.max_response_tokens} leaves no room for a prompt "
+            f"within the policy's {context} tokens: lower it"
+        )
     prompts = release_prompts(
         run.inputs("release"),
         "test",
         encoder=policy.tokenizer,
         layout=policy.dialogue_format,
-        room=policy.dialogue_format.context_tokens - config.max_response_tokens,
+        room=context - config.max_response_tokens,
     )[: config.max_examples]
     scores: list[float] = []
     ended: list[float] = []
