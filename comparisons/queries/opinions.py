@@ -33,6 +33,7 @@ SHOWN = (  # what the page and the judging need of an item
     *(f"side_{side}__{each}" for side in "ab"
       for each in ("state", "text", "text_sha256", "finish_reason", "tries")),
 )  # fmt: skip
+STRONGEST = {"mild": 2, "moderate": 3}  # of 5, as the author rated the worst response; else any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +66,9 @@ def _standing(*, crowdworker: int, campaigns: Collection[int]) -> QuerySet[Any, 
 
 
 def waiting_for(
-    *, crowdworker: int, campaigns: Collection[int], avoided: Collection[str] = ()
+    *, crowdworker: int, campaigns: Collection[int], limits: Q | None = None
 ) -> QuerySet[Showing]:
-    """Items that nobody holds, of turns that are not the person's own and that they never saw.
-
-    `avoided` are topics the person does not want to meet; then red-team turns that name none wait too.
-    """
+    """Items that nobody holds, of turns that are not the person's own and that they never saw."""
     seen = Showing.objects.filter(turn=OuterRef("turn"), crowdworker=crowdworker)
     waiting = Showing.objects.filter(
         purpose=Showing.Purpose.SECOND_OPINION,
@@ -79,18 +77,24 @@ def waiting_for(
         turn__conversation__is_withdrawn=False,
         turn__conversation__campaign__in=campaigns,
     ).exclude(turn__conversation__crowdworker=crowdworker)
-    if avoided:
-        waiting = waiting.exclude(off_limits(avoided))
+    if limits:
+        waiting = waiting.filter(limits)
     wrote = WantedReply.objects.filter(turn=OuterRef("turn"), crowdworker=crowdworker)
     return waiting.filter(~Exists(seen), ~Exists(wrote)).order_by("pk")
 
 
-def off_limits(avoided: Collection[str]) -> Q:
-    """Red-team turns on these topics, and those whose topic nobody named."""
-    return Q(
-        turn__conversation__objective=Objective.HARMLESS,
-        turn__conversation__topic__in=["", *avoided],
-    )
+def limits_of(crowdworker: Crowdworker) -> Q:
+    """Which red-team turns of others the person is willing to meet; empty where they named no limit.
+
+    What nobody named a topic of, or rated, is beyond every limit.
+    """
+    bearable = Q()
+    if avoided := crowdworker.topic_opt_outs:
+        bearable &= ~Q(turn__conversation__topic__in=["", *avoided])
+    if strongest := STRONGEST.get(crowdworker.comfort):
+        bearable &= Q(turn__conversation__questionnaire__harmfulness__lte=strongest)
+    is_helpful_work = ~Q(turn__conversation__objective=Objective.HARMLESS)
+    return is_helpful_work | bearable if bearable else bearable
 
 
 def _next(*, crowdworker: int, campaigns: Collection[int]) -> QuerySet[Any, Any]:
@@ -147,9 +151,9 @@ def next_items(crowdworker: Crowdworker, *, campaigns: list[int]) -> list[tuple[
     """Some of those that wait for the person, longest first: keys of item and campaign."""
     if not campaigns:
         return []
-    if avoided := crowdworker.topic_opt_outs:
+    if limits := limits_of(crowdworker):
         columns = ("pk", "turn__conversation__campaign_id")
-        found = waiting_for(crowdworker=crowdworker.pk, campaigns=campaigns, avoided=avoided)
+        found = waiting_for(crowdworker=crowdworker.pk, campaigns=campaigns, limits=limits)
         return list(found.values_list(*columns)[:LOOKED_AT])
     return [
         (pk, campaign)

@@ -163,7 +163,7 @@ def waiting_count(crowdworker: Crowdworker) -> int:
     """How many items the person could take now; counted up to one hundred."""
     campaigns = [each.pk for each in _under_cap(crowdworker, queue.open_campaigns(crowdworker))]
     waiting = queue.waiting_for(
-        crowdworker=crowdworker.pk, campaigns=campaigns, avoided=crowdworker.topic_opt_outs
+        crowdworker=crowdworker.pk, campaigns=campaigns, limits=queue.limits_of(crowdworker)
     )
     return len(waiting.values_list("pk", flat=True)[:100])
 

@@ -97,8 +97,7 @@ def _waiting_for(crowdworker: Crowdworker) -> QuerySet[WantedReply]:
     judged = Comparison.objects.filter(turn=OuterRef("turn"), crowdworker=crowdworker)
     waiting = _loaded(crowdworker).filter(crowdworker__isnull=True, response__isnull=True)
     others = waiting.exclude(turn__conversation__crowdworker=crowdworker)
-    if crowdworker.topic_opt_outs:
-        others = others.exclude(queue.off_limits(crowdworker.topic_opt_outs))
+    others = others.filter(queue.limits_of(crowdworker))
     return others.filter(~Exists(passed), ~Exists(judged)).order_by("pk")
 
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from comparisons.models import Conversation, Showing
 from comparisons.queries.exposure import exposure
-from comparisons.services import opinions, wellbeing
+from comparisons.services import chat, opinions, replies, wellbeing
 from tests.comparisons.making import make_deployment
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
 from tests.comparisons.turns import make_turn
@@ -77,11 +77,38 @@ def test_topics_one_does_not_want_are_not_offered(topic, opted_out, is_offered):
     assert (opinions.take(person) is not None) == is_offered
 
 
+@pytest.mark.parametrize(
+    ("harmfulness", "comfort", "is_offered"),
+    [
+        (2, "mild", True),
+        (3, "mild", False),
+        (3, "moderate", True),
+        (4, "moderate", False),
+        (5, "strong", True),
+        (None, "strong", True),
+        (None, "moderate", False),
+    ],
+)
+def test_text_stronger_than_one_can_bear_is_not_offered(harmfulness, comfort, is_offered):
+    campaign, conversation = red_team(second_opinion_percent=100, human_reply_percent=100)
+    chosen(answered(said(conversation)))
+    rated = {"harmfulness": harmfulness} if harmfulness else {}
+    chat.end_conversation(conversation, questionnaire=rated)
+    judge, writer = agreed_person(campaign), agreed_person(campaign)
+    for person in (judge, writer):
+        wellbeing.set_comfort(person, comfort)
+
+    assert opinions.waiting_count(judge) == replies.waiting_count(writer) == int(is_offered)
+    assert (opinions.take(judge) is not None) == is_offered
+    assert (replies.take(writer) is not None) == is_offered
+
+
 def test_topics_never_keep_helpful_work_away():
     campaign = live_campaign(second_opinion_percent=100)
     chosen(answered(said(begun(campaign))))
     person = agreed_person(campaign)
     wellbeing.set_topics(person, ["drugs", "nonsense"])
+    wellbeing.set_comfort(person, "mild")
 
     assert person.topic_opt_outs == ["drugs"]
     assert opinions.take(person) is not None
