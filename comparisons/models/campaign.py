@@ -4,6 +4,7 @@ Knows which slot it draws from; knows nothing of how responses are made.
 """
 
 from django.conf import settings
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 
@@ -62,7 +63,7 @@ class Campaign(models.Model):
     conversations_per_assignment = models.PositiveSmallIntegerField(default=5)
     turns_suggested = models.PositiveSmallIntegerField(default=4)
     max_message_characters = models.PositiveIntegerField(default=4000)
-    lease_minutes = models.PositiveIntegerField(default=120)
+    lease_minutes = models.PositiveIntegerField(default=120, validators=[MinValueValidator(1)])
     undo_seconds = models.PositiveIntegerField(default=600)
     allows_regenerate = models.BooleanField(default=True)
     allows_edit = models.BooleanField(default=False)
@@ -73,14 +74,16 @@ class Campaign(models.Model):
     red_team_daily_cap = models.PositiveIntegerField(
         default=60
     )  # responses shown per person and day
-    pay_amount = models.DecimalField(max_digits=8, decimal_places=2, default=0)
+    pay_amount = models.DecimalField(
+        max_digits=8, decimal_places=2, default=0, validators=[MinValueValidator(0)]
+    )
     pay_currency = models.CharField(max_length=3, default="USD")
     pay_per = models.CharField(max_length=12, default="assignment")  # assignment or hour
     opinion_pay = models.DecimalField(  # for each second opinion
-        max_digits=8, decimal_places=3, default=0, db_default=0
+        max_digits=8, decimal_places=3, default=0, db_default=0, validators=[MinValueValidator(0)]
     )
     reply_pay = models.DecimalField(  # for each reply written by a person
-        max_digits=8, decimal_places=3, default=0, db_default=0
+        max_digits=8, decimal_places=3, default=0, db_default=0, validators=[MinValueValidator(0)]
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -95,6 +98,12 @@ class Campaign(models.Model):
             models.CheckConstraint(
                 condition=Q(conversations_per_assignment__gte=1),
                 name="an_assignment_has_a_conversation",
+            ),
+            models.CheckConstraint(
+                condition=Q(lease_minutes__gte=1), name="a_lease_lasts_a_minute_at_least"
+            ),
+            models.CheckConstraint(
+                condition=Q(pay_amount__gte=0), name="the_pay_of_a_campaign_is_not_negative"
             ),
             models.CheckConstraint(
                 condition=Q(opinion_pay__gte=0, reply_pay__gte=0),

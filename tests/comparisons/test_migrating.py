@@ -10,11 +10,12 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils.timezone import now
 
-from comparisons.models import AuditEntry, Comparison, Flag, Response
+from comparisons.models import AuditEntry, Campaign, Comparison, Flag, Response
 from comparisons.services import quality
 from comparisons.services.releasing import cut_release
 from tests.comparisons.making import (
     make_account,
+    make_campaign,
     make_comparison,
     make_conversation,
     make_crowdworker,
@@ -64,6 +65,17 @@ def test_doubled_flags_become_one_with_every_note(as_before):
         ("other", "", False),
         ("upsetting", "Three", True),
     ]
+
+
+def test_campaigns_that_paid_less_than_nothing_or_kept_no_time_are_mended(as_before):
+    fine, odd = make_campaign(pay_amount="7.50", lease_minutes=30), make_campaign()
+    campaigns = as_before("0013_counted_time").get_model("comparisons", "Campaign").objects
+    campaigns.filter(pk=odd.pk).update(pay_amount="-5.00", lease_minutes=0)
+
+    forward()
+
+    kept = {each.pk: (str(each.pay_amount), each.lease_minutes) for each in Campaign.objects.all()}
+    assert kept == {fine.pk: ("7.50", 30), odd.pk: ("0.00", 120)}
 
 
 @pytest.mark.django_db

@@ -1,0 +1,37 @@
+"""What a campaign may not be, said at the field and held by the database."""
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+
+from comparisons.models import Campaign
+from tests.comparisons.making import make_campaign
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "is_held"),
+    [
+        ("pay_amount", "-5.00", True),
+        ("lease_minutes", 0, True),
+        ("opinion_pay", "-0.001", True),
+        ("reply_pay", "-0.001", True),
+        ("pay_amount", "0.00", False),
+        ("lease_minutes", 1, False),
+    ],
+)
+def test_pay_and_lease_stay_within_their_bounds(field, value, is_held):
+    campaign = make_campaign(pay_amount="7.50", lease_minutes=30, opinion_pay="1", reply_pay="1")
+    rows = Campaign.objects.filter(pk=campaign.pk)
+    setattr(campaign, field, value)
+
+    if not is_held:
+        campaign.full_clean()
+        assert rows.update(**{field: value}) == 1
+        return
+    with pytest.raises(ValidationError) as refusal:
+        campaign.full_clean(validate_constraints=False)
+    assert list(refusal.value.message_dict) == [field]
+    with pytest.raises(IntegrityError), transaction.atomic():
+        rows.update(**{field: value})
