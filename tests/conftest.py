@@ -8,9 +8,11 @@ import socket
 import tempfile
 from pathlib import Path
 
+import django
 import pytest
 
-# Before Django reads its settings: tests own their folders and never touch var/.
+# Before Django reads its settings, which is why pytest-django is not told of them: tests own their folders, and never
+# touch var/ nor what runs there.
 _SCRATCH = Path(tempfile.mkdtemp(prefix="labelapp-tests-"))
 os.environ["LABELAPP_VAR"] = str(_SCRATCH / "var")
 os.environ.pop("ARTEFACTS", None)
@@ -20,6 +22,8 @@ os.environ.setdefault("HF_DATASETS_CACHE", str(_SCRATCH / "datasets"))
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright's loop beside live_server
+os.environ["DJANGO_SETTINGS_MODULE"] = "labelapp.settings"
+django.setup()
 
 pytest_plugins = ["tests.redis_server"]
 
