@@ -61,9 +61,16 @@ def warm_servers() -> None:
 
 @shared_task(name="comparisons.end_leases")
 def end_leases() -> None:
-    """Give back work, second opinions and wanted replies whose lease ran out."""
-    from comparisons.services import assignment_ends, opinions, replies  # noqa: PLC0415 -- leaf task
+    """Give back work, second opinions and wanted replies whose lease ran out; delete what is over."""
+    from comparisons.services import (  # noqa: PLC0415 -- leaf task
+        assignment_ends,
+        opinions,
+        replies,
+        sweeping,
+    )
 
     assignment_ends.give_back_overdue()
     opinions.release_overdue()
     replies.release_overdue()
+    sweeping.sweep_rate_windows()
+    sweeping.sweep_sessions()
