@@ -166,7 +166,8 @@ def happening_now() -> Now:
     # two questions: joined into one, every choice of a person would meet each of their turns
     chose = Comparison.objects.filter(crowdworker=OuterRef("pk"), created_at__gte=since)
     wrote = Turn.objects.filter(conversation__crowdworker=OuterRef("pk"), created_at__gte=since)
-    people = Crowdworker.objects.filter(Exists(chose) | Exists(wrote)).count()
+    real = Crowdworker.objects.exclude(platform=Crowdworker.Platform.SIMULATED)
+    people = real.filter(Exists(chose) | Exists(wrote)).count()
     writing = Turn.objects.filter(state=Turn.State.GENERATING)
     hour = at - timedelta(hours=1)
     return Now(
@@ -190,7 +191,7 @@ def _first_word_p95(*, since: datetime) -> int | None:
 
 
 def comparisons_by_day() -> list[DayCount]:
-    """The last days, oldest first, each by tranche; imports are no day's work."""
+    """The last days, oldest first, each by tranche; what was imported or simulated is no day's work."""
     today = localdate()
     since = today - timedelta(days=DAYS - 1)
     counts: dict[date, dict[str, int]] = {
@@ -211,4 +212,4 @@ def totals() -> dict[str, int]:
 
 
 def _crowd():  # noqa: ANN202 -- a queryset of comparisons
-    return Comparison.objects.filter(superseded_at__isnull=True).exclude(origin=Origin.IMPORTED)
+    return Comparison.objects.filter(superseded_at__isnull=True, origin=Origin.CROWD)

@@ -80,10 +80,13 @@ class Signal:
 
 
 def standing_choices() -> QuerySet[Comparison]:
-    """Crowd comparisons that count: not undone, not set aside."""
+    """Crowd comparisons that count: not undone, not set aside; simulated people are no crowd."""
     return Comparison.objects.filter(
-        superseded_at__isnull=True, set_aside_at__isnull=True, crowdworker__isnull=False
-    ).exclude(origin=Origin.IMPORTED)
+        superseded_at__isnull=True,
+        set_aside_at__isnull=True,
+        crowdworker__isnull=False,
+        origin=Origin.CROWD,
+    )
 
 
 def agreement_rows() -> list[AgreementRow]:

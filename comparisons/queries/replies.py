@@ -42,7 +42,8 @@ def reply_rows() -> list[ReplyRow]:
         turn__wanted_reply__response__isnull=False,
         superseded_at__isnull=True,
         set_aside_at__isnull=True,
-    ).exclude(origin=Origin.IMPORTED)
+        origin=Origin.CROWD,
+    )
     for each in judged.select_related("picked__deployment", "other__deployment"):
         pair = {response.author_id is None: response for response in (each.picked, each.other)}
         if len(pair) < 2 or pair[True].deployment is None:

@@ -8,8 +8,14 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 
 from comparisons.models import Comparison, Turn
-from comparisons.queries.dashboard import happening_now
-from tests.comparisons.making import make_comparison, make_conversation
+from comparisons.queries.dashboard import campaigns_today, comparisons_by_day, happening_now, totals
+from comparisons.queries.quality import agreement_rows, standing_choices
+from tests.comparisons.making import (
+    make_campaign,
+    make_comparison,
+    make_conversation,
+    make_crowdworker,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -42,3 +48,23 @@ def test_counting_people_never_multiplies_their_choices_by_their_turns():
     assert len(of_people) == 1
     assert of_people[0].count("EXISTS") == 2
     assert "OUTER JOIN" not in of_people[0]
+
+
+def test_simulated_people_are_not_counted_as_the_crowd():
+    campaign = make_campaign()
+    one, two = (make_crowdworker(platform="simulated") for _ in range(2))
+    conversation = make_conversation(campaign=campaign, crowdworker=one, origin="simulated")
+    first = make_comparison(conversation, origin="simulated")
+    Comparison.objects.create(
+        showing=first.showing, turn=first.turn, crowdworker=two, picked=first.picked,
+        other=first.other, side="A", strength=3, question=first.question,
+        objective=first.objective, origin="simulated",
+    )  # fmt: skip
+    real = make_comparison(make_conversation(campaign=campaign))
+
+    assert list(standing_choices()) == [real]
+    assert {row.estimate.n for row in agreement_rows()} == {0}
+    assert [row.total for row in campaigns_today()] == [1]
+    assert sum(day.total for day in comparisons_by_day()) == 1
+    assert happening_now().people == 1
+    assert totals() == {"simulated": 2, "crowd": 1}
