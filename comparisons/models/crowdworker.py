@@ -61,9 +61,6 @@ class Invitation(models.Model):
     code_sha256 = models.CharField(max_length=64, unique=True)
     label = models.CharField(max_length=80)
     pool = models.CharField(max_length=40, default="general")
-    campaign = models.ForeignKey(
-        "comparisons.Campaign", on_delete=models.PROTECT, null=True, related_name="invitations"
-    )
     uses_left = models.PositiveIntegerField(default=1)
     expires_at = models.DateTimeField(null=True)
     created_by = models.ForeignKey(

@@ -1,4 +1,4 @@
-"""Arriving with an invitation: an account and a profile, then the work it was for.
+"""Arriving with an invitation: an account and a profile, then the start page.
 
 Knows requests and forms; who may join is decided by the onboarding service.
 """
@@ -39,14 +39,11 @@ def join(request: HttpRequest, code: str) -> HttpResponse:
     """Sign up with an invitation code."""
     if seconds := limits.take(f"join:{address_of(request)[:45]}", limit=60, seconds=HOUR):
         return too_fast(request, seconds)
-    invitation = onboarding.usable_invitation(code)
-    if invitation is None:
+    if onboarding.usable_invitation(code) is None:
         message = _("This invitation was used or is too old. Ask for a new one.")
         return problem(request, status=410, code="invitation_used", message=message)
     form = SignUpForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        campaign = invitation.campaign
-        home = reverse("campaign_home", args=[campaign.slug]) if campaign else reverse("home")
         try:
             crowdworker = onboarding.sign_up(code, **form.cleaned_data)
         except AccountExists:
@@ -56,6 +53,6 @@ def join(request: HttpRequest, code: str) -> HttpResponse:
         except onboarding.InvitationInvalid as error:
             return problem(request, status=410, code="invitation_used", message=str(error))
         else:
-            return enter(request, crowdworker.account, home)
+            return enter(request, crowdworker.account, reverse("home"))
     status = 422 if form.errors else 200
     return render(request, "account/join.html", {"form": form}, status=status)
