@@ -6,6 +6,7 @@ Reads only: rows, and the files a run's process wrote.
 import json
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,8 @@ from modelserving.models import Checkpoint
 from training import run_files
 from training.config import presets, to_dict
 from training.models import TrainingRun
-from training.report import plots, recorded
+from training.report import plots, rankings, recorded
+from training.report.rankings import RankingPage
 
 HEADLINES = {  # kind -> (key in results, words)
     "preference_model": ("test_accuracy", "test accuracy"),
@@ -26,6 +28,7 @@ HEADLINES = {  # kind -> (key in results, words)
     "context_distillation": ("held_out_kl", "held-out KL"),
 }
 MOST_COMPARED = 6  # lines that one picture can hold
+MOST_DIGITS = 7  # of a page number in an address
 STALLED_AFTER = 20  # seconds without a sign of life
 
 
@@ -135,6 +138,17 @@ def _sample(row: dict[str, Any]) -> dict[str, Any]:
     known = ("step", "time", "prompt", "response", "score", "ended")
     shown = {key: row.get(key) for key in ("step", "response", "score", "ended")}
     return shown | {"messages": messages, "rest": {k: v for k, v in row.items() if k not in known}}
+
+
+def medians(run: TrainingRun, *, page: str) -> RankingPage | None:
+    """Rankings of a best-of-k run for the page of this number; None where it has none there."""
+    number = int(page) if page.isdecimal() and len(page) < MOST_DIGITS else 1
+    return rankings.page(run_files.directory_of(run), number=number)
+
+
+def median_rows(run: TrainingRun) -> Iterator[dict[str, Any]]:
+    """The median response to each prompt of a best-of-k run, as lines of its download."""
+    return (each.median_row() for each in rankings.rankings(run_files.directory_of(run)))
 
 
 def figure_of(run: TrainingRun, name: str) -> str | None:

@@ -3,6 +3,7 @@
 Knows forms and templates; what a run is and when it may begin is the services' business.
 """
 
+import json
 import uuid
 from typing import Any
 
@@ -98,6 +99,7 @@ def run(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     context = lab(
         request, run=found, line=queries.line(found), results=queries.results(found),
         evaluation=evaluation, samples=queries.samples(found),
+        medians=queries.medians(found, page=request.GET.get("page", "")),
         waiting=queries.waiting_without_worker(),
         log=run_files.tail(directory / "log.txt"), inputs=run_files.read_object(directory / "inputs.json"),
         figures=plots.offered(found.kind, evaluation=evaluation) if is_over else [], is_over=is_over,
@@ -140,6 +142,19 @@ def run_metrics_file(_request: HttpRequest, public_id: uuid.UUID) -> FileRespons
     if not path.is_file():
         raise Http404
     return FileResponse(path.open("rb"), as_attachment=True, filename=f"metrics-{found.pk}.jsonl")
+
+
+@require_GET
+@researcher_required
+def run_medians_file(_request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
+    """The median response to every prompt as JSON lines, with its score and the best's."""
+    found = get_object_or_404(TrainingRun, public_id=public_id)
+    lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in queries.median_rows(found)]
+    if not lines:
+        raise Http404
+    response = HttpResponse("".join(lines), content_type="application/jsonl")
+    response["Content-Disposition"] = f'attachment; filename="medians-{found.pk}.jsonl"'
+    return response
 
 
 @require_POST

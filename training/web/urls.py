@@ -12,6 +12,7 @@ urlpatterns = [
     path("runs/<uuid:public_id>/", run_views.run, name="run"),
     path("runs/<uuid:public_id>/rows", run_views.run_rows, name="run_rows"),
     path("runs/<uuid:public_id>/metrics.jsonl", run_views.run_metrics_file, name="run_metrics"),
+    path("runs/<uuid:public_id>/medians.jsonl", run_views.run_medians_file, name="run_medians"),
     path("runs/<uuid:public_id>/figures/<slug:name>.svg", run_views.run_figure, name="run_figure"),
     path("runs/<uuid:public_id>/stop", run_views.stop_run, name="stop_run"),
     path("checkpoints/", checkpoint_views.checkpoints, name="lab_checkpoints"),

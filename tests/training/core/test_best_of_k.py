@@ -16,6 +16,7 @@ from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
 from training.core.__main__ import run
 from training.core.best_of_k import expected_best, score_curve
+from training.report import rankings as report_rankings
 
 CONFIG = {
     "kind": "best_of_k",
@@ -86,6 +87,8 @@ def test_every_prompt_has_its_k_responses_best_first(inputs: dict[str, Path], tm
         assert len(scores) == 4
         assert scores == sorted(scores, reverse=True)
         assert each["messages"][-1]["role"] == "user"
+    medians = [each.median["score"] for each in report_rankings.rankings(path)]
+    assert medians == [each["responses"][2]["score"] for each in found]
     results = status(path)["results"]
     assert results["best_of_4_score"]["value"] > results["best_of_1_score"]["value"]
 
