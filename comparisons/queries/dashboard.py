@@ -4,6 +4,7 @@ Reads only; every figure says of what and since when.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -22,7 +23,7 @@ from comparisons.models import (
 )
 from comparisons.models.campaign import Origin, Tranche
 from comparisons.queries.pay import waiting_long
-from comparisons.queries.quality import open_flags, signals
+from comparisons.queries.quality import open_flags, signals, standing_choices
 from modelserving.models import SlotDeployment
 
 DAYS = 14
@@ -81,7 +82,7 @@ class DayCount:
 
 def concerns() -> list[Concern]:
     """What is broken first, then who needs a look."""
-    found = []
+    found: list[Concern] = []
     for release in DatasetRelease.objects.filter(state=DatasetRelease.State.FAILED)[:3]:
         text = f"Release {release.name} failed: {release.failure}"
         found.append(Concern(text=text, place="manage_release", arguments=(release.name,)))
@@ -90,12 +91,7 @@ def concerns() -> list[Concern]:
         text = f"Export {export.get_format_display()} of {export.release.name}: {export.failure}"
         found.append(Concern(text=text, place="manage_release", arguments=(export.release.name,)))
     for campaign in Campaign.objects.filter(state=Campaign.State.LIVE).select_related("slot"):
-        serving = SlotDeployment.objects.filter(
-            slot=campaign.slot, role=SlotDeployment.Role.SERVING, traffic__gt=0
-        )
-        if not serving.exists():
-            text = f"{campaign.title} is live, but its slot serves nothing."
-            found.append(Concern(text=text, place="manage_campaign", arguments=(campaign.slug,)))
+        found += _concerns_of(campaign)
     for campaign, is_platform, count in waiting_long():
         place = "manage_arrivals" if is_platform else "manage_pay"
         text = f"{campaign.title}: {count} handed in more than two days ago, not accepted yet"
@@ -110,6 +106,26 @@ def concerns() -> list[Concern]:
         place = (str(signal.crowdworker.public_id),)
         found.append(Concern(text=text, place="manage_person", arguments=place))
     return found
+
+
+def _concerns_of(campaign: Campaign) -> Iterator[Concern]:
+    """What a live campaign lacks, or has enough of."""
+    place, arguments = "manage_campaign", (campaign.slug,)
+    serving = SlotDeployment.objects.filter(
+        slot=campaign.slot, role=SlotDeployment.Role.SERVING, traffic__gt=0
+    )
+    if not serving.exists():
+        text = f"{campaign.title} is live, but its slot serves nothing."
+        yield Concern(text=text, place=place, arguments=arguments)
+    wanted = campaign.comparisons_wanted
+    if wanted is not None and (made := comparisons_made(campaign)) >= wanted:
+        text = f"{campaign.title} has {made:,} of {wanted:,} comparisons wanted: pause or end it"
+        yield Concern(text=text, place=place, arguments=arguments)
+
+
+def comparisons_made(campaign: Campaign) -> int:
+    """The crowd's comparisons in a campaign that count: what its `comparisons_wanted` asks for."""
+    return standing_choices().filter(turn__conversation__campaign=campaign).count()
 
 
 def hours(value: float) -> str:

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from comparisons.models import Campaign
 from comparisons.queries.arrivals import source_rows
-from comparisons.queries.dashboard import campaigns_today
+from comparisons.queries.dashboard import campaigns_today, comparisons_made
 from comparisons.services import campaigns
 from comparisons.services.qualifying import standing
 from comparisons.web.access import account_of, administrator_required
@@ -75,6 +75,7 @@ def campaign_detail(request: HttpRequest, slug: str) -> HttpResponse:
     )
     context = {
         "campaign": campaign,
+        "made": comparisons_made(campaign),
         "form": form,
         "places": places,
         "instructions": newest,

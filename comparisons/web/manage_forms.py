@@ -70,7 +70,8 @@ class CampaignForm(PlainLabels, forms.ModelForm):
         }
         help_texts = {
             "pool": "Empty: open to every pool.",
-            "comparisons_wanted": "Empty: no end. People are told when it is reached.",
+            "comparisons_wanted": "Empty: no end. The dashboard says when it is reached; "
+            "the campaign goes on until you pause or end it.",
             "second_opinion_percent": "Share of turns that a second person judges too.",
             "opinion_pay": "For each. What was done before a change is paid as it stood then.",
             "human_reply_percent": "Share of turns for which somebody writes the ideal reply, "

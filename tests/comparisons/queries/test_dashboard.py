@@ -5,19 +5,36 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils.timezone import now
 
 from comparisons.models import Comparison, Turn
-from comparisons.queries.dashboard import campaigns_today, comparisons_by_day, happening_now, totals
+from comparisons.queries.dashboard import (
+    campaigns_today,
+    comparisons_by_day,
+    concerns,
+    happening_now,
+    totals,
+)
 from comparisons.queries.quality import agreement_rows, standing_choices
+from modelserving.models import SlotDeployment
 from tests.comparisons.making import (
+    make_account,
     make_campaign,
     make_comparison,
     make_conversation,
     make_crowdworker,
+    make_deployment,
 )
 
 pytestmark = pytest.mark.django_db
+
+
+def serves(campaign) -> None:
+    """Its slot has something to draw from."""
+    SlotDeployment.objects.create(
+        slot=campaign.slot, deployment=make_deployment(), role="serving", traffic=100
+    )
 
 
 def worked(*, chose_minutes_ago: int, wrote_minutes_ago: int) -> None:
@@ -68,3 +85,20 @@ def test_simulated_people_are_not_counted_as_the_crowd():
     assert sum(day.total for day in comparisons_by_day()) == 1
     assert happening_now().people == 1
     assert totals() == {"simulated": 2, "crowd": 1}
+
+
+@pytest.mark.parametrize(("wanted", "is_told"), [(None, False), (3, False), (2, True), (1, True)])
+def test_staff_are_told_when_the_comparisons_wanted_are_made(client, wanted, is_told):
+    campaign = make_campaign(slug="help", comparisons_wanted=wanted)
+    serves(campaign)
+    conversation = make_conversation(campaign=campaign)
+    for message in ("One", "Two"):
+        make_comparison(conversation, message=message)
+    make_comparison(conversation, message="Three", set_aside_at=now())
+    client.force_login(make_account("administrator"))
+
+    page = client.get(reverse("manage_campaign", args=["help"])).content.decode()
+
+    told = f"{campaign.title} has 2 of {wanted} comparisons wanted: pause or end it"
+    assert [each.text for each in concerns()] == [told] * is_told
+    assert (f"2 of {wanted} wanted" if wanted else "2, no end") in page
