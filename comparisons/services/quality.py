@@ -6,6 +6,7 @@ Knows people, their choices and flags; finds nothing by itself (queries.quality 
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.timezone import now
 
 from comparisons.models import Account, Comparison, Crowdworker, Flag, Invitation
@@ -50,11 +51,17 @@ def set_aside(crowdworker: Crowdworker, *, reason: str, actor: Account) -> int:
     return count
 
 
+def set_aside_with(crowdworker: Crowdworker) -> QuerySet[Comparison]:
+    """What was set aside with the person, and may count again."""
+    return Comparison.objects.filter(crowdworker=crowdworker, set_aside_cause=SetAside.PERSON)
+
+
 def take_back(crowdworker: Crowdworker, *, actor: Account) -> int:
     """Undo setting a person's work aside; what a flag or a withdrawal left out stays out."""
     with transaction.atomic():
-        aside = Comparison.objects.filter(crowdworker=crowdworker, set_aside_cause=SetAside.PERSON)
-        count = aside.update(set_aside_at=None, set_aside_cause="", set_aside_reason="")
+        count = set_aside_with(crowdworker).update(
+            set_aside_at=None, set_aside_cause="", set_aside_reason=""
+        )
         _record(crowdworker, actor=actor, action="take_back", detail={"count": count})
     return count
 

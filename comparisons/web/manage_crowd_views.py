@@ -72,7 +72,7 @@ def person(request: HttpRequest, public_id: str) -> HttpResponse:
         "history": person_history(crowdworker),
         "counted": habits.standing_choices().filter(crowdworker=crowdworker).count(),
         "shifts": shifts_without(crowdworker)[:4],
-        "aside": crowdworker.comparisons.filter(set_aside_at__isnull=False).count(),
+        "aside": quality.set_aside_with(crowdworker).count(),
     }
     return manage_page(request, "person.html", place="manage_crowd", context=context)
 
