@@ -35,6 +35,7 @@ class PayRow:
 
     arrival: Arrival
     finished: int
+    choices: int
     amount: Decimal
     currency: str
 
@@ -62,10 +63,14 @@ def pay_rows(source: ArrivalSource) -> Iterator[PayRow]:
     """Every assignment of the source that was handed in, oldest first."""
     states = (Assignment.State.SUBMITTED, Assignment.State.ACCEPTED, Assignment.State.PAID)
     done = Q(assignment__conversations__state=Conversation.State.FINISHED)
+    chosen = Q(assignment__conversations__turns__continued_by__isnull=False)
     arrivals = (
         Arrival.objects.filter(source=source, assignment__state__in=states)
         .select_related("source", "assignment__crowdworker")
-        .annotate(finished=Count("assignment__conversations", filter=done))
+        .annotate(
+            finished=Count("assignment__conversations", filter=done, distinct=True),
+            choices=Count("assignment__conversations__turns", filter=chosen, distinct=True),
+        )
         .order_by("pk")
     )
     for arrival in arrivals:
@@ -73,6 +78,7 @@ def pay_rows(source: ArrivalSource) -> Iterator[PayRow]:
         yield PayRow(
             arrival=arrival,
             finished=arrival.finished,
+            choices=arrival.choices,
             amount=pay.amount,
             currency=pay.currency,  # type: ignore[attr-defined]
         )

@@ -68,6 +68,7 @@ class PayRow:
     currency: str
     active_milliseconds: int
     handed_in_at: datetime | None
+    choices: int | None = None  # in conversations
     last_submission: str = ""  # where a platform knows the person by one
 
 
@@ -239,6 +240,7 @@ def _assignment_rows(campaign: Campaign) -> Iterator[PayRow]:
             done=f"{done} of {each.conversations_required}", state=each.state,
             amount=pay.amount, currency=pay.currency,
             active_milliseconds=each.active_milliseconds, handed_in_at=each.submitted_at,
+            choices=each.choices,  # type: ignore[attr-defined]
         )  # fmt: skip
 
 
