@@ -64,6 +64,7 @@ def crowd(request: HttpRequest) -> HttpResponse:
 def person(request: HttpRequest, public_id: str) -> HttpResponse:
     """One person: what they did, how, and what was decided."""
     crowdworker = get_object_or_404(Crowdworker, public_id=public_id)
+    shifts = shifts_without(crowdworker)
     context = {
         "person": crowdworker,
         "signals": [s for s in habits.signals() if s.crowdworker == crowdworker],
@@ -71,7 +72,8 @@ def person(request: HttpRequest, public_id: str) -> HttpResponse:
         "median_seconds": habits.median_seconds(crowdworker),
         "history": person_history(crowdworker),
         "counted": habits.standing_choices().filter(crowdworker=crowdworker).count(),
-        "shifts": shifts_without(crowdworker)[:4],
+        "shifts": shifts[:4],
+        "is_order_changed": any(shift.is_order_changed for shift in shifts),
         "aside": quality.set_aside_with(crowdworker).count(),
     }
     return manage_page(request, "person.html", place="manage_crowd", context=context)

@@ -1,0 +1,42 @@
+"""The page of one person: what leaving their work out would do is said of every objective."""
+
+import pytest
+from django.urls import reverse
+
+from tests.comparisons.making import (
+    make_account,
+    make_campaign,
+    make_comparison,
+    make_conversation,
+    make_crowdworker,
+    make_deployment,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_turned_order_is_told_also_when_another_objective_moves_further(client):
+    one, two = make_deployment("one"), make_deployment("two")
+    helpful, red_team = make_campaign(), make_campaign(objective="harmless")
+    other, person = make_crowdworker(), make_crowdworker()
+
+    def choose(campaign, crowdworker, *, better, worse, times: int) -> None:
+        picked, left = (worse, better) if campaign.is_red_team else (better, worse)
+        for _ in range(times):
+            conversation = make_conversation(campaign=campaign, crowdworker=crowdworker)
+            make_comparison(conversation, picked_by=picked, other_by=left)
+
+    # helpful: the person pulls one far ahead, and the order stays without them
+    choose(helpful, other, better=one, worse=two, times=6)
+    choose(helpful, other, better=two, worse=one, times=5)
+    choose(helpful, person, better=one, worse=two, times=30)
+    # harmless: a small move, and the order turns
+    choose(red_team, other, better=two, worse=one, times=6)
+    choose(red_team, other, better=one, worse=two, times=5)
+    choose(red_team, person, better=one, worse=two, times=2)
+    client.force_login(make_account("administrator"))
+
+    page = client.get(reverse("manage_person", args=[person.public_id]))
+
+    assert [shift.is_order_changed for shift in page.context["shifts"]] == [False, True]
+    assert ": the order changes." in page.content.decode()
