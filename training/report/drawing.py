@@ -46,9 +46,15 @@ def line(area: "Axes", *, x: Sequence[float], y: Sequence[float], name: str, ind
 
 
 def intervals(
-    area: "Axes", *, x: Sequence[float], shares: Sequence[dict[str, Any]], name: str, index: int = 0
+    area: "Axes",
+    *,
+    x: Sequence[float],
+    shares: Sequence[dict[str, Any]],
+    name: str,
+    index: int = 0,
+    with_n: bool = True,
 ) -> None:
-    """Points with their 95 % intervals; n stands above each."""
+    """Points with their intervals; n stands above each unless it is said once elsewhere."""
     values = [float(each["value"]) for each in shares]
     below = [
         max(0.0, value - float(each["low"])) for value, each in zip(values, shares, strict=True)
@@ -60,7 +66,7 @@ def intervals(
         x, values, yerr=[below, above], fmt=MARKERS[index], color=COLOURS[index], capsize=3,
         markersize=5, linewidth=1.2, label=name,
     )  # fmt: skip
-    for where, each in zip(x, shares, strict=True):
+    for where, each in zip(x, shares, strict=True) if with_n else ():
         area.annotate(
             f"n={each['n']:,}", (where, float(each["high"])), fontsize=7, ha="center", va="bottom",
             color=BASELINE, xytext=(0, 2), textcoords="offset points",

@@ -9,7 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.report import evaluation_plots, learning_plots, recorded
+from training.report import (
+    evaluation_plots,
+    learning_plots,
+    out_of_distribution_plots,
+    recorded,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +52,18 @@ _EVALUATED = {  # key in evaluation.json -> figure
         "by-k",
         "Mean PM score of the best of k samples beside √log k, 95 % intervals (paper fig. 36).",
     ),
+    "auroc_by_layer": (
+        "out-of-distribution-by-layer",
+        "Harmless against helpful prompts by distance from helpful ones, by layer, 95 % intervals (paper fig. 22).",
+    ),
+    "auroc_by_outliers": (
+        "out-of-distribution-by-outliers",
+        "The same by a linear classifier trained with some harmful prompts, five draws of each number (paper fig. 23).",
+    ),
+    "relative_scores": (
+        "out-of-distribution-scores",
+        "Relative distances of the test prompts at the best layer; the outermost bins hold the tails (paper fig. 22).",
+    ),
 }
 _DRAWN: Mapping[str, Draw] = {
     "learning": learning_plots.learning,
@@ -59,6 +76,9 @@ _DRAWN: Mapping[str, Draw] = {
     "by-tranche": evaluation_plots.by_tranche,
     "scores": evaluation_plots.scores,
     "by-k": evaluation_plots.by_k,
+    "out-of-distribution-by-layer": out_of_distribution_plots.auroc_by_layer,
+    "out-of-distribution-by-outliers": out_of_distribution_plots.auroc_by_outliers,
+    "out-of-distribution-scores": out_of_distribution_plots.relative_scores,
 }
 
 

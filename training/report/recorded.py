@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 COMPARISONS = "comparisons"  # the suite of an evaluation run that reports as a PM run does
+WITH_FIGURES = (COMPARISONS, "out_of_distribution")  # suites that found what is drawn
 
 
 def metrics(directory: Path) -> list[dict[str, Any]]:
@@ -18,14 +19,16 @@ def metrics(directory: Path) -> list[dict[str, Any]]:
 
 
 def evaluation(directory: Path) -> dict[str, Any]:
-    """evaluation.json, empty where the run has none yet."""
+    """evaluation.json with what suites with figures found beside their names; empty where the run has none yet."""
     try:
         stored = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
     if not isinstance(stored, dict):
         return {}
-    return {**stored, **stored.get(COMPARISONS, {})}
+    for suite in WITH_FIGURES:
+        stored = {**stored, **stored.get(suite, {})}
+    return stored
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -47,11 +47,17 @@ def clustered_share(
     for _ in range(samples):
         picked = rng.choices(clusters, k=len(clusters))
         draws.append(sum(hits for hits, _ in picked) / sum(size for _, size in picked))
-    draws.sort()
+    low, high = percentile_interval(draws)
     return {
         "value": sum(hits for hits, _ in clusters) / n,
-        "low": draws[int(0.025 * samples)],
-        "high": draws[min(int(0.975 * samples), samples - 1)],
+        "low": low,
+        "high": high,
         "n": n,
         "clusters": len(clusters),
     }
+
+
+def percentile_interval(draws: Sequence[float]) -> tuple[float, float]:
+    """95 % of a bootstrap's draws lie between these two."""
+    ordered, samples = sorted(draws), len(draws)
+    return ordered[int(0.025 * samples)], ordered[min(int(0.975 * samples), samples - 1)]

@@ -8,6 +8,8 @@ from typing import Any
 
 from modelserving.core.artifacts import read_manifest
 from training.config import ConfigError, EvaluationConfig
+from training.core.evaluation.openings import read_openings, too_few
+from training.core.evaluation.out_of_distribution import out_of_distribution
 from training.core.evaluation.policies import heldout_score, logprob_accuracy, response_loss
 from training.core.evaluation.scorers import comparison_accuracy
 from training.core.outcome import Outcome
@@ -21,8 +23,8 @@ POLICY_SUITES: Mapping[str, Suite] = {
     "logprob_accuracy": logprob_accuracy,
     "response_loss": response_loss,
     "heldout_score": heldout_score,
+    "out_of_distribution": out_of_distribution,
 }
-NEEDS_RANKER = ("heldout_score",)
 
 
 def train(run: RunDirectory, config: EvaluationConfig) -> Outcome:
@@ -45,7 +47,7 @@ def train(run: RunDirectory, config: EvaluationConfig) -> Outcome:
 
 
 def chosen_suites(run: RunDirectory, config: EvaluationConfig) -> dict[str, Suite]:
-    """The suites by name that fit the checkpoint's kind and the inputs."""
+    """The suites asked for, or all that the checkpoint's kind and the inputs allow."""
     kind = read_manifest(run.inputs("initial")).kind
     fitting = dict(SCORER_SUITES if kind == "preference_model" else POLICY_SUITES)
     unknown = sorted(set(config.suites) - set(fitting))
@@ -53,11 +55,19 @@ def chosen_suites(run: RunDirectory, config: EvaluationConfig) -> dict[str, Suit
         raise ConfigError(f"suites {unknown} do not fit a {kind}: choose from {', '.join(fitting)}")
     if config.suites:
         return {name: fitting[name] for name in config.suites}
-    return {
-        name: suite
-        for name, suite in fitting.items()
-        if name not in NEEDS_RANKER or run.has_input("ranker")
-    }
+    missing = {name: why for name in fitting if (why := _missing(name, run=run, config=config))}
+    for name, why in missing.items():
+        run.log(f"{name} is left out: {why}")
+    return {name: suite for name, suite in fitting.items() if name not in missing}
+
+
+def _missing(name: str, *, run: RunDirectory, config: EvaluationConfig) -> str:
+    """What a suite lacks in this run's inputs; empty when it can be run."""
+    if name == "heldout_score" and not run.has_input("ranker"):
+        return "there is no ranker"
+    if name == "out_of_distribution":
+        return too_few(read_openings(run.inputs("release"), most=config.max_examples))
+    return ""
 
 
 def _headlines(done: Mapping[str, Any]) -> dict[str, Any]:
