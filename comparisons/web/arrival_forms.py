@@ -8,6 +8,7 @@ from django import forms
 from comparisons.models import ArrivalSource
 from comparisons.web.manage_forms import PlainLabels
 
+MOST_PLACES = 1_000_000
 PARAMETER = {"pattern": "[A-Za-z_][A-Za-z0-9_]*"}
 
 
@@ -28,7 +29,9 @@ class NewSourceForm(PlainLabels, forms.Form):
         label="Pay per assignment", min_value=0, max_digits=8, decimal_places=2
     )
     pay_currency = forms.RegexField(r"^[A-Z]{3}$", label="Currency", initial="USD")
-    places = forms.IntegerField(min_value=1, required=False, help_text="Empty: no limit here.")
+    places = forms.IntegerField(
+        min_value=1, max_value=MOST_PLACES, required=False, help_text="Empty: no limit here."
+    )
     id_parameter = forms.RegexField(
         r"^[A-Za-z_][A-Za-z0-9_]*$", label="Parameter with the person's id", max_length=40,
         required=False, initial="id", help_text="Other platforms only.",
@@ -52,5 +55,7 @@ class ChangeSourceForm(PlainLabels, forms.Form):
         label="Pay per assignment", min_value=0, max_digits=8, decimal_places=2,
         help_text="Holds for those who arrive from now on.",
     )  # fmt: skip
-    places = forms.IntegerField(min_value=1, required=False, help_text="Empty: no limit here.")
+    places = forms.IntegerField(
+        min_value=1, max_value=MOST_PLACES, required=False, help_text="Empty: no limit here."
+    )
     is_open = forms.BooleanField(label="Takes people on", required=False)

@@ -27,6 +27,7 @@ from comparisons.web.manage_forms import FlagForm, InvitationForm, OutcomeForm
 from comparisons.web.manage_page import manage_page
 
 PAGE = 100
+SEARCH = 40  # characters; no pseudonym is as long, and SQLite refuses a very long pattern
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -44,7 +45,7 @@ def crowd(request: HttpRequest) -> HttpResponse:
             created_by=account_of(request),
         )  # fmt: skip
         form = InvitationForm()
-    search, standing = request.GET.get("q", ""), request.GET.get("standing", "")
+    search, standing = request.GET.get("q", "")[:SEARCH], request.GET.get("standing", "")
     found = people(search=search, standing=standing)
     context = {
         "page": page_of(found, asked=request.GET, size=PAGE, at="at"),

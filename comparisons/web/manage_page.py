@@ -3,7 +3,7 @@
 Knows addresses and roles; knows nothing of what a page shows.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -33,11 +33,11 @@ def seen_until(request: HttpRequest) -> datetime:
     """When the page was made whose form this is: what came later was not seen."""
     try:
         made_at = parse_datetime(request.POST.get("made_at", ""))
-    except ValueError:  # no such day
-        made_at = None
-    if made_at is None or made_at.tzinfo is None:
-        raise Unseen("Look again, then decide: the page did not say when it was made.")
-    return min(made_at, timezone.now())
+        if made_at is not None and made_at.tzinfo is not None:
+            return min(made_at.astimezone(UTC), timezone.now())
+    except (ValueError, OverflowError):  # no such day, or none in UTC
+        pass
+    raise Unseen("Look again, then decide: the page did not say when it was made.")
 
 
 def manage_page(

@@ -57,9 +57,10 @@ ODD = {
     "nothing": "", "nul": "a\x00b", "surrogate": "\ud800", "huge": str(10**30), "minus": "-1",
     "fraction": "1e9", "not a number": "NaN", "long": "x" * 100_000, "marks": "\u0301\u202e" * 2000,
     "path": "../../etc/passwd", "quote": "'; DROP TABLE x; --", "key": str(uuid.uuid4()),
+    "first day": "0001-01-01T00:00:00+23:59",
     "template": "{{ 7|add:7 }}{% load x %}", "arabic digits": "\u0661\u0662", "emoji": "\U0001f9d1" * 50,
 }  # fmt: skip
-STAFF_ODD = ("nul", "surrogate")
+STAFF_ODD = ("nul", "surrogate", "huge", "minus", "not a number", "long", "first day")
 FORM = "application/x-www-form-urlencoded"
 scene = test_manage.scene
 
@@ -160,6 +161,33 @@ def test_an_address_with_a_nul_is_refused_in_plain_words():
     assert ["NUL character (%00)" in each.content.decode() for each in pages] == [True] * 2
     assert [list(each.json()) for each in api] == [["detail"]] * 2
     assert client.get("/manage/crowd/?q=%2500").status_code == 200
+
+
+def test_staff_read_why_what_they_sent_is_refused(scene):
+    client = Client()
+    client.force_login(make_account("administrator"))
+
+    def refused(name: str, **changes: str) -> str:
+        body = written({**STAFF_FORMS[name], **changes})
+        where = test_manage.address(name, scene)
+        answer = client.post(where, body, content_type=FORM, follow=True)
+        return answer.content.decode()
+
+    assert "line 1 is no JSON object" in refused("manage_practice", lines="[" * 5000)
+    assert "Look again" in refused("manage_pay_settle", made_at=ODD["first day"])
+    assert "at most 200 characters" in refused("manage_flag", reason="x" * 201)
+    assert "less than or equal to" in refused("manage_arrival", places=ODD["huge"])
+
+
+def test_a_range_beyond_all_files_is_no_range(scene):
+    client = Client()
+    client.force_login(make_account("administrator"))
+    where = test_manage.address("manage_export_download", scene)
+
+    answer = client.get(where, headers={"Range": "bytes=0-" + "9" * 5000})
+
+    assert answer.status_code == 200
+    assert b"".join(answer.streaming_content).startswith(b"PK")
 
 
 def test_odd_addresses_are_not_there():
