@@ -22,6 +22,7 @@ EVALUATION = {
         {"low": 0.0, "high": 0.5, "mean_margin": 0.2, "expected": 0.55, "accuracy": SHARE},
         {"low": 0.5, "high": None, "mean_margin": 0.9, "expected": 0.71, "accuracy": SHARE},
     ],
+    "by_threshold": [{"threshold": -1.5, "accuracy": SHARE}, {"threshold": 0.5, "accuracy": SHARE}],
     "by_turn": {"1": SHARE, "2": SHARE},
     "by_objective": {"helpful": SHARE},
     "by_tranche": {"base": SHARE},
@@ -68,6 +69,7 @@ def test_a_preference_model_offers_what_it_measured(tmp_path):
     assert names == [
         "learning",
         "calibration",
+        "by-threshold",
         "by-turn",
         "by-objective",
         "by-tranche",
@@ -86,7 +88,15 @@ def test_an_evaluation_runs_report_is_read_like_a_preference_models(tmp_path):
 
     assert {key: found[key] for key in EVALUATION} == EVALUATION
     names = [name for name, _ in plots.offered("evaluation", evaluation=found)]
-    assert names == ["calibration", "by-turn", "by-objective", "by-tranche", "scores", "by-k"]
+    assert names == [
+        "calibration",
+        "by-threshold",
+        "by-turn",
+        "by-objective",
+        "by-tranche",
+        "scores",
+        "by-k",
+    ]
     assert all(plots.draw(name, directory=tmp_path) for name in names)
 
 

@@ -37,6 +37,25 @@ def calibration(directory: Path) -> "Figure | None":
     return figure
 
 
+def by_threshold(directory: Path) -> "Figure | None":
+    """Accuracy by the threshold that both scores reach."""
+    points = recorded.evaluation(directory).get("by_threshold")
+    if not points:
+        return None
+    figure, area = axes(
+        x_label="threshold of both scores (nats above the mean score)",
+        y_label="share of comparisons right",
+    )
+    intervals(
+        area, x=[float(each["threshold"]) for each in points], shares=[each["accuracy"] for each in points],
+        name="test split, both scores at or above",
+    )  # fmt: skip
+    area.axhline(HALF, color=BASELINE, linestyle=":", linewidth=1, label="chance")
+    area.set_ylim(0, 1.08)
+    area.legend(fontsize=8, frameon=False, loc="lower left")
+    return figure
+
+
 def by_turn(directory: Path) -> "Figure | None":
     """Accuracy by turn."""
     return _parts(directory, key="by_turn", x_label="turn of the dialogue")

@@ -44,6 +44,10 @@ _FIGURES: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 _EVALUATED = {  # key in evaluation.json -> figure
     "calibration": _CALIBRATION,
+    "by_threshold": (
+        "by-threshold",
+        "Test accuracy where both scores reach a threshold, 95 % intervals (paper fig. 25).",
+    ),
     "by_turn": ("by-turn", "Test accuracy by turn of the dialogue, 95 % intervals (paper fig. 8)."),
     "by_objective": ("by-objective", "Test accuracy by objective, 95 % intervals."),
     "by_tranche": ("by-tranche", "Test accuracy by tranche, 95 % intervals."),
@@ -71,6 +75,7 @@ _DRAWN: Mapping[str, Draw] = {
     "ppo-kl": learning_plots.ppo_kl,
     "ppo-sqrt-kl": learning_plots.ppo_sqrt_kl,
     "calibration": evaluation_plots.calibration,
+    "by-threshold": evaluation_plots.by_threshold,
     "by-turn": evaluation_plots.by_turn,
     "by-objective": evaluation_plots.by_objective,
     "by-tranche": evaluation_plots.by_tranche,

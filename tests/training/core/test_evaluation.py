@@ -7,7 +7,13 @@ import pytest
 
 from tests.training.core.test_batching import encoded
 from training.core.evaluation.intervals import clustered_share, mean, share, wilson
-from training.core.evaluation.preference import Judged, calibration, calibration_error, report
+from training.core.evaluation.preference import (
+    Judged,
+    by_threshold,
+    calibration,
+    calibration_error,
+    report,
+)
 
 
 def test_wilson_by_hand():
@@ -74,3 +80,40 @@ def test_report_of_two_comparisons_by_hand():
     expected = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(3))) / 2
     assert found["loss"] == pytest.approx(expected)
     assert sum(found["histogram"]["chosen"]) == sum(found["histogram"]["rejected"]) == 2
+
+
+def test_accuracy_where_both_scores_reach_a_threshold_by_hand():
+    pairs = [(1.0, 0.0), (3.0, 2.0), (2.0, 4.0), (5.0, 3.0)]  # lower scores 0, 2, 2, 3; mean 2.5
+    judged = [Judged(comparison=encoded(), chosen=a, rejected=b) for a, b in pairs]
+
+    found = by_threshold(judged)
+
+    assert [each["threshold"] for each in found] == [-2.5, -0.5, 0.5]
+    assert [each["accuracy"]["n"] for each in found] == [4, 3, 1]
+    shares = [each["accuracy"]["value"] for each in found]
+    assert shares == pytest.approx([3 / 4, 2 / 3, 1.0])
+
+
+def test_accuracy_by_threshold_does_not_see_a_shift_of_all_scores():
+    rng = random.Random(0)
+    pairs = [(rng.gauss(0.5, 1), rng.gauss(0, 1)) for _ in range(300)]
+
+    here, shifted = (
+        by_threshold(
+            [Judged(comparison=encoded(), chosen=a + by, rejected=b + by) for a, b in pairs]
+        )
+        for by in (0.0, 8.0)
+    )
+
+    assert [each["accuracy"]["n"] for each in here] == list(range(300, 0, -30))
+    assert [each["accuracy"] for each in shifted] == [each["accuracy"] for each in here]
+    assert [each["threshold"] for each in shifted] == pytest.approx(
+        [each["threshold"] for each in here]
+    )
+    overall = report(
+        [Judged(comparison=encoded(), chosen=a, rejected=b) for a, b in pairs],
+        bootstrap_samples=10,
+        seed=0,
+    )
+    assert overall["by_threshold"] == here
+    assert overall["accuracy"] == here[0]["accuracy"]

@@ -21,6 +21,7 @@ from training.core.evaluation.intervals import clustered_share, share
 ALONE = Ranks()
 CALIBRATION_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, math.inf)
 HISTOGRAM_BINS = 40
+THRESHOLDS = 10
 LATE_TURN = 6  # turns from here on are reported together
 
 
@@ -79,6 +80,7 @@ def report(judged: Sequence[Judged], *, bootstrap_samples: int, seed: int) -> di
         "by_objective": breakdown(judged, key=lambda each: each.objective),
         "by_tranche": breakdown(judged, key=lambda each: each.tranche),
         "by_turn": breakdown(judged, key=_turn_name),
+        "by_threshold": by_threshold(judged),
         "calibration": bins,
         "expected_calibration_error": calibration_error(bins),
         "histogram": histogram(judged),
@@ -93,6 +95,27 @@ def breakdown(
     for each in judged:
         parts.setdefault(key(each.comparison), []).append(each.correct)
     return {name: share(parts[name]) for name in sorted(parts)}
+
+
+def by_threshold(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Accuracy of the comparisons both of whose scores reach a threshold (Bai et al. 2022, fig. 25).
+
+    Thresholds are counted from the mean of all these scores, which are known up to a constant; they leave ten tenths of
+    the comparisons, nine tenths, and so on, so that no point stands on a handful.
+    """
+    lower = [min(each.chosen, each.rejected) for each in judged]
+    centre = sum(each.chosen + each.rejected for each in judged) / (2 * len(judged))
+    ordered = sorted(lower)
+    steps = dict.fromkeys(ordered[len(ordered) * step // THRESHOLDS] for step in range(THRESHOLDS))
+    return [
+        {
+            "threshold": threshold - centre,
+            "accuracy": share(
+                [one.correct for one, low in zip(judged, lower, strict=True) if low >= threshold]
+            ),
+        }
+        for threshold in steps
+    ]
 
 
 def calibration(margins: Sequence[float]) -> list[dict[str, Any]]:
