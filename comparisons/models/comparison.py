@@ -96,6 +96,8 @@ class Flag(models.Model):
     kind = models.CharField(max_length=16, choices=Kind)
     note = models.TextField(blank=True)
     resolved_at = models.DateTimeField(null=True)
+    # set aside for it: the turn and all that follow it, also those chosen later, stay out of releases
+    is_heeded = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -76,7 +76,7 @@ COLUMNS: dict[type[Model], tuple[str, ...]] = {
         "created_at", "superseded_at", "set_aside_at", "set_aside_cause", "set_aside_reason",
     ),
     ChoiceUndo: ("comparison__public_id", "at"),
-    Flag: ("turn__public_id", "kind", "note", "created_at", "resolved_at"),
+    Flag: ("turn__public_id", "kind", "note", "created_at", "resolved_at", "is_heeded"),
     Response: ("turn__public_id", "state", "text", "finish_reason", "created_at", "completed_at"),
     WantedReply: (
         "public_id", "turn__public_id", "lease_until", "active_milliseconds", "written_at",

@@ -95,17 +95,15 @@ class ReleaseCounts:
 
 def with_reason(comparisons: QuerySet[Comparison], filters: ReleaseFilters) -> QuerySet[Comparison]:
     """Annotate `left_out`: the first reason a comparison is not in, or an empty text."""
-    personal_data = Flag.objects.filter(
-        turn__conversation=OuterRef("turn__conversation"),
-        turn__index__lte=OuterRef("turn__index"),
-        kind=Flag.Kind.PERSONAL_DATA,
-        resolved_at__isnull=True,
+    flags = Flag.objects.filter(
+        turn__conversation=OuterRef("turn__conversation"), turn__index__lte=OuterRef("turn__index")
     )
+    personal_data = flags.filter(kind=Flag.Kind.PERSONAL_DATA, resolved_at__isnull=True)
     withdrawn = Crowdworker.Standing.WITHDRAWN
     stopped = Response.FinishReason.STOPPED
     conditions = {
         "superseded": Q(superseded_at__isnull=False),
-        "set_aside": Q(set_aside_at__isnull=False),
+        "set_aside": Q(set_aside_at__isnull=False) | Exists(flags.filter(is_heeded=True)),
         "withdrawn": Q(turn__conversation__is_withdrawn=True)
         | Q(turn__conversation__crowdworker__standing=withdrawn)
         | Q(crowdworker__standing=withdrawn)

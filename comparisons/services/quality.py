@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Coalesce
 from django.utils.timezone import now
 
 from comparisons.models import Account, Comparison, Crowdworker, Flag, Invitation
@@ -105,7 +106,9 @@ def set_aside_flagged(flag: Flag, *, reason: str, actor: Account) -> int:
         count = touched.update(
             set_aside_at=now(), set_aside_cause=SetAside.FLAG, set_aside_reason=reason[:200]
         )
-        Flag.objects.filter(pk=flag.pk, resolved_at__isnull=True).update(resolved_at=now())
+        Flag.objects.filter(pk=flag.pk).update(
+            resolved_at=Coalesce("resolved_at", now()), is_heeded=True
+        )
         audit.record(
             actor=actor, action="flag.set_aside", object_type="flag", object_id=flag.pk,
             detail={"kind": flag.kind, "count": count, "reason": reason},

@@ -78,6 +78,22 @@ def test_campaigns_that_paid_less_than_nothing_or_kept_no_time_are_mended(as_bef
     assert kept == {fine.pk: ("7.50", 30), odd.pk: ("0.00", 120)}
 
 
+@pytest.mark.django_db(transaction=True)
+def test_flags_that_something_was_set_aside_for_are_heeded_from_then_on(as_before):
+    about = make_comparison(make_conversation(), message="about")
+    flags = [
+        Flag.objects.create(turn=about.turn, crowdworker=about.crowdworker, kind=kind)
+        for kind in ("personal_data", "other")
+    ]
+    quality.set_aside_flagged(flags[0], reason="a number", actor=make_account("administrator"))
+    as_before("0016_invitations_without_campaign")
+
+    forward()
+
+    heeded = {each.kind: each.is_heeded for each in Flag.objects.all()}
+    assert heeded == {"personal_data": True, "other": False}
+
+
 @pytest.mark.django_db
 def test_the_cause_of_rows_from_before_is_read_from_what_is_known_of_them():
     flagged = make_conversation()

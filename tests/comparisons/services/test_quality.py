@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from comparisons.models import Comparison, Flag
-from comparisons.queries.releases import ReleaseFilters, release_counts
+from comparisons.queries.releases import ReleaseFilters, release_counts, with_reason
 from comparisons.services import judging, opinions, quality, replies, withdrawal
 from comparisons.services.releasing import cut_release
 from tests.comparisons.making import make_account, make_comparison, make_conversation
@@ -42,6 +42,21 @@ def test_what_a_flag_left_out_stays_out_when_the_persons_work_is_taken_back(is_f
     assert kept() - before == {"fine"}
     flagged.refresh_from_db()
     assert (flagged.set_aside_cause, flagged.set_aside_reason) == ("flag", "a number")
+
+
+def test_what_is_chosen_after_a_heeded_flag_in_the_same_conversation_stays_out_too():
+    conversation = make_conversation()
+    make_comparison(conversation, message="before it")
+    flagged = make_comparison(conversation, message="my number is")
+    flag = Flag.objects.create(
+        turn=flagged.turn, crowdworker=flagged.crowdworker, kind="personal_data"
+    )
+    quality.set_aside_flagged(flag, reason="a number", actor=make_account("administrator"))
+
+    make_comparison(conversation, message="quotes the number")
+
+    rows = with_reason(Comparison.objects.all(), ReleaseFilters()).filter(left_out="")
+    assert set(rows.values_list("turn__message", flat=True)) == {"before it"}
 
 
 def test_a_flag_marks_releases_that_hold_what_was_set_aside_with_the_person():
