@@ -13,6 +13,10 @@ from comparisons.queries import signed_in
 class SessionStore(db.SessionStore):
     """Nothing is kept between requests: a session that was ended is over at once."""
 
+    def _validate_session_key(self, key: str | None) -> bool:
+        """Keys of ours are letters and digits; a NUL in a cookie could not even be looked up."""
+        return bool(key) and key.isascii() and key.isalnum() and super()._validate_session_key(key)
+
     def _get_session_from_db(self) -> Session | None:
         found = signed_in.session_of(self.session_key, now=timezone.now())
         if found is None:

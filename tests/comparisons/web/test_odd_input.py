@@ -190,6 +190,14 @@ def test_a_range_beyond_all_files_is_no_range(scene):
     assert b"".join(answer.streaming_content).startswith(b"PK")
 
 
+@pytest.mark.parametrize("name", ["sessionid", "csrftoken", "theme", "django_language"])
+def test_a_cookie_of_ours_that_holds_a_nul_is_no_cookie_of_ours(name):
+    client = Client(headers={"Cookie": rf'{name}="abcdefghijklmnop\000"'})
+
+    assert client.get("/").url == "/sign-in/?next=/"
+    assert client.get("/sign-in/").status_code == 200
+
+
 def test_odd_addresses_are_not_there():
     client = Client(raise_request_exception=False)
     client.force_login(make_account())
