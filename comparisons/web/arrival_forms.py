@@ -9,7 +9,6 @@ from comparisons.models import ArrivalSource
 from comparisons.web.manage_forms import PlainLabels
 
 MOST_PLACES = 1_000_000
-PARAMETER = {"pattern": "[A-Za-z_][A-Za-z0-9_]*"}
 
 
 class NewSourceForm(PlainLabels, forms.Form):
