@@ -13,8 +13,18 @@ from django.conf import settings
 
 from comparisons.services import releasing
 from modelserving import registry
-from modelserving.core.artifacts import ArtefactError, content_hash, read_manifest, write_durably
+from modelserving.core.artifacts import (
+    ArtefactError,
+    content_hash,
+    file_sha256,
+    read_manifest,
+    write_durably,
+)
+from training.held_out_scores import held_out_scores
 from training.models import TrainingRun
+
+HELD_OUT_SCORES = "held_out_scores.json"
+
 
 
 class InputMissing(Exception):
@@ -100,7 +110,12 @@ def _inputs(run: TrainingRun, path: Path) -> Mapping[str, dict[str, str]]:
         checkpoint = getattr(run, role)
         if checkpoint is not None:
             places[role] = registry.directory_of(checkpoint)
-    return {role: _reference(role, place, path) for role, place in places.items()}
+    inputs = {role: _reference(role, place, path) for role, place in places.items()}
+    if scores := held_out_scores(run):
+        kept = path / HELD_OUT_SCORES
+        write_durably(kept, json.dumps(scores, indent=2) + "\n")
+        inputs["held_out_scores"] = {"path": kept.name, "sha256": file_sha256(kept)}
+    return inputs
 
 
 def _reference(role: str, place: Path, run_directory: Path) -> dict[str, str]:

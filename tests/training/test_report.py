@@ -82,10 +82,11 @@ def test_a_preference_model_offers_what_it_measured(tmp_path):
 
 
 def test_an_evaluation_runs_report_is_read_like_a_preference_models(tmp_path):
-    (tmp_path / "evaluation.json").write_text(json.dumps(dict.fromkeys(SCORER_SUITES, EVALUATION)))
+    (tmp_path / "evaluation.json").write_text(json.dumps({recorded.COMPARISONS: EVALUATION}))
 
     found = recorded.evaluation(tmp_path)
 
+    assert recorded.COMPARISONS in SCORER_SUITES
     assert {key: found[key] for key in EVALUATION} == EVALUATION
     names = [name for name, _ in plots.offered("evaluation", evaluation=found)]
     assert names == [

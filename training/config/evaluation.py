@@ -14,8 +14,9 @@ class EvaluationConfig(RunConfig):
     """Held-out measurements of one checkpoint."""
 
     kind: Literal["evaluation"] = "evaluation"
-    # empty: all that fit. A preference model: comparisons. A language model: logprob_accuracy, response_loss,
-    # heldout_score (with a ranker), out_of_distribution (with prompts of both objectives)
+    # empty: all that fit. A preference model: comparisons, elo (where the crowd compared two models).
+    # A language model: logprob_accuracy, response_loss, heldout_score (with a ranker), out_of_distribution (with
+    # prompts of both objectives)
     suites: tuple[str, ...] = ()
     max_examples: int = 1000  # per suite; of out_of_distribution per objective and split
     max_response_tokens: int = 128

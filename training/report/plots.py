@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.report import (
+    elo_plots,
     evaluation_plots,
     learning_plots,
     out_of_distribution_plots,
@@ -52,6 +53,10 @@ _EVALUATED = {  # key in evaluation.json -> figure
     "by_objective": ("by-objective", "Test accuracy by objective, 95 % intervals."),
     "by_tranche": ("by-tranche", "Test accuracy by tranche, 95 % intervals."),
     "histogram": _SCORES,
+    "elo": (
+        "elo",
+        "The crowd's Elo of each model beside what the PM's scores predict, 95 % intervals (paper fig. 15).",
+    ),
     "best_of_k": (
         "by-k",
         "Mean PM score of the best of k samples beside √log k, 95 % intervals (paper fig. 36).",
@@ -84,6 +89,7 @@ _DRAWN: Mapping[str, Draw] = {
     "out-of-distribution-by-layer": out_of_distribution_plots.auroc_by_layer,
     "out-of-distribution-by-outliers": out_of_distribution_plots.auroc_by_outliers,
     "out-of-distribution-scores": out_of_distribution_plots.relative_scores,
+    "elo": elo_plots.elo,
 }
 
 

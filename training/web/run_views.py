@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from comparisons.web.access import account_of, researcher_required
 from modelserving.registry import CheckpointNotRegistered
 from training import queries, run_files
+from training.elo_tables import elo_tables
 from training.models import TrainingRun
 from training.preflight import checks
 from training.report import plots
@@ -99,6 +100,7 @@ def run(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     context = lab(
         request, run=found, line=queries.line(found), results=queries.results(found),
         evaluation=evaluation, samples=queries.samples(found),
+        elo=elo_tables(evaluation),
         medians=queries.medians(found, page=request.GET.get("page", "")),
         waiting=queries.waiting_without_worker(),
         log=run_files.tail(directory / "log.txt"), inputs=run_files.read_object(directory / "inputs.json"),

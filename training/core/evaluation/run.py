@@ -8,6 +8,7 @@ from typing import Any
 
 from modelserving.core.artifacts import read_manifest
 from training.config import ConfigError, EvaluationConfig
+from training.core.evaluation.elo import elo_beside_scores, too_few_models
 from training.core.evaluation.openings import read_openings, too_few
 from training.core.evaluation.out_of_distribution import out_of_distribution
 from training.core.evaluation.policies import heldout_score, logprob_accuracy, response_loss
@@ -18,7 +19,10 @@ from training.core.seeding import prepare
 
 Suite = Callable[[RunDirectory, EvaluationConfig], dict[str, Any]]
 
-SCORER_SUITES: Mapping[str, Suite] = {"comparisons": comparison_accuracy}
+SCORER_SUITES: Mapping[str, Suite] = {
+    "comparisons": comparison_accuracy,
+    "elo": elo_beside_scores,
+}
 POLICY_SUITES: Mapping[str, Suite] = {
     "logprob_accuracy": logprob_accuracy,
     "response_loss": response_loss,
@@ -65,6 +69,8 @@ def _missing(name: str, *, run: RunDirectory, config: EvaluationConfig) -> str:
     """What a suite lacks in this run's inputs; empty when it can be run."""
     if name == "heldout_score" and not run.has_input("ranker"):
         return "there is no ranker"
+    if name == "elo":
+        return too_few_models(run.inputs("release"), most=config.max_examples)
     if name == "out_of_distribution":
         return too_few(read_openings(run.inputs("release"), most=config.max_examples))
     return ""
