@@ -25,6 +25,7 @@ from training.models import TrainingRun
 
 HELD_OUT_SCORES = "held_out_scores.json"
 
+LONGEST_NUMBER = 18  # digits of an offset; Python refuses to read thousands
 
 
 class InputMissing(Exception):
@@ -59,6 +60,12 @@ def read_object(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     return stored if isinstance(stored, dict) else {}
+
+
+def offset_of(text: str) -> int:
+    """A byte offset as an address says it; 0 for anything else."""
+    is_number = text.isdecimal() and len(text) <= LONGEST_NUMBER
+    return int(text) if is_number else 0
 
 
 def rows_after(

@@ -122,3 +122,4 @@ def test_metrics_are_read_from_an_offset_on(call):
 
     assert first["rows"] == [{"step": 1, "pm/loss": 0.7}]
     assert call("get", f"{address}?offset={first['offset']}", scope="read").json()["rows"] == []
+    assert call("get", f"{address}?offset={'9' * 5000}", scope="read").json() == first

@@ -101,6 +101,7 @@ def test_rows_are_handed_out_from_a_byte_offset_on():
     assert first["rows"] == [{"step": 1, "pm/loss": 0.7}]
     assert second["rows"] == [{"step": 2, "pm/loss": 0.6}]
     assert (first["is_over"], client.get(f"{address}?offset=-1").status_code) == (False, 200)
+    assert client.get(f"{address}?offset={'9' * 5000}").json() == client.get(address).json()
 
 
 def test_picked_runs_stand_side_by_side_with_what_differs():

@@ -85,9 +85,9 @@ class RunMetrics(APIView):
     def get(self, request: Request, public_id: Any) -> Response:
         """Rows from `?offset=` on, and the offset to ask for next."""
         run = get_object_or_404(TrainingRun, public_id=public_id)
-        asked = request.query_params.get("offset", "0")
+        asked = run_files.offset_of(request.query_params.get("offset", "0"))
         path = run_files.directory_of(run) / "metrics.jsonl"
-        rows, offset = run_files.rows_after(path, offset=int(asked) if asked.isdecimal() else 0)
+        rows, offset = run_files.rows_after(path, offset=asked)
         return Response({"rows": rows, "offset": offset})
 
 

@@ -117,9 +117,9 @@ def run(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
 def run_rows(request: HttpRequest, public_id: uuid.UUID) -> JsonResponse:
     """Metrics from a byte offset on: the rows that the files hold, nothing smoothed."""
     found = get_object_or_404(TrainingRun, public_id=public_id)
-    offset = request.GET.get("offset", "0")
+    offset = run_files.offset_of(request.GET.get("offset", "0"))
     path = run_files.directory_of(found) / "metrics.jsonl"
-    rows, after = run_files.rows_after(path, offset=int(offset) if offset.isdecimal() else 0)
+    rows, after = run_files.rows_after(path, offset=offset)
     is_over = found.state not in {TrainingRun.State.QUEUED, TrainingRun.State.RUNNING}
     return JsonResponse({"rows": rows, "offset": after, "is_over": is_over})
 
