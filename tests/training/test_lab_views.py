@@ -104,6 +104,17 @@ def test_rows_are_handed_out_from_a_byte_offset_on():
     assert client.get(f"{address}?offset={'9' * 5000}").json() == client.get(address).json()
 
 
+@pytest.mark.parametrize(("kind", "has_curves"), [("evaluation", False), ("language_model", True)])
+def test_a_run_that_measures_once_waits_for_no_curve(kind: str, has_curves: bool):
+    run = make_run(kind=kind)
+
+    page = signed_in().get(reverse("run", args=[run.public_id])).content.decode()
+
+    assert ("data-curve=" in page) == has_curves
+    assert ('<section aria-labelledby="curves" hidden>' in page) != has_curves
+    assert "data-rows-url=" in page
+
+
 def test_picked_runs_stand_side_by_side_with_what_differs():
     one = make_run(name="slow", config={"seed": 3, "learning_rate": 1e-5})
     two = make_run(name="fast", config={"seed": 3, "learning_rate": 1e-3})
