@@ -29,7 +29,7 @@ class DayChart:
     """Stacked bars over days, with its scale."""
 
     bars: tuple[Bar, ...]
-    top: int  # what the full height stands for
+    highest: int  # of a day: what the full height stands for
     first: str
     last: str
 
@@ -46,7 +46,8 @@ def spark(values: Sequence[int]) -> str:
 
 def day_chart(days: Sequence[DayCount]) -> DayChart:
     """A bar per day, its tranches on top of each other."""
-    top = max((day.total for day in days), default=0) or 1
+    highest = max((day.total for day in days), default=0)
+    top = highest or 1
     width = CHART_WIDTH / max(1, len(days))
     room = CHART_HEIGHT - BOTTOM
     bars = []
@@ -64,6 +65,6 @@ def day_chart(days: Sequence[DayCount]) -> DayChart:
                     )
                 )  # fmt: skip
     return DayChart(
-        bars=tuple(bars), top=top,
+        bars=tuple(bars), highest=highest,
         first=f"{days[0].day:%d %b}" if days else "", last=f"{days[-1].day:%d %b}" if days else "",
     )  # fmt: skip
