@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddField(
             model_name='assignment',
-            name='counted_at',
+            name='counted_since',
             field=models.DateTimeField(null=True),
         ),
     ]

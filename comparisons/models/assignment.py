@@ -40,7 +40,9 @@ class Assignment(models.Model):
         default=dict
     )  # {"amount": "20.00", "currency": "USD", "per": "assignment"}
     active_milliseconds = models.PositiveBigIntegerField(default=0)
-    counted_at = models.DateTimeField(null=True)  # until when active time was counted
+    counted_since = models.DateTimeField(
+        null=True
+    )  # when active time began, by the database's clock
     lease_until = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
     submitted_at = models.DateTimeField(null=True)

@@ -51,7 +51,7 @@ COLUMNS: dict[type[Model], tuple[str, ...]] = {
     ),
     Assignment: (
         "public_id", "campaign__title", "state", "conversations_required", "external_study_id",
-        "external_submission_id", "pay_rule", "active_milliseconds", "counted_at", "lease_until",
+        "external_submission_id", "pay_rule", "active_milliseconds", "counted_since", "lease_until",
         "created_at", "submitted_at", "accepted_at", "paid_at",
     ),
     Arrival: (

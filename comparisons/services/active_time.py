@@ -16,18 +16,21 @@ MOST_ACTIVE_MILLISECONDS = 30 * 60 * 1000  # one step; longer means the person w
 def count_active(conversation: Conversation, milliseconds: int) -> None:
     """Add active time to the conversation and its assignment, and keep the lease going.
 
-    The page says how long, the database's clock how long at most: call it with the person's row held.
+    The page says how long, some of it a step late; the database's clock says how long at most, over all steps
+    together. Call it with the person's row held.
     """
     campaign, assignment_id = conversation.campaign, conversation.assignment_id
     if campaign is None or assignment_id is None:
         return
     row = Assignment.objects.filter(pk=assignment_id)
-    now, counted_at, created_at = (
-        row.annotate(now=Now()).values_list("now", "counted_at", "created_at").get()
+    now, since, created_at, counted = (
+        row.annotate(now=Now())
+        .values_list("now", "counted_since", "created_at", "active_milliseconds")
+        .get()
     )
-    passed = (now - (counted_at or created_at)) // timedelta(milliseconds=1)
-    spent = max(min(milliseconds, MOST_ACTIVE_MILLISECONDS, passed), 0)
+    left = (now - (since or created_at)) // timedelta(milliseconds=1) - counted
+    spent = max(min(milliseconds, MOST_ACTIVE_MILLISECONDS, left), 0)
     more = {"active_milliseconds": F("active_milliseconds") + spent}
     Conversation.objects.filter(pk=conversation.pk).update(**more)
     until = Now() + timedelta(minutes=campaign.lease_minutes)
-    row.update(**more, counted_at=now, lease_until=until)
+    row.update(**more, lease_until=until)

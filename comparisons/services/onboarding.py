@@ -214,10 +214,10 @@ def make_assignment(
             conversations_required=campaign.conversations_per_assignment,
             pay_rule=pay_rule,
             lease_until=Now() + timedelta(minutes=campaign.lease_minutes),
-            counted_at=Now(),
+            counted_since=Now(),
             **values,
         )
-        assignment.refresh_from_db(fields=["lease_until", "counted_at"])
+        assignment.refresh_from_db(fields=["lease_until", "counted_since"])
         record_opening(assignment, actor=crowdworker.account)
     return assignment
 

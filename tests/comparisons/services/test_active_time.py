@@ -18,7 +18,7 @@ def test_working_keeps_the_lease_and_counts_time_once_within_reason():
     conversation = begun(campaign)
     Assignment.objects.update(
         lease_until=timezone.now() + timedelta(seconds=5),
-        counted_at=timezone.now() - timedelta(hours=1),
+        counted_since=timezone.now() - timedelta(hours=1),
     )
 
     said(conversation, active_milliseconds=10**12)
@@ -31,7 +31,7 @@ def test_working_keeps_the_lease_and_counts_time_once_within_reason():
 def test_no_more_time_is_counted_than_passed_whatever_the_page_says():
     conversation = begun(live_campaign(pay_amount="20.00", pay_per="hour"))
     since = timezone.now() - timedelta(minutes=1)
-    Assignment.objects.update(counted_at=since)
+    Assignment.objects.update(counted_since=since)
 
     for number in range(10):
         turns.skip_turn(said(conversation, f"Message {number}", active_milliseconds=2**40))
@@ -43,10 +43,20 @@ def test_no_more_time_is_counted_than_passed_whatever_the_page_says():
     assert conversation.active_milliseconds == counted
 
 
+def test_time_that_the_page_tells_a_step_late_is_counted():
+    conversation = begun(live_campaign())
+    Assignment.objects.update(counted_since=timezone.now() - timedelta(minutes=3))
+    turns.skip_turn(said(conversation, "One", active_milliseconds=1000))
+
+    said(conversation, "Two", active_milliseconds=150_000)
+
+    assert Assignment.objects.get().active_milliseconds == 151_000
+
+
 def test_work_from_before_such_counting_counts_from_its_beginning():
     conversation = begun(live_campaign())
     begun_at = timezone.now() - timedelta(minutes=3)
-    Assignment.objects.update(counted_at=None, created_at=begun_at)
+    Assignment.objects.update(counted_since=None, created_at=begun_at)
 
     said(conversation, active_milliseconds=120_000)
 

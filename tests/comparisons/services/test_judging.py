@@ -22,7 +22,7 @@ def ready_turn(**values) -> Turn:
 
 def test_choice_keeps_everything_that_was_said_about_it():
     turn = ready_turn(objective="harmless", tranche="online")
-    Assignment.objects.update(counted_at=timezone.now() - timedelta(minutes=1))
+    Assignment.objects.update(counted_since=timezone.now() - timedelta(minutes=1))
 
     comparison = chosen(
         turn, side="B", strength=1, is_both_bad=True, reason_tags=["too_long", "nonsense"],
