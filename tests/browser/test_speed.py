@@ -98,7 +98,7 @@ def first_paint(page: Page, place: str) -> float:
     wire.send("Network.setCacheDisabled", {"cacheDisabled": True})
     wire.send("Network.emulateNetworkConditions", SLOW_4G)
     page.goto(place, wait_until="load")
-    page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+    page.wait_for_function("() => performance.getEntriesByName('first-contentful-paint').length")
     return page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
 
 
