@@ -45,9 +45,9 @@ class CompiledPieces:
         """Keys and values so far of each prompt, its piece among them: (tokens, G, D) twice."""
         key, value, start = heads.turned_key, heads.value, 0
         for piece, end in zip(self._pieces, self._ends, strict=True):
-            fresh = (each[start:end].transpose(0, 1) for each in (key, value))
-            found = piece.prompt.append(layer=layer, keys=next(fresh), values=next(fresh))
-            yield found[0].transpose(0, 1), found[1].transpose(0, 1)
+            fresh_keys, fresh_values = (each[start:end].transpose(0, 1) for each in (key, value))
+            keys, values = piece.prompt.append(layer=layer, keys=fresh_keys, values=fresh_values)
+            yield keys.transpose(0, 1), values.transpose(0, 1)
             start = end
 
     def _trees(self, window: int | None) -> LaidTrees:

@@ -33,6 +33,11 @@ EVALUATION = {
 }
 
 
+OF_A_REPORT = [
+    "calibration", "by-threshold", "by-turn", "by-objective", "by-tranche", "scores", "by-k",
+]  # fmt: skip
+
+
 def write_run(directory: Path, *, rows, evaluation=None) -> Path:
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (directory / "metrics.jsonl").write_text(lines + '{"step": 99, "pm/lo', encoding="utf-8")
@@ -66,16 +71,7 @@ def test_a_preference_model_offers_what_it_measured(tmp_path):
 
     names = [name for name, _ in plots.offered("preference_model", evaluation=EVALUATION)]
 
-    assert names == [
-        "learning",
-        "calibration",
-        "by-threshold",
-        "by-turn",
-        "by-objective",
-        "by-tranche",
-        "scores",
-        "by-k",
-    ]
+    assert names == ["learning", *OF_A_REPORT]
     drawn = {name: plots.draw(name, directory=tmp_path) for name in names}
     assert all(svg and svg.count("<svg") == 1 for svg in drawn.values())
     assert drawn == {name: plots.draw(name, directory=tmp_path) for name in names}
@@ -89,15 +85,7 @@ def test_an_evaluation_runs_report_is_read_like_a_preference_models(tmp_path):
     assert recorded.COMPARISONS in SCORER_SUITES
     assert {key: found[key] for key in EVALUATION} == EVALUATION
     names = [name for name, _ in plots.offered("evaluation", evaluation=found)]
-    assert names == [
-        "calibration",
-        "by-threshold",
-        "by-turn",
-        "by-objective",
-        "by-tranche",
-        "scores",
-        "by-k",
-    ]
+    assert names == OF_A_REPORT
     assert all(plots.draw(name, directory=tmp_path) for name in names)
 
 

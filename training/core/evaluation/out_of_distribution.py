@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modelserving.lm.loading import LoadedModel, load_language_model
 from training.config import EvaluationConfig
 from training.core.distributed import Ranks
 from training.core.evaluation.activations import last_token_activations, rounds
@@ -23,9 +22,9 @@ from training.core.evaluation.auroc import auroc_with_interval
 from training.core.evaluation.mahalanobis import fit
 from training.core.evaluation.openings import PARTS, encoded, read_openings
 from training.core.evaluation.outlier_exposure import Exposed, exposure
+from training.core.evaluation.policies import load_policy
 from training.core.run_directory import RunDirectory
-from training.core.seeding import prepare
-from training.core.sharding import blocks_of, loading, shard, whole
+from training.core.sharding import blocks_of, whole
 
 FEW_LAYERS = 8  # below, the classifier reads the last layer, else the middle (the paper's two smallest models do so)
 HISTOGRAM_BINS = 40
@@ -46,7 +45,7 @@ def out_of_distribution(run: RunDirectory, config: EvaluationConfig) -> dict[str
 
     The headline's layer is the best on the very prompts it is judged by, so it flatters a little.
     """
-    policy = _policy(run, config)
+    policy = load_policy(run, config)
     openings = read_openings(run.inputs("release"), most=config.max_examples)
     prompts = encoded(openings, encoder=policy.tokenizer, layout=policy.dialogue_format)
     sizes = [len(openings[part]) for part in PARTS]
@@ -81,14 +80,6 @@ def histogram(scores: Tensor, *, helpful: int) -> dict[str, Any]:
     parts = {"helpful": places[:helpful], "harmless": places[helpful:]}
     counts = {name: torch.bincount(each, minlength=HISTOGRAM_BINS) for name, each in parts.items()}
     return {"low": low, "high": high, **{name: each.tolist() for name, each in counts.items()}}
-
-
-def _policy(run: RunDirectory, config: EvaluationConfig) -> LoadedModel:
-    prepare(config)
-    how = loading(config, ranks=run.ranks, is_trained=False)
-    policy = load_language_model(run.inputs("initial"), **how)
-    shard(policy.model, config=config, ranks=run.ranks)
-    return policy
 
 
 def _read(

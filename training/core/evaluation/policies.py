@@ -26,7 +26,8 @@ ROW_TOKENS = 4096
 ALONE = Ranks()
 
 
-def _policy(run: RunDirectory, config: EvaluationConfig) -> LoadedModel:
+def load_policy(run: RunDirectory, config: EvaluationConfig) -> LoadedModel:
+    """The language model that is put through the suites, seeded and spread over the ranks."""
     prepare(config)
     how = loading(config, ranks=run.ranks, is_trained=False)
     policy = load_language_model(run.inputs("initial"), **how)
@@ -73,7 +74,7 @@ def _read(
 
 def logprob_accuracy(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
     """How often the policy finds the chosen response likelier per token (Bai et al. 2022, B.3)."""
-    policy = _policy(run, config)
+    policy = load_policy(run, config)
     comparisons = _comparisons(run, config, policy)
     pairs = _read(run, policy, comparisons)
     correct = [float(chosen > rejected) for chosen, rejected in pairs]
@@ -88,14 +89,14 @@ def logprob_accuracy(run: RunDirectory, config: EvaluationConfig) -> dict[str, A
 
 def response_loss(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
     """Loss per token of the held-out chosen responses given their prompts."""
-    policy = _policy(run, config)
+    policy = load_policy(run, config)
     pairs = _read(run, policy, _comparisons(run, config, policy))
     return {"headline": mean([-chosen for chosen, _ in pairs])}
 
 
 def heldout_score(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
     """The ranker's mean score of the policy's own responses to held-out prompts."""
-    policy = _policy(run, config)
+    policy = load_policy(run, config)
     how = loading(config, ranks=run.ranks, is_trained=False)
     ranker = load_preference_model(run.inputs("ranker"), **how)
     shard(ranker.model, config=config, ranks=run.ranks)
