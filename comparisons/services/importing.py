@@ -12,7 +12,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import OuterRef, Subquery
 from django.utils.timezone import now
 
@@ -32,6 +32,7 @@ READERS: Mapping[str, Callable[[Mapping[str, Any]], Pair]] = {
     "trl": trl.pair_of,
     "rich": rich.pair_of,
 }
+STORED = (Conversation, Turn, Response, Showing, Comparison)
 USUAL_QUESTION = {
     Objective.HELPFUL: Question.MORE_HELPFUL,
     Objective.HARMLESS: Question.LESS_HARMFUL,  # files in training order are never flipped
@@ -108,6 +109,8 @@ def import_lines(
         _import_batch(batch, source=source, report=report)
         if on_progress:
             on_progress(report)
+    if report.imported:
+        _refresh_statistics()
     logger.debug("imported %d of %d lines from %s", report.imported, report.lines, source or "?")
     return report
 
@@ -214,6 +217,16 @@ def _store(entries: list[_Entry], *, source: str) -> None:
     # the one comparison of an imported turn also carries its dialogue on
     own = Comparison.objects.filter(turn=OuterRef("pk")).values("pk")[:1]
     Turn.objects.filter(pk__in=[turn.pk for turn in turns]).update(continued_by=Subquery(own))
+
+
+def _refresh_statistics() -> None:
+    """Tell PostgreSQL how many rows there are now: until it looks by itself it plans for the empty tables of before."""
+    if connection.vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        for model in STORED:
+            table = model._meta.db_table  # noqa: SLF001 -- public by its documentation
+            cursor.execute(f"ANALYZE {connection.ops.quote_name(table)}")
 
 
 def _origin(pair: Pair) -> Origin:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from comparisons.core.splits import first_message_sha256
 from comparisons.formats.lines import opened
@@ -189,6 +190,17 @@ def test_a_file_that_breaks_off_keeps_what_stood_before(tmp_path):
         call_command("import_comparisons", str(cut), objective="helpful")
 
     assert Comparison.objects.count() == 1
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite plans by its indexes alone")
+def test_postgresql_knows_at_once_how_much_came_in():
+    """A release cut before it looked by itself was planned for empty tables, and ran into the statement timeout."""
+    import_hh(LINES, objective="helpful", tranche="base")
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reltuples FROM pg_class WHERE relname = 'comparisons_response'")
+        (known,) = cursor.fetchone()
+    assert known == Response.objects.count() > 0
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the public HH files are not on this machine")
