@@ -52,6 +52,20 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix) -
         database["TEST"]["NAME"] = str(_SCRATCH / f"test-{os.getpid()}.sqlite3")
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker) -> None:
+    """PostgreSQL's housekeeping stays away: what tests roll back it counts as empty tables, and plans for those."""
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        return
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(
+                f"ALTER TABLE {connection.ops.quote_name(table)} SET (autovacuum_enabled = false)"
+            )
+
+
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
     """Every connection goes to this machine or fails."""
