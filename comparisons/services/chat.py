@@ -190,6 +190,11 @@ def check_goes_on(conversation: Conversation, crowdworker: Crowdworker) -> None:
         raise WentOn(_("This work is not open. Go to its start page."))
     assert campaign is not None
     onboarding.check_may_work(crowdworker, campaign)
+    check_writes_nowhere_else(conversation, crowdworker)
+
+
+def check_writes_nowhere_else(conversation: Conversation, crowdworker: Crowdworker) -> None:
+    """Refuse responses where two are being written in another of the person's conversations."""
     busy = Turn.objects.filter(
         conversation__crowdworker=crowdworker, state=Turn.State.GENERATING
     ).exclude(conversation=conversation)

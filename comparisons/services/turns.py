@@ -15,6 +15,7 @@ from comparisons.services.chat import (
     WentOn,
     check_goes_on,
     check_may_say,
+    check_writes_nowhere_else,
     lock_conversation,
     ring,
 )
@@ -59,6 +60,8 @@ def unskip_turn(turn: Turn) -> None:
             raise WentOn(_("The conversation went on after this turn."))
         states = set(_standing_showing_states(turn))
         if Response.State.PENDING in states:
+            assert conversation.crowdworker is not None
+            check_writes_nowhere_else(conversation, conversation.crowdworker)
             state = Turn.State.GENERATING
         else:
             state = Turn.State.FAILED if Response.State.FAILED in states else Turn.State.READY

@@ -4,7 +4,7 @@ import pytest
 
 from comparisons.models import Assignment, Campaign, Conversation, Response, Turn
 from comparisons.services import assignment_ends, chat, onboarding, turns
-from tests.comparisons.talking import answered, begun, chosen, live_campaign, said
+from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
 
@@ -34,6 +34,23 @@ def test_undone_skip_of_unwritten_responses_rings_again(bell, django_capture_on_
         turns.unskip_turn(turn)
 
     assert (state(turn), bell.rings, turn.is_stop_requested) == ("generating", [turn.pk], False)
+
+
+def test_a_skip_of_unwritten_responses_waits_for_those_of_another_conversation():
+    one, two = live_campaign(), live_campaign(names=("three", "four"))
+    person = agreed_person(one)
+    onboarding.give_consent(person, two.instruction_versions.get())
+    turn = said(begun(one, person))
+    turns.skip_turn(turn)
+    elsewhere = said(begun(two, person))
+
+    with pytest.raises(chat.TurnInFlight):
+        turns.unskip_turn(turn)
+    assert state(turn) == "skipped"
+
+    answered(elsewhere)
+    turns.unskip_turn(turn)
+    assert state(turn) == "generating"
 
 
 def test_skip_cannot_be_undone_after_the_next_message():
