@@ -41,7 +41,7 @@ def _left_milliseconds(assignment_id: int, *, crowdworker_id: int | None) -> int
         Q(state__in=Assignment.OPEN_STATES) | Q(submitted_at__gt=own), crowdworker=crowdworker_id
     )
     rows = (Assignment.objects.filter(pk=assignment_id) | together).annotate(now=Now(), begun=begun)
-    found = {
+    found: dict[int, tuple[timedelta, timedelta]] = {
         key: (now - since, timedelta(milliseconds=counted))
         for key, now, since, counted in rows.values_list(
             "pk", "now", "begun", "active_milliseconds"
