@@ -4,6 +4,7 @@ Knows the form as a browser does: by its fields and what they hold.
 """
 
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from django.urls import reverse
@@ -27,7 +28,7 @@ SETTINGS = [
         "shape": '{"layers": 2}', "optimizer": "muon",
     }),
     ("ppo", {"lora": LORA, "objective_weights": '{"helpful": 0.0}', "kl_weight": "0.5"}),
-    ("evaluation", {"suites": "comparisons", "max_examples": "7"}),
+    ("evaluation", {"suites": "comparisons,elo", "max_examples": "7"}),
 ]  # fmt: skip
 
 
@@ -78,7 +79,33 @@ def test_settings_that_are_no_json_are_refused_and_kept():
     assert fields_of(page)["set:lora"] == '{"rank": 8'
 
 
-def fields_of(page: str) -> dict[str, str]:
+def test_settings_of_few_words_are_chosen_and_not_typed():
+    make_checkpoint(kind="preference_model")
+    client, release = signed_in(), make_release()
+    page = text_of(client.get(reverse("new_run") + "?kind=evaluation"))
+    assert page.count('type="checkbox" name="set:suites"') == 6
+    assert '<option value="">as the preset (demo: auto)</option>' in page
+    chosen = {"set:suites": ["elo", "comparisons"], "set:precision": "float32"}
+
+    client.post(reverse("new_run"), fields_of(page) | chosen | {"release": release.pk})
+
+    config = TrainingRun.objects.get().config
+    assert (config["suites"], config["precision"]) == (["elo", "comparisons"], "float32")
+
+
+def test_a_word_that_is_none_of_the_few_is_refused_with_those():
+    client, release = signed_in(), make_release()
+    fields = fields_of(text_of(client.get(reverse("new_run") + "?kind=evaluation")))
+
+    page = client.post(
+        reverse("new_run"), fields | {"set:suites": "elo,sorcery", "release": release.pk}
+    )
+
+    assert page.status_code == 400
+    assert "suites[1] is &#x27;sorcery&#x27;: set it to one of" in text_of(page)
+
+
+def fields_of(page: str) -> dict[str, Any]:
     """What a browser would send of the page's run form, were its button pressed at once."""
     reader = _Fields()
     reader.feed(page)
@@ -90,15 +117,18 @@ class _Fields(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: dict[str, str] = {}
-        self.inside = ""
+        self.found: dict[str, Any] = {}
+        self.inside, self.is_text = "", False
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
         given = dict(attrs)
-        if tag == "input" and given.get("name"):
+        if given.get("type") == "checkbox":
+            if "checked" in given:
+                self.found.setdefault(given["name"], []).append(given["value"])
+        elif tag == "input" and given.get("name"):
             self.found[given["name"]] = given.get("value") or ""
         if tag in {"textarea", "select"}:
-            self.inside = given.get("name") or ""
+            self.inside, self.is_text = given.get("name") or "", tag == "textarea"
         if tag == "textarea":
             self.found[self.inside] = ""
         if tag == "option" and (self.inside not in self.found or "selected" in given):
@@ -109,5 +139,5 @@ class _Fields(HTMLParser):
             self.inside = ""
 
     def handle_data(self, data: str) -> None:
-        if self.inside.startswith("set:"):
+        if self.is_text and self.inside.startswith("set:"):
             self.found[self.inside] += data

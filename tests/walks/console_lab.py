@@ -75,11 +75,18 @@ class Lab:
         if settings:
             self.page.evaluate(OPEN.format(within="main form"))
             for key, value in settings.items():
-                self.page.fill(f"[name='set:{key}']", str(value))
+                self._set(key, str(value))
         self.shot(f"{shot}-new-run")
         self.page.click("main form .btn.primary")
         self.page.wait_for_url(re.compile(r"/lab/runs/[0-9a-f-]{36}/"))
         return Watched(public_id=self.page.url.rstrip("/").rsplit("/", 1)[1])
+
+    def _set(self, key: str, value: str) -> None:
+        field = self.page.locator(f"[name='set:{key}']")
+        if field.evaluate("each => each.tagName") == "SELECT":
+            field.select_option(value)
+        else:
+            field.fill(value)
 
     def wait_for_step(self, *, step: int, within: float = 300) -> None:
         """Until the live page draws a point at this step."""

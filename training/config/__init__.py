@@ -11,7 +11,14 @@ from training.config.language_models import (
     MixturePhase,
     ModelShape,
 )
-from training.config.parsing import KINDS, from_dict, kind_of, to_dict, with_overrides
+from training.config.parsing import (
+    KINDS,
+    choices_of,
+    from_dict,
+    kind_of,
+    to_dict,
+    with_overrides,
+)
 from training.config.ppo import BestOfKConfig, PPOConfig
 from training.config.preference import (
     PreferenceModelConfig,
@@ -33,6 +40,7 @@ __all__ = [
     "PreferenceModelConfig",
     "PreferencePretrainingConfig",
     "RunConfig",
+    "choices_of",
     "from_dict",
     "kind_of",
     "presets",

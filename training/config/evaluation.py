@@ -8,6 +8,15 @@ from typing import Literal
 
 from training.config.common import RunConfig, require_positive
 
+Suite = Literal[
+    "comparisons",
+    "elo",
+    "logprob_accuracy",
+    "response_loss",
+    "heldout_score",
+    "out_of_distribution",
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig(RunConfig):
@@ -17,7 +26,7 @@ class EvaluationConfig(RunConfig):
     # empty: all that fit. A preference model: comparisons, elo (where the crowd compared two models).
     # A language model: logprob_accuracy, response_loss, heldout_score (with a ranker), out_of_distribution (with
     # prompts of both objectives)
-    suites: tuple[str, ...] = ()
+    suites: tuple[Suite, ...] = ()
     max_examples: int = 1000  # per suite; of out_of_distribution per objective and split
     max_response_tokens: int = 128
     batch_size: int = 16

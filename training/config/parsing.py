@@ -59,6 +59,21 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
     return cast("dict[str, Any]", json.loads(json.dumps(dataclasses.asdict(config))))
 
 
+def choices_of(kind: str) -> dict[str, tuple[str, ...]]:
+    """The settings that take one of a few words, or several where the value is a list, and those words."""
+    hints = get_type_hints(config_class(kind))
+    words = {name: _words(hint) for name, hint in hints.items() if name != "kind"}
+    return {name: found for name, found in words.items() if found}
+
+
+def _words(hint: Any) -> tuple[str, ...]:
+    if hint is bool:
+        return ("true", "false")
+    if get_origin(hint) is tuple:
+        hint = get_args(hint)[0]
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
 def with_overrides(config: RunConfig, overrides: Mapping[str, str]) -> RunConfig:
     """Apply `--set key=value` texts; nested fields are written `lora.rank`."""
     stored = to_dict(config)
@@ -97,7 +112,7 @@ def parse_text(text: str, *, hint: Any, key: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        is_list = get_origin(hint) is tuple and get_args(hint)[0] is str
+        is_list = get_origin(hint) is tuple and (get_args(hint)[0] is str or bool(_words(hint)))
         if is_list and not text.lstrip().startswith(("[", "{")):  # words between commas
             return [part.strip() for part in text.split(",") if part.strip()]
         raise ConfigError(f"{key} is {text!r}: write it as JSON") from None

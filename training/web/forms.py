@@ -4,15 +4,17 @@ Knows fields and limits; every decision beyond them is a service's.
 """
 
 import json
+import re
 from typing import Any
 
 from django import forms
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from comparisons.models import DatasetRelease
 from modelserving.models import Checkpoint, Slot, SlotDeployment
 from training import queries
-from training.config import presets, to_dict
+from training.config import choices_of, presets, to_dict
 from training.iterations import LoopSettings
 from training.models import TrainingRun
 from training.services import TAKES_SCORERS
@@ -55,7 +57,7 @@ class NewRunForm(forms.Form):
     ) -> None:
         super().__init__(*args, label_suffix="", **kwargs)
         self.offered = presets(kind)
-        self.typed = typed or {}
+        self.kind, self.typed = kind, typed or {}
         fields: dict[str, Any] = self.fields
         fields["kind"].initial = kind
         fields["preset"].choices = [(name, name) for name in self.offered]
@@ -73,31 +75,36 @@ class NewRunForm(forms.Form):
 
     def settings(self) -> list[tuple[Any, list[dict[str, Any]]]]:
         """Each setting of the kind with the demo preset's value and what was typed, by topic."""
-        shown = to_dict(next(iter(self.offered.values())))
+        shown, choices = to_dict(next(iter(self.offered.values()))), choices_of(self.kind)
         rows = []
         for label, value in shown.items():
             if label == "kind":
                 continue
             name, is_json = f"{SETTING}{label}", isinstance(value, dict | list)
+            typed = self._sent(name) if name in self.data else self.typed.get(label, "")
+            is_plain = not is_json and not isinstance(value, bool)
             rows.append(
                 {
                     "name": name,
                     "label": label,
-                    "preset": json.dumps(value) if is_json else value,
+                    "preset": value if is_plain else json.dumps(value),
                     "is_json": is_json,
-                    "typed": self.data.get(name, self.typed.get(label, "")),
+                    "typed": typed,
+                    "choices": choices.get(label, ()),
+                    "ticked": re.findall(r"\w+", typed) if isinstance(value, list) else [typed],
                 }
             )
         return by_topic(rows)
 
     def overrides(self) -> dict[str, str]:
-        """The settings that were typed."""
-        typed = {
-            name: str(value).strip()
-            for name, value in self.data.items()
-            if name.startswith(SETTING)
-        }
-        return {name.removeprefix(SETTING): value for name, value in typed.items() if value}
+        """The settings that were typed or ticked."""
+        sent = {name: self._sent(name) for name in self.data if name.startswith(SETTING)}
+        return {name.removeprefix(SETTING): value for name, value in sent.items() if value}
+
+    def _sent(self, name: str) -> str:
+        """What came under this name; of several ticks, their words between commas."""
+        values = self.data.getlist(name) if isinstance(self.data, QueryDict) else [self.data[name]]
+        return ",".join(word for value in values if (word := str(value).strip()))
 
 
 class DeploymentForm(forms.Form):
