@@ -37,15 +37,11 @@ def _left_milliseconds(assignment_id: int, *, crowdworker_id: int | None) -> int
     """
     begun = Coalesce("counted_since", "created_at")
     own = Assignment.objects.filter(pk=assignment_id).values_list(begun)
-    together = Assignment.objects.filter(
-        Q(state__in=Assignment.OPEN_STATES) | Q(submitted_at__gt=own), crowdworker=crowdworker_id
-    )
-    rows = (Assignment.objects.filter(pk=assignment_id) | together).annotate(now=Now(), begun=begun)
+    together = Q(state__in=Assignment.OPEN_STATES) | Q(submitted_at__gt=own) | Q(pk=assignment_id)
+    rows = Assignment.objects.filter(together, crowdworker=crowdworker_id)
     found: dict[int, tuple[timedelta, timedelta]] = {
         key: (now - since, timedelta(milliseconds=counted))
-        for key, now, since, counted in rows.values_list(
-            "pk", "now", "begun", "active_milliseconds"
-        )
+        for key, now, since, counted in rows.values_list("pk", Now(), begun, "active_milliseconds")
     }
     passed, counted = found[assignment_id]
     longest = max(each for each, _ in found.values())
