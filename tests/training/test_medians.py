@@ -183,3 +183,16 @@ def test_a_run_without_rankings_has_neither_medians_nor_their_download():
 
     assert "by preference model" not in text_of(client.get(reverse("run", args=[run.public_id])))
     assert client.get(reverse("run_medians", args=[run.public_id])).status_code == 404
+
+
+@pytest.mark.django_db
+def test_the_checkpoint_leads_to_the_medians_of_its_samples():
+    run = ranked_run([row(0, scores=[1.0, 2.0, 3.0])], k=3)
+    TrainingRun.objects.update(state="done")
+    waiting = TrainingRun.objects.create(kind="best_of_k", config={}, initial=run.initial)
+
+    page = text_of(signed_in().get(reverse("checkpoint", args=[run.initial.hash])))
+
+    assert f'{reverse("run", args=[run.public_id])}#medians">its medians</a>' in page
+    assert f"best of k {waiting.pk}</a> (queued)" in page
+    assert page.count("its medians") == 1

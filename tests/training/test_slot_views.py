@@ -88,6 +88,9 @@ def test_promotion_needs_evidence_or_an_administrators_reason(slot, engine):
     assert signed_in().get(address).status_code == 404  # researchers do not promote
     page = text_of(admin.get(address))
     assert "too few" in page
+    measured = reverse("checkpoint", args=[new.checkpoint.hash])
+    assert measured in page
+    assert admin.get(measured).status_code == 200
     assert admin.post(address, seen).status_code == 409
     assert admin.post(address, seen | {"is_forced": "true", "reason": " "}).status_code == 409
     assert (

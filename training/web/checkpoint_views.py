@@ -28,6 +28,8 @@ from training.web import server_words
 from training.web.forms import DeploymentForm, TrialForm
 from training.web.shell import lab
 
+RUNS_SHOWN = 12  # of those that began from a checkpoint, newest first
+
 
 @require_GET
 @researcher_required
@@ -156,6 +158,7 @@ def _page(request: HttpRequest, found: Checkpoint) -> dict[str, Any]:
         results=[(k.replace("_", " "), queries.figure(v, key=k)) for k, v in found.results.items()],
         deployments=found.deployments.prefetch_related("places__slot"),
         ranks=found.ranked.all(), adapters=found.adapters.all()[:50], evaluation=evaluation,
+        runs_from=found.runs_from.order_by("-pk")[:RUNS_SHOWN],
         figures=plots.offered(run.kind, evaluation=evaluation) if run else [],
         samples=queries.samples(run) if run else [],
         deployment_form=DeploymentForm(initial={"name": f"{found.name}"[:100]}),
