@@ -57,5 +57,6 @@ def _schema(*, has_crowdworker: bool) -> Any:
         ("picked_checkpoint", text),
         ("other_checkpoint", text),
         ("finish_reasons", pa.list_(text)),
+        ("best_of", pa.list_(pa.int32())),
     ]
     return pa.schema([*columns, ("crowdworker", text)] if has_crowdworker else columns)

@@ -4,7 +4,7 @@ The one row schema of releases, exports and trainers; knows neither files nor th
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -44,6 +44,8 @@ class ComparisonRow:
     picked_checkpoint: str | None
     other_checkpoint: str | None
     finish_reasons: list[str]  # of picked, of other
+    # of picked, of other: from how many samples a preference model took it; rows of before do not say
+    best_of: list[int] = field(default_factory=lambda: [1, 1])
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON writes it."""

@@ -224,6 +224,7 @@ def _row(comparison: Comparison, *, before: list[tuple[str, str]]) -> Comparison
         picked_checkpoint=_checkpoint_hash(comparison.picked),
         other_checkpoint=_checkpoint_hash(comparison.other),
         finish_reasons=[comparison.picked.finish_reason, comparison.other.finish_reason],
+        best_of=[_best_of(comparison.picked), _best_of(comparison.other)],
     )
 
 
@@ -231,6 +232,10 @@ def _checkpoint_hash(response: Response) -> str | None:
     if response.deployment is None or response.deployment.checkpoint is None:
         return None
     return response.deployment.checkpoint.hash
+
+
+def _best_of(response: Response) -> int:
+    return response.deployment.best_of if response.deployment else 1
 
 
 def is_out_of_date(release: DatasetRelease) -> bool:

@@ -6,7 +6,7 @@ It does not know tokens, models, or how a release was cut.
 import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +38,7 @@ class ReleaseRow:
     picked_checkpoint: str | None
     other_checkpoint: str | None
     finish_reasons: Sequence[str]
+    best_of: Sequence[int] = (1, 1)  # of picked, of other; releases of before say nothing of it
 
     @property
     def chosen(self) -> str:
@@ -62,6 +63,7 @@ class ReleaseRow:
 
 
 FIELDS = tuple(field.name for field in fields(ReleaseRow))
+ALWAYS = tuple(field.name for field in fields(ReleaseRow) if field.default is MISSING)
 
 
 def read_release(directory: Path, split: Split) -> list[ReleaseRow]:
@@ -111,10 +113,10 @@ def _row(line: str, *, where: str) -> ReleaseRow:
         stored = json.loads(line)
     except ValueError as broken:
         raise ReleaseRefused(f"{where} is not JSON ({broken}): cut the release again") from None
-    missing = [name for name in FIELDS if name not in stored]
+    missing = [name for name in ALWAYS if name not in stored]
     if missing:
         raise ReleaseRefused(f"{where} lacks {', '.join(missing)}: cut the release again")
-    row = ReleaseRow(**{name: stored[name] for name in FIELDS})
+    row = ReleaseRow(**{name: stored[name] for name in FIELDS if name in stored})
     if not row.messages or row.messages[-1].get("role") != "user":
         raise ReleaseRefused(f"{where} does not end on a user message: cut the release again")
     return row

@@ -21,8 +21,10 @@ from comparisons.services.releasing import (
     verify_release,
 )
 from modelserving.core.artifacts import ArtefactError, read_manifest
+from modelserving.models import Deployment
 from tests.comparisons.making import (
     make_campaign,
+    make_checkpoint,
     make_comparison,
     make_conversation,
     make_crowdworker,
@@ -45,6 +47,9 @@ def test_a_row_carries_the_dialogue_of_picked_responses_unflipped():
     red_team = make_campaign(objective="harmless", tranche="online")
     conversation = make_conversation(campaign=red_team)
     ours, theirs = make_deployment(), make_deployment()
+    Deployment.objects.filter(pk=ours.pk).update(
+        best_of=4, ranker=make_checkpoint(kind="preference_model")
+    )
     make_comparison(conversation, message="One", picked="worse", other="better")
     second = make_comparison(
         conversation, message="Two", picked="nasty", other="nice", picked_by=ours,
@@ -73,6 +78,7 @@ def test_a_row_carries_the_dialogue_of_picked_responses_unflipped():
         "picked_checkpoint": ours.checkpoint.hash,
         "other_checkpoint": theirs.checkpoint.hash,
         "finish_reasons": ["stop", "stop"],
+        "best_of": [4, 1],
     }
     assert release.state == DatasetRelease.State.FROZEN
     assert release.counts["by"] == [

@@ -54,6 +54,12 @@ def test_rows_are_typed_and_only_more_harmful_flips(tmp_path: Path) -> None:
     assert rows[0].first_human_message == "Hi"
 
 
+def test_a_release_of_before_has_one_sample_on_either_side(tmp_path: Path) -> None:
+    rows = read_release(write_release(tmp_path, [ROW, ROW | {"best_of": [16, 1]}]), "train")
+
+    assert [tuple(row.best_of) for row in rows] == [(1, 1), (16, 1)]
+
+
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [

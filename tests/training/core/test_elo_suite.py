@@ -101,6 +101,7 @@ def test_what_is_no_sure_choice_of_the_crowd_between_two_models_is_not_counted(r
         between(102, other_checkpoint=None),
         between(103, picked_checkpoint=MODELS[0], other_checkpoint=MODELS[0]),
         between(104, finish_reasons=["stop", "stopped"]),
+        between(107, best_of=[16, 1]),
         between(105, picked_checkpoint="d" * 64),  # one choice says nothing of a model
         between(106, objective="harmless", question="less_harmful"),  # nor does one of an objective
     ]

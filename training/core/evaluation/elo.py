@@ -1,7 +1,7 @@
 """The suite that sets a preference model's scores beside the crowd's Elo (Bai et al. 2022, B.4, fig. 15).
 
-It does not know deployments: a model is the checkpoint that a row of the release names, so that best of k of a
-checkpoint counts as that checkpoint.
+It does not know deployments: a model is the checkpoint that a row of the release names. What a preference model took
+from several samples is left out: the crowd's choice then says nothing of the checkpoint alone.
 """
 
 import json
@@ -89,6 +89,7 @@ def _between_models(release: Path, *, most: int) -> list[ReleaseRow]:
         and row.origin == "crowd"
         and None not in (row.picked_checkpoint, row.other_checkpoint)
         and row.picked_checkpoint != row.other_checkpoint
+        and max(row.best_of) == 1
     ]
     return sorted(rows, key=lambda row: stable_order(row.comparison))[:most]
 
