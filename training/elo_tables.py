@@ -33,12 +33,14 @@ class EloTable:
     choices: int
     ties: int
     unscored: Sequence[Checkpoint | str]  # models without a mean score of held-out prompts
+    apart: Sequence[Checkpoint | str]  # models that no chain of choices joins to these
 
 
 def elo_tables(evaluation: Mapping[str, Any]) -> list[EloTable]:
     """One table for each objective; none where the suite was not run."""
     parts = evaluation.get("elo", {}).get("by_objective", {})
     hashes = {each["model"] for part in parts.values() for each in part["models"]}
+    hashes |= {each for part in parts.values() for each in part["not_connected"]}
     known = {each.hash: each for each in Checkpoint.objects.filter(hash__in=hashes)}
     return [
         EloTable(
@@ -48,6 +50,7 @@ def elo_tables(evaluation: Mapping[str, Any]) -> list[EloTable]:
             choices=part["choices"],
             ties=part["ties"],
             unscored=[known.get(each, each) for each in part["without_held_out_score"]],
+            apart=[known.get(each, each) for each in part["not_connected"]],
         )
         for objective, part in parts.items()
     ]
@@ -66,5 +69,7 @@ def _words(point: Mapping[str, Any] | None, *, is_anchor: bool) -> str:
         return "–"
     if is_anchor:
         return "0 (anchor)"
+    if not point.get("is_bounded", True):  # its number would be the prior's
+        return "never lost" if point["wins"] else "never won"
     words = f"{point['value']:+.0f} ({point['low']:+.0f} to {point['high']:+.0f})"
     return words.replace("-", MINUS)

@@ -210,7 +210,7 @@ def _group_standings(
         Standing(
             name=own[i], elo=float(elos[0, i]), low=float(low[i]), high=float(high[i]),
             choices=int(played[i]), wins=int(won[i]), group=number, rank=ranks[i],
-            is_anchor=i == zero, is_bounded=bool(is_bounded[0]) or 0 < won[i] < played[i],
+            is_anchor=i == zero, is_bounded=bool(is_bounded[0] or 0 < won[i] < played[i]),
         )
         for i in range(len(own))
     ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Keys and values of prompt beginnings that were read before, within a memory bound.
 
-Only whole blocks at fixed places of a prompt are kept, each computed from nothing but the tokens up to its end by
-products of one shape: what is taken from here is bit for bit what reading again would give. Does not know requests.
+Only whole blocks at fixed places of a prompt are kept, each computed from nothing but the tokens up to its end, so
+that what is taken from here is bit for bit what reading again would give. Does not know requests.
 """
 
 from collections import OrderedDict

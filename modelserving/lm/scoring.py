@@ -160,7 +160,8 @@ def _rows(openings: Iterable[Opening], sequences: Sequence[Tokens]) -> Iterator[
     """Openings that are read together."""
     row: list[Opening] = []
     used = 0
-    for opening in openings:
+    parts = (part for opening in openings for part in _parts(opening, sequences))
+    for opening in parts:
         size = opening.shared + sum(len(sequences[p]) - opening.shared for p in opening.places)
         if row and used + size > ROW_TOKENS:
             yield row
@@ -169,3 +170,17 @@ def _rows(openings: Iterable[Opening], sequences: Sequence[Tokens]) -> Iterator[
         used += size
     if row:
         yield row
+
+
+def _parts(opening: Opening, sequences: Sequence[Tokens]) -> Iterator[Opening]:
+    """The opening, read again for as many of its sequences as a row holds beside it."""
+    places: list[int] = []
+    used = opening.shared
+    for place in opening.places:
+        own = len(sequences[place]) - opening.shared
+        if places and used + own > ROW_TOKENS:
+            yield Opening(places=tuple(places), shared=opening.shared)
+            places, used = [], opening.shared
+        places.append(place)
+        used += own
+    yield Opening(places=tuple(places), shared=opening.shared)

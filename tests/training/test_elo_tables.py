@@ -19,7 +19,13 @@ from training.held_out_scores import held_out_scores
 from training.models import TrainingRun
 from training.report import elo_plots, plots
 
-SCORE = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 40}
+SCORE = {
+    "value": 0.5,
+    "low": 0.25,
+    "high": 0.75,
+    "n": 40,
+    "by_objective": {"helpful": {"value": 2.0}},
+}
 
 
 def point(value: float) -> dict[str, Any]:
@@ -54,8 +60,8 @@ def evaluation(**objectives: dict[str, Any]) -> str:
 
 def evaluated(text: str, **values: Any) -> TrainingRun:
     run = TrainingRun.objects.create(
-        kind="evaluation", config={"kind": "evaluation"},
-        **({"initial": make_checkpoint(kind="preference_model")} | values),
+        kind="evaluation",
+        **({"config": {}, "initial": make_checkpoint(kind="preference_model")} | values),
     )  # fmt: skip
     if text:
         directory = run_files.directory_of(run)
@@ -116,6 +122,24 @@ def test_a_page_names_the_models_and_says_how_to_get_the_missing_curve():
 
 
 @pytest.mark.django_db
+def test_a_page_says_who_never_lost_and_who_was_never_compared_with_these():
+    unbounded = {"is_bounded": False, "wins": 60}
+    told = part("a" * 64, "b" * 64, "c" * 64)
+    told["models"][1]["picks"] |= unbounded
+    told["models"][2]["crowd"] |= unbounded | {"wins": 0}
+    told["not_connected"] = ["d" * 64]
+
+    page = text_of(
+        signed_in().get(reverse("run", args=[evaluated(evaluation(helpful=told)).public_id]))
+    )
+
+    rows = page.split("<tbody>")[1].split("</tr>")
+    assert "never lost" in rows[1]
+    assert "never won" in rows[2]
+    assert f"Never compared with these, directly or through others: {'d' * 64}." in page
+
+
+@pytest.mark.django_db
 def test_a_page_without_the_suite_has_no_table():
     run = evaluated("{}")
 
@@ -128,8 +152,8 @@ def test_a_page_without_the_suite_has_no_table():
 def test_scores_of_other_runs_are_handed_on_by_hash():
     scorer, other = (make_checkpoint(kind="preference_model") for _ in range(2))
     release, elsewhere = make_release("r1"), make_release("r2")
-    policies = [make_checkpoint() for _ in range(4)]
-    common = {"config": {}, "ranker": scorer, "release": release}
+    policies = [make_checkpoint() for _ in range(6)]
+    common = {"config": {"max_response_tokens": 128}, "ranker": scorer, "release": release}
     given = [
         ({"kind": "evaluation", "initial": policies[0]}, {"heldout_score": SCORE | {"value": 9.0}}),
         ({"kind": "evaluation", "initial": policies[0]}, {"heldout_score": SCORE}),
@@ -138,14 +162,20 @@ def test_scores_of_other_runs_are_handed_on_by_hash():
         ({"kind": "evaluation", "initial": policies[2], "release": elsewhere},
          {"heldout_score": SCORE}),
         ({"kind": "evaluation", "initial": policies[3]}, {"response_loss": SCORE}),
+        ({"kind": "best_of_k", "initial": policies[4],
+          "config": {"max_response_tokens": 128, "temperature": 0.7}}, {"best_of_1_score": SCORE}),
+        ({"kind": "evaluation", "initial": policies[5], "config": {"max_response_tokens": 64}},
+         {"heldout_score": SCORE}),
     ]  # fmt: skip
     for values, results in given:
         end_run(TrainingRun.objects.create(**(common | values)), kind="policy", **results)
 
-    found = held_out_scores(evaluated("", initial=scorer, release=release))
+    found = held_out_scores(
+        evaluated("", initial=scorer, release=release, config={"max_response_tokens": 128})
+    )
 
     assert set(found) == {policies[0].hash, policies[1].hash}
-    assert {key: found[policies[0].hash][key] for key in SCORE} == SCORE
+    assert found[policies[0].hash]["by_objective"] == {"helpful": {"value": 2.0}}
     assert found[policies[1].hash]["from"].startswith("best of k ")
 
 

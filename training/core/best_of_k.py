@@ -13,9 +13,15 @@ from modelserving.core.artifacts import publish, utc_now, write_manifest
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
 from training.config import BestOfKConfig, to_dict
 from training.core.distributed import Ranks
-from training.core.evaluation.intervals import mean
+from training.core.evaluation.intervals import mean, mean_by
 from training.core.outcome import NonFinite, Outcome
-from training.core.prompts import Prompt, file_prompts, release_prompts, require_positions
+from training.core.prompts import (
+    Prompt,
+    file_prompts,
+    release_prompts,
+    require_positions,
+    sample_of,
+)
 from training.core.rollout import Rollout, collect, score_rollout
 from training.core.run_directory import RunDirectory
 from training.core.seeding import prepare
@@ -68,10 +74,9 @@ def _prompts(run: RunDirectory, *, policy: LoadedModel, config: BestOfKConfig) -
         "room": config.max_prompt_tokens,
     }
     if run.has_input("prompts"):
-        found = file_prompts(run.inputs("prompts"), **encoding)
-    else:
-        found = release_prompts(run.inputs("release"), "test", **encoding)
-    return found[: config.prompts]
+        return file_prompts(run.inputs("prompts"), **encoding)[: config.prompts]
+    found = release_prompts(run.inputs("release"), "test", **encoding)
+    return sample_of(found, count=config.prompts)
 
 
 def _finished_rows(run: RunDirectory, *, per_batch: int) -> list[dict[str, Any]]:
@@ -146,6 +151,10 @@ def _finish(
     if run.ranks.is_main:
         _publish(run, config=config)
     headline = {f"best_of_{point['k']}_score": point["score"] for point in (curve[0], curve[-1])}
+    alone = [sum(each["score"] for each in row["responses"]) / config.k for row in rows]
+    headline["best_of_1_score"] |= {
+        "by_objective": mean_by([row["objective"] for row in rows], alone)
+    }
     return Outcome(state=state, step=step, results={**headline, "prompts": len(rows)})
 
 

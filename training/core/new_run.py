@@ -58,9 +58,11 @@ def _pairs(given: Sequence[str], *, option: str) -> dict[str, str]:
 
 def _read_json(path: Path) -> dict[str, object]:
     try:
-        stored: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as broken:
         raise ConfigError(f"{path} is not valid JSON ({broken}): mend it") from None
+    if not isinstance(stored, dict):
+        raise ConfigError(f"{path} holds no object of named values: mend it")
     return stored
 
 

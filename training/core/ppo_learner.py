@@ -150,6 +150,12 @@ class Learner:
             optimizers.restore(own)
 
 
+def critic_is_ranker(policy: LoadedModel, ranker: LoadedModel, *, config: PPOConfig) -> bool:
+    """Whether the value network begins as a copy of the ranker: it has one, and both read the same tokens."""
+    is_separate = config.value_network == "separate"
+    return is_separate and ranker.tokenizer.to_json() == policy.tokenizer.to_json()
+
+
 def _critic(policy: LoadedModel, *, ranker: LoadedModel, config: PPOConfig) -> ValueReader:
     """A zero head on the policy's trunk, or a network of its own that starts from the ranker.
 
@@ -158,8 +164,7 @@ def _critic(policy: LoadedModel, *, ranker: LoadedModel, config: PPOConfig) -> V
     hidden = policy.model.config.hidden_size
     if config.value_network == "shared":
         return ValueReader(head=_zero_head(hidden, like=policy.model), network=None)
-    same_tokens = ranker.tokenizer.to_json() == policy.tokenizer.to_json()
-    if same_tokens:
+    if critic_is_ranker(policy, ranker, config=config):
         network = copy.deepcopy(ranker.model)
     else:
         network = from_language_model(policy.model, seed=config.seed)

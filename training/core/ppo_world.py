@@ -14,6 +14,7 @@ from modelserving.lm.fused_norm import fuse_norms
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
 from modelserving.lm.packed_llama import leave_to_transformers
 from training.config import PPOConfig
+from training.core.ppo_learner import critic_is_ranker
 from training.core.prompts import (
     Prompt,
     PromptMixture,
@@ -46,8 +47,9 @@ class World:
 def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) -> World:
     """Verify and load every input of the run."""
     policy, reference, ranker, test_ranker = _read_models(run, config=config, device=device)
-    require_positions(  # the critic is the ranker's copy
-        policy, ranker, prompt=config.max_prompt_tokens, response=config.max_response_tokens
+    readers = [policy, ranker] if critic_is_ranker(policy, ranker, config=config) else [policy]
+    require_positions(
+        *readers, prompt=config.max_prompt_tokens, response=config.max_response_tokens
     )
     encoding = {
         "encoder": policy.tokenizer,

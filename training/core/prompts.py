@@ -125,8 +125,16 @@ def held_out_prompts(
         raise ConfigError(
             "the release's test split has no prompt that training does not have: cut a larger release"
         )
-    fresh.sort(key=lambda prompt: stable_order(json.dumps(prompt.messages, sort_keys=True)))
-    return fresh[:count]
+    return sample_of(fresh, count=count)
+
+
+def sample_of(prompts: Sequence[Prompt], *, count: int) -> list[Prompt]:
+    """The first `count` in an order fixed by hash: a file's own begins with what was imported first."""
+
+    def place(prompt: Prompt) -> str:
+        return stable_order(json.dumps(prompt.messages, sort_keys=True))
+
+    return sorted(prompts, key=place)[:count]
 
 
 def written_prompts(

@@ -47,9 +47,18 @@ def _name(model: dict[str, Any], *, part: dict[str, Any], objective: str) -> str
     return "\n".join([*lines, "anchor"] if model["model"] == part["anchor"] else lines)
 
 
+def _is_measured(point: dict[str, Any] | None) -> bool:
+    """Who never lost or never won has no Elo but the prior's."""
+    return point is not None and bool(point.get("is_bounded", True))
+
+
 def _objective(area: "Axes", *, models: list[dict[str, Any]], start: int, is_named: bool) -> None:
     for index, (key, words) in enumerate(CURVES.items()):
-        found = [(place, each[key]) for place, each in enumerate(models, start) if each[key]]
+        found = [
+            (place, each[key])
+            for place, each in enumerate(models, start)
+            if _is_measured(each[key])
+        ]
         if not found:
             continue
         values = [float(each["value"]) for _, each in found]

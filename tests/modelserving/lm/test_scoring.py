@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, GPT2Config
 
+from modelserving.lm import scoring
 from modelserving.lm.loading import LoadedModel, load_preference_model
 from modelserving.lm.preference_model import score_dialogues
 from modelserving.lm.scoring import Scorer
@@ -69,3 +70,16 @@ def test_equal_and_nested_sequences_keep_their_places(directory: Path) -> None:
     alone = [scorer.score_tokens([each])[0] for each in sequences]
     assert together == pytest.approx(alone, abs=1e-5)
     assert together[0] == pytest.approx(together[1], abs=1e-6)
+
+
+def test_an_opening_with_more_branches_than_a_row_holds_is_read_in_parts(
+    directory: Path, monkeypatch
+) -> None:
+    scorer = Scorer(load_preference_model(directory))
+    sequences = [[5, 6, 7, 8, 9, 10, 11, branch, 4] for branch in range(12, 30)]
+    together = scorer.score_tokens(sequences)
+    monkeypatch.setattr(scoring, "ROW_TOKENS", 20)
+    rows = list(scoring._rows(scoring._openings(sequences), sequences))
+
+    assert max(opening.shared + 2 * len(opening.places) for row in rows for opening in row) <= 20
+    assert scorer.score_tokens(sequences) == pytest.approx(together, abs=1e-5)

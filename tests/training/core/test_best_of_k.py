@@ -91,6 +91,11 @@ def test_every_prompt_has_its_k_responses_best_first(inputs: dict[str, Path], tm
     assert medians == [each["responses"][2]["score"] for each in found]
     results = status(path)["results"]
     assert results["best_of_4_score"]["value"] > results["best_of_1_score"]["value"]
+    alone = results["best_of_1_score"]
+    parts = alone["by_objective"]
+    assert set(parts) == {"helpful", "harmless"}
+    whole = sum(each["n"] * each["value"] for each in parts.values()) / 10
+    assert whole == pytest.approx(alone["value"])
 
 
 def test_a_killed_run_goes_on_to_the_same_rankings(inputs: dict[str, Path], tmp_path: Path):

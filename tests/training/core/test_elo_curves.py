@@ -1,5 +1,6 @@
 """The four Elo curves against hand-made duels whose answers are known."""
 
+import json
 import math
 from itertools import cycle
 
@@ -120,7 +121,35 @@ def test_picks_that_do_not_reach_the_anchor_have_no_elo():
     assert found["anchor"] == "a"
     assert set(curves(found, "picks").values()) == {None}
     assert set(curves(all_alike, "picks").values()) == {None}
-    assert all_alike["agreement"] == 0.0
+    assert all_alike["agreement"] == 0.5
+    assert mean_gap([all_alike], curve="picks") is None
+
+
+@pytest.mark.parametrize("is_crowd_one_sided", [False, True])
+def test_who_never_lost_has_no_elo_to_be_measured_by(is_crowd_one_sided):
+    given = duels("a", "b", 30, scores=(2.0, 1.0)) + duels("b", "c", 12, scores=(2.0, 1.0))
+    given += duels("c", "b", 10, scores=(1.0, 2.0))
+    if not is_crowd_one_sided:
+        given += duels("b", "a", 15, scores=(1.0, 2.0))  # the preference model always prefers a
+
+    found = elo_curves(given, held_out_scores={}, samples=20, seed=0)
+
+    assert json.loads(json.dumps(found)) == found
+    picks = curves(found, "picks")["a"]
+    assert (picks["is_bounded"], picks["wins"]) == (False, picks["n"])
+    assert curves(found, "crowd")["a"]["is_bounded"] is not is_crowd_one_sided
+    assert mean_gap([found], curve="picks") is None or found["anchor"] == "b"
+
+
+def test_of_groups_apart_the_one_with_most_choices_is_shown():
+    given = duels("a", "b", 5, scores=(1.0, 0.0)) + duels("b", "c", 5, scores=(1.0, 0.0))
+    given += duels("x", "y", 90, scores=(1.0, 0.0)) + duels("y", "x", 30, scores=(1.0, 0.0))
+
+    found = elo_curves(given, held_out_scores={}, samples=10, seed=0)
+
+    assert [each["model"] for each in found["models"]] == ["x", "y"]
+    assert found["not_connected"] == ["a", "b", "c"]
+    assert found["choices"] == 120
 
 
 def test_held_out_scores_are_set_against_the_anchors():

@@ -131,7 +131,13 @@ def test_more_harmful_picks_count_for_the_other_model(ranker, tmp_path):
 
 def test_held_out_scores_of_other_runs_become_the_naive_curve(ranker, tmp_path):
     scores = {
-        model: {"value": float(place), "low": place - 0.1, "high": place + 0.1, "n": 8}
+        model: {
+            "by_objective": {
+                "helpful": {"value": float(place), "low": place - 0.1, "high": place + 0.1, "n": 8},
+                "harmless": {"value": 90.0, "low": 89.0, "high": 91.0, "n": 8},
+            },
+            "from": "evaluation 3",
+        }
         for place, model in enumerate(MODELS[:2])
     }
     kept = tmp_path / "scores.json"
@@ -160,6 +166,22 @@ def test_too_few_choices_are_refused_with_the_numbers(ranker, tmp_path):
     assert "elo needs two models of one objective with 20" in reason
     assert "19 of 21 test comparisons are between two models" in reason
     assert f"{MODELS[0][:8]} 19 helpful, {MODELS[1][:8]} 19 helpful" in reason
+    assert "cut a release with a larger test share" in reason
+
+
+def test_too_few_of_the_examples_taken_are_counted_among_all(ranker, tmp_path):
+    rows = [between(index) for index in range(60)] + [
+        between(100 + i, best_of=[4, 1]) for i in range(7)
+    ]
+    config = {"max_examples": 15}
+
+    code, path = evaluated(tmp_path / "run", ranker=ranker, rows=rows, **config)
+
+    assert code == 2
+    reason = status(path)["reason"]
+    assert "60 of 67 test comparisons are between two models" in reason
+    assert "7 hold a best of several samples" in reason
+    assert "raise max_examples, now 15" in reason
 
 
 def test_without_two_models_the_usual_suites_leave_it_out(ranker, tmp_path):

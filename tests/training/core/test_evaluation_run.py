@@ -67,6 +67,42 @@ def test_a_preference_model_is_tested_on_comparisons(folder: Path, tmp_path: Pat
     assert status(path)["results"]["comparisons"]["n"] == 6
 
 
+def test_a_suite_that_lacks_its_input_is_refused_before_any_other_runs(
+    folder: Path, tmp_path: Path
+):
+    inputs = {"initial": folder / "policy", "release": folder / "release"}
+    config = CONFIG | {"suites": ["response_loss", "heldout_score"]}
+    path = make_run(tmp_path / "run", config=config, inputs=inputs)
+
+    assert run(path) == 2
+
+    assert status(path)["reason"].endswith(
+        "heldout_score cannot be run: there is no ranker: choose a preference model that scores"
+    )
+    assert not (path / "suites.jsonl").exists()
+
+
+def test_held_out_prompts_are_of_every_objective_whatever_came_first(folder: Path, tmp_path: Path):
+    rows = [row(index, objective="harmless") for index in range(30)]
+    rows += [row(100 + index, objective="helpful") for index in range(30)]
+    inputs = {
+        "initial": folder / "policy",
+        "ranker": folder / "ranker",
+        "release": make_release(tmp_path / "release", train=rows, test=rows),
+    }
+    config = CONFIG | {"suites": ["heldout_score"], "max_examples": 20}
+    path = make_run(tmp_path / "run", config=config, inputs=inputs)
+
+    assert run(path) == 0
+
+    found = status(path)["results"]["heldout_score"]
+    parts = found["by_objective"]
+    assert min(each["n"] for each in parts.values()) > 4
+    assert sum(each["n"] for each in parts.values()) == found["n"] == 20
+    whole = sum(each["n"] * each["value"] for each in parts.values()) / 20
+    assert whole == pytest.approx(found["value"])
+
+
 def test_a_suite_that_does_not_fit_is_refused(folder: Path, tmp_path: Path):
     inputs = {"initial": folder / "ranker", "release": folder / "release"}
     config = CONFIG | {"suites": ["logprob_accuracy"]}

@@ -24,6 +24,7 @@ def test_a_run_directory_holds_the_preset_with_what_was_set(tmp_path: Path):
         (["--set", "steps"], "--set steps has no value: write --set steps=…"),
         (["--input", "release"], "--input release has no value: write --input release=…"),
         (["--config", "broken.json"], "broken.json is not valid JSON"),
+        (["--config", "five.json"], "five.json holds no object of named values"),
     ],
 )
 def test_what_cannot_be_read_is_named(
@@ -31,6 +32,7 @@ def test_what_cannot_be_read_is_named(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "five.json").write_text("5")
 
     code = main(["run", "--kind", "ppo", *arguments])
 

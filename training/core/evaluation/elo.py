@@ -5,8 +5,9 @@ from several samples is left out: the crowd's choice then says nothing of the ch
 """
 
 import json
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from training.core.batching import encode_comparison
 from training.core.data import ReleaseRow, read_release
 from training.core.evaluation.elo_curves import Duel, Scores, elo_curves, mean_gap
 from training.core.evaluation.preference import judge
+from training.core.outcome import NonFinite
 from training.core.preference_sets import reason_to_leave_out, stable_order
 from training.core.run_directory import RunDirectory
 from training.core.seeding import prepare
@@ -38,19 +40,20 @@ def elo_beside_scores(run: RunDirectory, config: EvaluationConfig) -> dict[str, 
     found = {
         objective: elo_curves(
             [duel for duel, row in zip(duels, rows, strict=True) if row.objective == objective],
-            held_out_scores=held_out_scores,
+            held_out_scores=_of_objective(held_out_scores, objective),
             samples=config.bootstrap_samples,
             seed=config.seed,
         )
         for objective in sorted({row.objective for row in rows})
     }
     parts = list(found.values())
-    headline = {
+    headline: dict[str, Any] = {
         "models": len({each["model"] for part in parts for each in part["models"]}),
         "choices": sum(part["choices"] for part in parts),
-        "gap_of_picks": mean_gap(parts, curve="picks"),
-        "gap_of_mean_scores": mean_gap(parts, curve="scores"),
     }
+    for name, curve in (("gap_of_picks", "picks"), ("gap_of_mean_scores", "scores")):
+        if (gap := mean_gap(parts, curve=curve)) is not None:
+            headline[name] = gap
     return {"headline": headline, "by_objective": found}
 
 
@@ -58,28 +61,34 @@ def too_few_models(release: Path, *, most: int) -> str:
     """What the release's test split lacks for this suite; empty when two models have enough choices."""
     if compared_rows(release, most=most):
         return ""
-    between = _between_models(release, most=most)
-    every = len(read_release(release, "test"))
+    between, every = _between_models(release), read_release(release, "test")
+    ranked = sum(max(row.best_of) > 1 for row in every)
     models = Counter((model[:8], row.objective) for row in between for model in _models(row))
     found = ", ".join(
         f"{model} {count} {objective}" for (model, objective), count in models.items()
     )
     return (
         f"elo needs two models of one objective with {LEAST_CHOICES} of the crowd's sure choices each: {len(between)}"
-        f" of {every} test comparisons are between two models ({found or 'none is named'}); cut a release with a "
-        "larger test share, or collect more comparisons between the models"
+        f" of {len(every)} test comparisons are between two models ({found or 'none is named'}; {ranked} hold a"
+        " best of several samples, and are left out); "
+        + (
+            f"raise max_examples, now {most}, "
+            if len(between) > most
+            else "cut a release with a larger test share, "
+        )
+        + "or collect more comparisons between the models"
     )
 
 
 def compared_rows(release: Path, *, most: int) -> list[ReleaseRow]:
     """The crowd's sure choices between two models of which each has enough, objective by objective."""
-    between = _between_models(release, most=most)
+    between = _between_models(release)[:most]
     objectives = sorted({row.objective for row in between})
     parts = [[row for row in between if row.objective == each] for each in objectives]
     return [row for part in parts for row in _often_compared(part)]
 
 
-def _between_models(release: Path, *, most: int) -> list[ReleaseRow]:
+def _between_models(release: Path) -> list[ReleaseRow]:
     """Held-out rows alone: a preference model knows the crowd's picks of its own training split."""
     usual = PreferenceModelConfig()
     rows = [
@@ -91,7 +100,7 @@ def _between_models(release: Path, *, most: int) -> list[ReleaseRow]:
         and row.picked_checkpoint != row.other_checkpoint
         and max(row.best_of) == 1
     ]
-    return sorted(rows, key=lambda row: stable_order(row.comparison))[:most]
+    return sorted(rows, key=lambda row: stable_order(row.comparison))
 
 
 def _models(row: ReleaseRow) -> tuple[str, str]:
@@ -116,11 +125,20 @@ def _often_compared(rows: Sequence[ReleaseRow]) -> list[ReleaseRow]:
         kept = fewer
 
 
-def _held_out_scores(run: RunDirectory) -> Scores:
+def _held_out_scores(run: RunDirectory) -> Mapping[str, Any]:
     if not run.has_input(HELD_OUT_SCORES):
         return {}
-    scores: Scores = json.loads(run.inputs(HELD_OUT_SCORES).read_text(encoding="utf-8"))
+    scores: Mapping[str, Any] = json.loads(run.inputs(HELD_OUT_SCORES).read_text(encoding="utf-8"))
     return scores
+
+
+def _of_objective(scores: Mapping[str, Any], objective: str) -> Scores:
+    """Each model's mean over the prompts of one objective: over all of them it would predict neither."""
+    return {
+        model: found["by_objective"][objective] | {"from": found["from"]}
+        for model, found in scores.items()
+        if objective in found["by_objective"]
+    }
 
 
 def _judged(run: RunDirectory, config: EvaluationConfig, rows: Sequence[ReleaseRow]) -> list[Duel]:
@@ -133,6 +151,8 @@ def _judged(run: RunDirectory, config: EvaluationConfig, rows: Sequence[ReleaseR
     ]
     with whole(model.model):
         judged = judge(model.model, comparisons, ranks=run.ranks)
+    if not all(math.isfinite(each.chosen + each.rejected) for each in judged):
+        raise NonFinite("a score", step=0)
     duels = []
     for row, scored in zip(rows, judged, strict=True):
         better, worse = _models(row)

@@ -36,6 +36,13 @@ class Duel:
         return Choice(winner=self.better, loser=self.worse, conversation=self.conversation)
 
     @property
+    def agreement(self) -> float:
+        """1 where the preference model scores the chosen response higher, 0 where lower, ½ where alike."""
+        return (
+            1 + (self.better_score > self.worse_score) - (self.better_score < self.worse_score)
+        ) / 2
+
+    @property
     def scored_choice(self) -> Choice | None:
         """What the preference model would have chosen; None where it scores both alike."""
         if self.better_score == self.worse_score:
@@ -52,10 +59,11 @@ def elo_curves(
 
     All stand at 0 at the anchor, the model with most choices: `naive` from scores of held-out prompts, `scores`
     from mean scores of the very responses people saw, `picks` from the preference model's choices between them,
-    `crowd` from the crowd's. Models of smaller groups, which nobody compared with these, are left out.
+    `crowd` from the crowd's. Of groups that nobody compared with each other the one with most choices is taken.
     """
     crowd = fit_elo([each.crowd_choice for each in duels], samples=samples, seed=seed)
-    group = [each for each in crowd.standings if each.group == 0]
+    groups = [[each for each in crowd.standings if each.group == n] for n in range(crowd.groups)]
+    group = max(groups, key=lambda members: sum(each.choices for each in members))
     names = [each.name for each in group]
     anchor = next(each.name for each in group if each.is_anchor)
     inside = [each for each in duels if each.better in names]
@@ -74,7 +82,7 @@ def elo_curves(
         "anchor": anchor,
         "choices": len(inside),
         "ties": len(inside) - len(choices),
-        "agreement": sum(each.better_score > each.worse_score for each in inside) / len(inside),
+        "agreement": sum(each.agreement for each in inside) / len(inside),
         "not_connected": sorted({each.name for each in crowd.standings} - set(names)),
         "without_held_out_score": [name for name in names if name not in held_out_scores],
         "models": [
@@ -93,6 +101,7 @@ def _of_fit(fit: EloFit, *, anchor: str) -> dict[str, dict[str, Any]]:
             "low": each.low,
             "high": each.high,
             "n": each.choices,
+            "wins": each.wins,
             "is_bounded": each.is_bounded,
         }
         for each in fit.standings
@@ -162,12 +171,22 @@ def naive_elo(found: Scores, *, names: Sequence[str], anchor: str) -> dict[str, 
     return elos
 
 
-def mean_gap(parts: Sequence[Mapping[str, Any]], *, curve: str) -> float:
-    """Mean distance in Elo of a curve from the crowd's, over the models that are no anchor and stand on both."""
+def mean_gap(parts: Sequence[Mapping[str, Any]], *, curve: str) -> float | None:
+    """Mean distance in Elo of a curve from the crowd's, over the models that are no anchor and stand on both.
+
+    None where there is no such model. Who never lost or never won has no Elo but the prior's, and is left out.
+    """
     gaps = [
         abs(each[curve]["value"] - each["crowd"]["value"])
         for part in parts
         for each in part["models"]
-        if each[curve] is not None and each["model"] != part["anchor"]
+        if each["model"] != part["anchor"]
+        and all(_has_elo(part, model=each["model"], curve=name) for name in (curve, "crowd"))
     ]
-    return sum(gaps) / len(gaps) if gaps else 0.0
+    return sum(gaps) / len(gaps) if gaps else None
+
+
+def _has_elo(part: Mapping[str, Any], *, model: str, curve: str) -> bool:
+    """Whether choices or scores say how far the model is from the anchor."""
+    both = [each[curve] for each in part["models"] if each["model"] in {model, part["anchor"]}]
+    return all(point is not None and point.get("is_bounded", True) for point in both)

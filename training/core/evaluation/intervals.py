@@ -36,6 +36,14 @@ def mean(values: Sequence[float]) -> dict[str, float | int]:
     return {"value": centre, "low": centre - half, "high": centre + half, "n": n}
 
 
+def mean_by(names: Sequence[str], values: Sequence[float]) -> dict[str, dict[str, float | int]]:
+    """The mean of each name's values, with its interval and n."""
+    parts: dict[str, list[float]] = {}
+    for name, value in zip(names, values, strict=True):
+        parts.setdefault(name, []).append(value)
+    return {name: mean(part) for name, part in sorted(parts.items())}
+
+
 def clustered_share(
     correct: Mapping[str, Sequence[float]], *, samples: int, seed: int
 ) -> dict[str, float | int]:

@@ -23,6 +23,7 @@ from training.core.evaluation.mahalanobis import fit
 from training.core.evaluation.openings import PARTS, encoded, read_openings
 from training.core.evaluation.outlier_exposure import Exposed, exposure
 from training.core.evaluation.policies import load_policy
+from training.core.outcome import NonFinite
 from training.core.run_directory import RunDirectory
 from training.core.sharding import blocks_of, whole
 
@@ -91,6 +92,8 @@ def _read(
     kept = torch.empty(0)
     for blocks in rounds(model, prompts=len(prompts)):
         held = last_token_activations(model, prompts, blocks=blocks, ranks=ranks)  # (N, L, E)
+        if not held.isfinite().all():
+            raise NonFinite("an activation", step=0)
         for place, block in enumerate(blocks):
             rows = held[:, place]  # (N, E)
             if block % ranks.world == ranks.rank:

@@ -3,6 +3,7 @@
 It does not know how a run is started or how models are trained.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,10 @@ from modelserving.lm.policy import packed_logprobs
 from training.config import ConfigError, EvaluationConfig
 from training.core.batching import EncodedComparison, balanced_rows
 from training.core.distributed import Ranks
-from training.core.evaluation.intervals import mean, share
+from training.core.evaluation.intervals import mean, mean_by, share
+from training.core.outcome import NonFinite
 from training.core.preference_sets import held_out_comparisons
-from training.core.prompts import release_prompts
+from training.core.prompts import release_prompts, sample_of
 from training.core.rollout import collect, score_rollout
 from training.core.run_directory import RunDirectory
 from training.core.seeding import prepare
@@ -106,13 +108,14 @@ def heldout_score(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]
             f"max_response_tokens {config.max_response_tokens} leaves no room for a prompt "
             f"within the policy's {context} tokens: lower it"
         )
-    prompts = release_prompts(
+    every = release_prompts(
         run.inputs("release"),
         "test",
         encoder=policy.tokenizer,
         layout=policy.dialogue_format,
         room=context - config.max_response_tokens,
-    )[: config.max_examples]
+    )
+    prompts = sample_of(every, count=config.max_examples)
     scores: list[float] = []
     ended: list[float] = []
     for start in range(0, len(prompts), config.batch_size):
@@ -127,4 +130,8 @@ def heldout_score(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]
         )
         scores += score_rollout(ranker, rollout, ranks=run.ranks).tolist()
         ended += rollout.ended.float().tolist()
-    return {"headline": mean(scores), "ended": share(ended)}
+    if not all(map(math.isfinite, scores)):
+        raise NonFinite("a score", step=0)
+    objectives = [prompt.objective for prompt in prompts]
+    headline = mean(scores) | {"by_objective": mean_by(objectives, scores)}
+    return {"headline": headline, "ended": share(ended)}

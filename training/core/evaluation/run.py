@@ -45,7 +45,7 @@ def train(run: RunDirectory, config: EvaluationConfig) -> Outcome:
         if name not in done:
             done[name] = suite(run, config)
             run.append_row("suites.jsonl", {"suite": name, "found": done[name]})
-    run.write_json("evaluation.json", done)
+            run.write_json("evaluation.json", done)  # what is done can be read while others run
     run.progress(len(suites), len(suites), "done")
     return Outcome(state="done", step=len(suites), results=_headlines(done))
 
@@ -57,9 +57,12 @@ def chosen_suites(run: RunDirectory, config: EvaluationConfig) -> dict[str, Suit
     unknown = sorted(set(config.suites) - set(fitting))
     if unknown:
         raise ConfigError(f"suites {unknown} do not fit a {kind}: choose from {', '.join(fitting)}")
+    asked = config.suites or tuple(fitting)
+    missing = {name: why for name in asked if (why := _missing(name, run=run, config=config))}
     if config.suites:
+        for name, why in missing.items():
+            raise ConfigError(f"{name} cannot be run: {why}")
         return {name: fitting[name] for name in config.suites}
-    missing = {name: why for name in fitting if (why := _missing(name, run=run, config=config))}
     for name, why in missing.items():
         run.log(f"{name} is left out: {why}")
     return {name: suite for name, suite in fitting.items() if name not in missing}
@@ -68,7 +71,7 @@ def chosen_suites(run: RunDirectory, config: EvaluationConfig) -> dict[str, Suit
 def _missing(name: str, *, run: RunDirectory, config: EvaluationConfig) -> str:
     """What a suite lacks in this run's inputs; empty when it can be run."""
     if name == "heldout_score" and not run.has_input("ranker"):
-        return "there is no ranker"
+        return "there is no ranker: choose a preference model that scores"
     if name == "elo":
         return too_few_models(run.inputs("release"), most=config.max_examples)
     if name == "out_of_distribution":
