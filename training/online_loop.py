@@ -128,10 +128,7 @@ def note(iteration: Iteration, *, step: str, what: str, why: str) -> None:
 
 def _next(iteration: Iteration) -> None:
     wanted = LoopSettings.of(iteration)
-    if iteration.release is None:
-        _open_release(iteration, wanted)
-        iteration.refresh_from_db()
-    if iteration.release is None or iteration.release.state != DatasetRelease.State.FROZEN:
+    if not _has_release(iteration, wanted):
         return
     if not iterations.pm_runs(iteration) or _is_asked_again(iteration, "preference_model"):
         _start(
@@ -159,6 +156,33 @@ def _next(iteration: Iteration) -> None:
         if run.state == TrainingRun.State.DONE and run.checkpoint is not None:
             _put_on_trial(iteration, run=run, percent=wanted.trial_percent)
     _promote(iteration, by_itself=wanted.promotes_by_itself)
+
+
+def _has_release(iteration: Iteration, wanted: LoopSettings) -> bool:
+    """Whether there is a frozen one to train on; where there is none, one is asked for."""
+    if iteration.release is None:
+        _open_release(iteration, wanted)
+        iteration.refresh_from_db()
+    release = iteration.release
+    if release is None or release.state != DatasetRelease.State.FROZEN:
+        return False
+    return not (release.stale_at and _leaves_release(iteration, release))
+
+
+def _leaves_release(iteration: Iteration, release: DatasetRelease) -> bool:
+    """Cut anew where something was taken out before the policies began; what was trained on it is left behind."""
+    pms = iterations.pm_runs(iteration)
+    is_training = any(run.state in iterations.WAITING_RUNS for run in pms)
+    if is_training or iterations.policy_runs(iteration):
+        return is_training
+    held = Iteration.objects.filter(pk=iteration.pk, release=release)
+    if held.update(release=None):
+        tries = LoopSettings.of(iteration).tries
+        again = ["release", "preference_model"] if pms else ["release"]
+        _change(iteration, tries=tries | {step: tries.get(step, 0) + 1 for step in again})
+        why = f"comparisons of {release.name} were taken out"
+        note(iteration, step="release", what="cut anew", why=why)
+    return True
 
 
 def _open_release(iteration: Iteration, wanted: LoopSettings) -> None:

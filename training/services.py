@@ -182,6 +182,10 @@ def _check_release(request: RunRequest) -> None:
         raise RunRefused(
             f"Release {release.name} is not frozen ({release.get_state_display()}): wait or cut another."
         )
+    if release.stale_at:
+        raise RunRefused(
+            f"Release {release.name} holds comparisons that were taken out since: cut a new one and choose that."
+        )
     counts = release.counts
     if request.kind == "preference_model" and not (counts.get("train") and counts.get("test")):
         raise RunRefused(

@@ -20,6 +20,7 @@ from comparisons.models import (
     WantedReply,
 )
 from comparisons.models.campaign import Objective
+from comparisons.queries.flags import HEEDED, PERSONAL_DATA, flagged
 from comparisons.queries.practice import needs_no_practice
 from comparisons.queries.prepared import Prepared
 
@@ -80,7 +81,8 @@ def waiting_for(
     if limits:
         waiting = waiting.filter(limits)
     wrote = WantedReply.objects.filter(turn=OuterRef("turn"), crowdworker=crowdworker)
-    return waiting.filter(~Exists(seen), ~Exists(wrote)).order_by("pk")
+    usable = ~flagged(HEEDED | PERSONAL_DATA)  # else it is read, and paid, and never released
+    return waiting.filter(~Exists(seen), ~Exists(wrote), usable).order_by("pk")
 
 
 def limits_of(crowdworker: Crowdworker) -> Q:

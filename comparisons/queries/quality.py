@@ -21,6 +21,7 @@ from comparisons.core.agreement import (
 )
 from comparisons.models import Comparison, Crowdworker, Flag
 from comparisons.models.campaign import Objective, Origin
+from comparisons.queries.flags import HEEDED, flagged
 
 FEWEST_CHOICES = 20  # below, no habit is judged
 RARE = 0.001  # a signal: a fair habit would look like this at most once in a thousand
@@ -82,6 +83,7 @@ class Signal:
 def standing_choices() -> QuerySet[Comparison]:
     """Crowd comparisons that count: not undone, not set aside; simulated people are no crowd."""
     return Comparison.objects.filter(
+        ~flagged(HEEDED),  # also what was chosen after the flag was heeded
         superseded_at__isnull=True,
         set_aside_at__isnull=True,
         crowdworker__isnull=False,

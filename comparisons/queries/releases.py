@@ -12,7 +12,6 @@ from django.db.models import (
     Case,
     CharField,
     Count,
-    Exists,
     F,
     OuterRef,
     Q,
@@ -27,8 +26,9 @@ from django.utils.timezone import localdate
 
 from comparisons.core.transcript import dialogue
 from comparisons.formats.rich import ComparisonRow
-from comparisons.models import Comparison, Crowdworker, DatasetRelease, Flag, Response, Turn
+from comparisons.models import Comparison, Crowdworker, DatasetRelease, Response, Turn
 from comparisons.models.campaign import Objective, Origin, Tranche
+from comparisons.queries.flags import HEEDED, PERSONAL_DATA, flagged
 
 PAGE = 500
 UNSURE = 1
@@ -95,15 +95,11 @@ class ReleaseCounts:
 
 def with_reason(comparisons: QuerySet[Comparison], filters: ReleaseFilters) -> QuerySet[Comparison]:
     """Annotate `left_out`: the first reason a comparison is not in, or an empty text."""
-    flags = Flag.objects.filter(
-        turn__conversation=OuterRef("turn__conversation"), turn__index__lte=OuterRef("turn__index")
-    )
-    personal_data = flags.filter(kind=Flag.Kind.PERSONAL_DATA, resolved_at__isnull=True)
     withdrawn = Crowdworker.Standing.WITHDRAWN
     stopped = Response.FinishReason.STOPPED
     conditions = {
         "superseded": Q(superseded_at__isnull=False),
-        "set_aside": Q(set_aside_at__isnull=False) | Exists(flags.filter(is_heeded=True)),
+        "set_aside": Q(set_aside_at__isnull=False) | flagged(HEEDED),
         "withdrawn": Q(turn__conversation__is_withdrawn=True)
         | Q(turn__conversation__crowdworker__standing=withdrawn)
         | Q(crowdworker__standing=withdrawn)
@@ -116,7 +112,7 @@ def with_reason(comparisons: QuerySet[Comparison], filters: ReleaseFilters) -> Q
         | ~Q(other__state=Response.State.READY),
         "stopped": Q(picked__finish_reason=stopped) | Q(other__finish_reason=stopped),
         "same_text": Q(picked__text_sha256=F("other__text_sha256")),
-        "flagged": Exists(personal_data),
+        "flagged": flagged(PERSONAL_DATA),
         "unsure": Q(strength=UNSURE),
     }
     cases = [
@@ -236,13 +232,6 @@ def _checkpoint_hash(response: Response) -> str | None:
 
 def _best_of(response: Response) -> int:
     return response.deployment.best_of if response.deployment else 1
-
-
-def is_out_of_date(release: DatasetRelease) -> bool:
-    """Whether a comparison inside would not be taken in any more."""
-    members = Comparison.objects.filter(memberships__release=release)
-    filters = ReleaseFilters.from_dict(release.filters)
-    return with_reason(members, filters).exclude(left_out="").exists()
 
 
 def releases() -> QuerySet[DatasetRelease]:

@@ -23,7 +23,7 @@ def submit_assignment(assignment: Assignment) -> bool:
 
 
 def give_back(assignment: Assignment, *, only_overdue: bool = False, reason: str = "") -> bool:
-    """End an assignment early: finished conversations are handed in, an open one is given back.
+    """End an assignment early: what is done is handed in, an open conversation is given back.
 
     False, and nothing changed, where it was over already, or, when asked, its lease goes on.
     """
@@ -32,7 +32,8 @@ def give_back(assignment: Assignment, *, only_overdue: bool = False, reason: str
         locked = Crowdworker.objects.select_for_update().get(pk=assignment.crowdworker_id)
         actor = None if only_overdue else locked.account
         finished = assignment.conversations.filter(state=Conversation.State.FINISHED)
-        after = Assignment.State.SUBMITTED if finished.exists() else Assignment.State.RETURNED
+        is_pay_due = finished.exists() or _has_paid_time(assignment)
+        after = Assignment.State.SUBMITTED if is_pay_due else Assignment.State.RETURNED
         still_open = Q(state__in=Assignment.OPEN_STATES)
         if only_overdue:
             still_open &= Q(lease_until__lt=Now())
@@ -41,6 +42,14 @@ def give_back(assignment: Assignment, *, only_overdue: bool = False, reason: str
         open_ones = assignment.conversations.filter(state=Conversation.State.OPEN)
         open_ones.update(state=Conversation.State.ABANDONED)
         return True
+
+
+def _has_paid_time(assignment: Assignment) -> bool:
+    """Work by the hour is paid by its time, also where every turn was skipped or the last conversation is open."""
+    if assignment.pay_rule.get("per") != "hour":
+        return False
+    begun = Assignment.objects.filter(pk=assignment.pk, state=Assignment.State.WORK)
+    return begun.filter(active_milliseconds__gt=0).exists()
 
 
 def give_back_overdue() -> int:

@@ -188,7 +188,7 @@ def _check(release: DatasetRelease, format_name: str) -> None:
         raise ExportRefused(f"release {release.name} is not frozen: cut it first")
     if release.stale_at:
         raise ExportRefused(
-            f"release {release.name} holds withdrawn comparisons: cut a new release and export that"
+            f"release {release.name} holds comparisons that were taken out since: cut a new release and export that"
         )
 
 

@@ -182,6 +182,12 @@ def _carry_on(draft: Comparison, campaign: Campaign, *, active_milliseconds: int
 
 def _hold(showing: Showing) -> None:
     """Note that the item is judged, so that nobody releases it; refuses where it went to somebody else."""
+    # Held until commit, as a withdrawal holds it: nothing is kept of one who withdrew meanwhile.
+    people = Crowdworker.objects.select_for_update(no_key=True).values_list("standing", flat=True)
+    if showing.crowdworker_id is None or (
+        people.get(pk=showing.crowdworker_id) != Crowdworker.Standing.ACTIVE
+    ):
+        raise LeaseOver(_(GONE))
     held = _HOLD.update(pk=showing.pk, crowdworker=showing.crowdworker_id, judged_at=timezone.now())
     if held != 1:
         raise LeaseOver(_(GONE))

@@ -25,11 +25,11 @@ from comparisons.models import Account, DatasetRelease, ReleaseComparison
 from comparisons.queries.releases import (
     LEFT_OUT,
     ReleaseFilters,
-    is_out_of_date,
     kept_rows,
     release_counts,
 )
 from comparisons.services import audit
+from comparisons.services.stale_releases import holds_what_left
 from comparisons.tasks import cut_release as cut_release_task
 from modelserving.core.artifacts import content_hash, publish, utc_now, verify, write_manifest
 
@@ -225,7 +225,7 @@ def _freeze(release: DatasetRelease, *, manifest_sha256: str, counts: Mapping[st
             state=DatasetRelease.State.FROZEN, manifest_sha256=manifest_sha256, counts=counts,
             frozen_at=now(), stale_at=None,
         )  # fmt: skip
-        if frozen and is_out_of_date(release):
+        if frozen and holds_what_left(release):
             row.update(stale_at=now())
 
 

@@ -22,7 +22,9 @@ from comparisons.models import (
     WantedReply,
 )
 from comparisons.queries import opinions as queue
+from comparisons.queries.flags import HEEDED, PERSONAL_DATA, flagged
 from comparisons.services import opinions
+from comparisons.services.onboarding import check_active
 from comparisons.services.turns import known_reason
 
 LEASE = timedelta(minutes=60)
@@ -95,7 +97,9 @@ def _loaded(crowdworker: Crowdworker) -> QuerySet[WantedReply]:
 def _waiting_for(crowdworker: Crowdworker) -> QuerySet[WantedReply]:
     passed = PassedReply.objects.filter(wanted=OuterRef("pk"), crowdworker=crowdworker)
     judged = Comparison.objects.filter(turn=OuterRef("turn"), crowdworker=crowdworker)
-    waiting = _loaded(crowdworker).filter(crowdworker__isnull=True, response__isnull=True)
+    waiting = _loaded(crowdworker).filter(
+        ~flagged(HEEDED | PERSONAL_DATA), crowdworker__isnull=True, response__isnull=True
+    )
     others = waiting.exclude(turn__conversation__crowdworker=crowdworker)
     others = others.filter(queue.limits_of(crowdworker))
     return others.filter(~Exists(passed), ~Exists(judged)).order_by("pk")
@@ -129,6 +133,8 @@ def write(
         words = _("Write between 1 and {most} characters.")
         raise ReplyRefused(words.format(most=MOST_CHARACTERS))
     with transaction.atomic():
+        # The person's row first, as a withdrawal holds it: one of the two waits.
+        check_active(Crowdworker.objects.select_for_update().get(pk=crowdworker.pk))
         locked = WantedReply.objects.select_for_update(of=("self",)).get(pk=wanted.pk)
         if locked.crowdworker_id != crowdworker.pk:
             raise ReplyLeaseOver(_("This one went to someone else. Your text is kept below."))

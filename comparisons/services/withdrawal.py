@@ -27,8 +27,6 @@ def withdraw(crowdworker: Crowdworker) -> None:
     now = timezone.now()
     with transaction.atomic():
         Crowdworker.objects.select_for_update().get(pk=crowdworker.pk)  # as `say` does: one waits
-        for assignment in crowdworker.assignments.filter(state__in=Assignment.OPEN_STATES):
-            assignment_ends.give_back(assignment, reason="withdrawn")
         _blank_texts(crowdworker)
         _give_up_replies(crowdworker)
         mine = Q(crowdworker=crowdworker) | Q(turn__conversation__crowdworker=crowdworker)
@@ -40,6 +38,9 @@ def withdraw(crowdworker: Crowdworker) -> None:
             standing=Crowdworker.Standing.WITHDRAWN, withdrawn_at=now, external_id_hash=""
         )
         _forget_streams(Turn.objects.filter(conversation__crowdworker=crowdworker))
+        # Last: from the first entry on, everything else that the audit keeps waits for the end of this.
+        for assignment in crowdworker.assignments.filter(state__in=Assignment.OPEN_STATES):
+            assignment_ends.give_back(assignment, reason="withdrawn")
         audit.record(
             actor=crowdworker.account,
             action="crowdworker.withdraw",

@@ -161,6 +161,6 @@ def _after(ended: Conversation, *, goes_on: bool) -> str:
     ended.assignment.refresh_from_db()
     try:
         following = chat.start_conversation(ended.assignment)
-    except chat.ChatRefused:
+    except (chat.ChatRefused, OnboardingRefused):
         return home
     return reverse("conversation", args=[following.public_id])

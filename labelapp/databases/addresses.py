@@ -26,6 +26,13 @@ def postgresql(url: str) -> dict[str, Any]:
             "DATABASE_URL: write postgresql://user:password@host:port/name, or unset it for SQLite"
         )
     parts = urlsplit(url)
+    try:
+        port = str(parts.port or "")
+    except ValueError:  # its message would quote a part of the password
+        raise EnvError(
+            "DATABASE_URL: what stands for the port is no number; in a password write / as %2F, @ as %40, "
+            ": as %3A, # as %23 and ? as %3F"
+        ) from None
     asked = dict(parse_qsl(parts.query, keep_blank_values=True))
     host = asked.pop("host", unquote(parts.hostname or ""))  # a folder of sockets comes this way
     _refuse_unknown(asked)
@@ -35,7 +42,7 @@ def postgresql(url: str) -> dict[str, Any]:
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": host,
-        "PORT": str(parts.port or ""),
+        "PORT": port,
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {

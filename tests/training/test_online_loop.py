@@ -9,6 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
+from django.utils.timezone import now
 
 from comparisons.models import DatasetRelease
 from comparisons.services.releasing import cut_in_background
@@ -224,3 +225,33 @@ def test_two_that_advance_at_once_do_each_step_once(slot):
 
     assert TrainingRun.objects.filter(iteration=iteration).count() == 1
     assert DatasetRelease.objects.count() == 1
+
+
+@pytest.mark.parametrize("is_trained", [False, True])
+def test_a_release_that_something_left_is_cut_anew_and_its_preference_model_left_behind(
+    slot, is_trained
+):
+    make_comparisons(30)
+    iteration = begin(slot, fewest_new=10)
+    old = iteration.release
+    if is_trained:
+        iteration = cut(iteration)
+        first = iteration.runs.get(kind="preference_model")
+        DatasetRelease.objects.update(stale_at=now())
+        assert online_loop.advance(iteration).release == old  # it waits for the run under way
+        end_run(first, kind="preference_model")
+    else:
+        cut_in_background(old.pk)
+        DatasetRelease.objects.update(stale_at=now())
+
+    for _ in range(3):
+        online_loop.advance(iteration)
+    iteration.refresh_from_db()
+    assert iteration.release.name == f"{old.name}-1"
+    iteration = cut(iteration)
+
+    newest = iterations.pm_runs(iteration)[0]
+    assert (newest.release, newest.state) == (iteration.release, "queued")
+    assert iteration.runs.filter(kind="preference_model").count() == (2 if is_trained else 1)
+    assert not iteration.runs.filter(kind="ppo").exists()
+    assert "were taken out" in iteration.notes[-1]["why"]

@@ -18,6 +18,7 @@ from tests.training.making import make_release, write_starter
 from training import leases, services
 from training.models import TrainingRun
 from training.services import RunRefused, RunRequest, find_checkpoint, request_stop, start_run
+from training.web.forms import NewRunForm
 
 State = TrainingRun.State
 
@@ -259,3 +260,16 @@ def test_of_eight_workers_one_gets_the_run():
 
     assert sorted(pk for pk, _, _ in taken) == [run.pk for run in runs]
     assert {attempt for _, _, attempt in taken} == {1}
+
+
+@pytest.mark.django_db
+def test_nothing_is_trained_on_what_was_taken_out():
+    release = make_release()
+    DatasetRelease.objects.update(stale_at=Now())
+    release.refresh_from_db()
+
+    with pytest.raises(RunRefused, match="taken out since: cut a new one"):
+        start_run(RunRequest(kind="preference_model", release=release), requested_by=None)
+
+    form = NewRunForm(kind="preference_model")
+    assert not form.fields["release"].queryset.exists()

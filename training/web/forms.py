@@ -62,7 +62,7 @@ class NewRunForm(forms.Form):
         fields["kind"].initial = kind
         fields["preset"].choices = [(name, name) for name in self.offered]
         fields["release"].queryset = DatasetRelease.objects.filter(
-            state=DatasetRelease.State.FROZEN
+            state=DatasetRelease.State.FROZEN, stale_at__isnull=True
         )
         fields["initial_checkpoint"].queryset = queries.speaking_models()
         fields["ranker"].queryset = fields["test_pm"].queryset = queries.preference_models()

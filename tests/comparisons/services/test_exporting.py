@@ -231,7 +231,7 @@ def test_what_cannot_be_exported_says_why(release, tmp_path):
     with pytest.raises(ExportRefused, match="xml"):
         write_export(release, "xml", directory=tmp_path)
     release.stale_at = now()
-    with pytest.raises(ExportRefused, match="withdrawn"):
+    with pytest.raises(ExportRefused, match="taken out"):
         write_export(release, "hh", directory=tmp_path)
     with pytest.raises(CommandError, match="no release"):
         call_command("export_release", "nowhere", "--to", str(tmp_path))

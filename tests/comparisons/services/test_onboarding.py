@@ -7,7 +7,8 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from comparisons.models import Account, Assignment, Crowdworker, Invitation
-from comparisons.services import assignment_ends, chat, onboarding
+from comparisons.queries import pay
+from comparisons.services import assignment_ends, chat, onboarding, turns
 from tests.comparisons.making import PASSWORD, make_crowdworker
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
 
@@ -129,3 +130,17 @@ def test_simulated_people_mark_their_conversations():
 
 def test_pseudonyms_say_nothing():
     assert onboarding.new_pseudonym(lambda letters: letters[0])[:3] == "aa-"
+
+
+@pytest.mark.parametrize(("per", "state"), [("hour", "submitted"), ("assignment", "returned")])
+def test_an_hour_of_skipped_turns_is_handed_in_and_paid(per, state):
+    campaign = live_campaign(pay_amount="20.00", pay_per=per)
+    conversation = begun(campaign)
+    turns.skip_turn(said(conversation), reason="upsetting")
+    Assignment.objects.update(active_milliseconds=25 * 60_000)
+
+    assert assignment_ends.give_back(conversation.assignment) is True
+
+    assert Assignment.objects.get().state == state
+    rows = pay.pay_rows(campaign)
+    assert [str(each.amount) for each in rows] == (["8.33"] if per == "hour" else [])

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from comparisons.models import Comparison, Showing
-from comparisons.services import judging, onboarding, opinions, wellbeing
+from comparisons.models import Comparison, Flag, Showing
+from comparisons.services import judging, onboarding, opinions, wellbeing, withdrawal
 from tests.comparisons.talking import (
     agreed_person,
     answered,
@@ -191,3 +191,30 @@ def test_an_item_that_was_judged_or_renewed_meanwhile_is_not_released(monkeypatc
 
     showing.refresh_from_db()
     assert showing.replaced_at is None
+
+
+@pytest.mark.parametrize("flag", [{"is_heeded": True}, {"kind": "personal_data"}])
+def test_what_can_never_be_released_is_not_handed_out(flag):
+    campaign = live_campaign(second_opinion_percent=100)
+    turn, person = judged_turn(campaign), agreed_person(campaign)
+    values = {"kind": "other"} | flag
+    raised = Flag.objects.create(turn=turn, crowdworker=turn.conversation.crowdworker, **values)
+
+    assert opinions.take(person) is None
+
+    Flag.objects.filter(pk=raised.pk).update(resolved_at=timezone.now(), is_heeded=False)
+    assert opinions.take(person) is not None
+
+
+def test_nothing_is_kept_of_one_who_withdrew_between_reading_and_storing():
+    campaign = live_campaign(second_opinion_percent=100)
+    judged_turn(campaign)
+    person = agreed_person(campaign)
+    showing = opinions.take(person)
+    assert showing.crowdworker.standing == "active"  # as the request read it
+    withdrawal.withdraw(person)
+
+    with pytest.raises(judging.LeaseOver):
+        judge(showing, reason_text="my private words")
+
+    assert not Comparison.objects.filter(crowdworker=person).exists()

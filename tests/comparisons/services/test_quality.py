@@ -5,6 +5,7 @@ import uuid
 import pytest
 
 from comparisons.models import Comparison, Flag
+from comparisons.queries.quality import standing_choices
 from comparisons.queries.releases import ReleaseFilters, release_counts, with_reason
 from comparisons.services import judging, opinions, quality, replies, withdrawal
 from comparisons.services.releasing import cut_release
@@ -54,6 +55,7 @@ def test_what_is_chosen_after_a_heeded_flag_in_the_same_conversation_stays_out_t
     quality.set_aside_flagged(flag, reason="a number", actor=make_account("administrator"))
 
     make_comparison(conversation, message="quotes the number")
+    assert {each.turn.message for each in standing_choices()} == {"before it"}
 
     rows = with_reason(Comparison.objects.all(), ReleaseFilters()).filter(left_out="")
     assert set(rows.values_list("turn__message", flat=True)) == {"before it"}

@@ -7,9 +7,10 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from comparisons.models import Comparison, Response, Showing, WantedReply
+from comparisons.models import Comparison, Flag, Response, Showing, WantedReply
 from comparisons.queries.replies import reply_rows
 from comparisons.services import judging, opinions, replies, withdrawal
+from comparisons.services.onboarding import OnboardingRefused
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
@@ -159,3 +160,20 @@ def test_people_are_set_against_the_deployment_that_answered():
     assert (row.estimate.value, row.estimate.n) == (1.0, 1)
     assert row.value_text == ""  # one observation is no share
     assert Comparison.objects.count() == 2
+
+
+def test_a_flagged_prompt_is_not_handed_out_and_nothing_is_kept_of_one_who_withdrew():
+    campaign, turn = waiting()
+    writer = agreed_person(campaign)
+    flag = Flag.objects.create(
+        turn=turn, crowdworker=turn.conversation.crowdworker, kind="personal_data"
+    )
+    assert replies.take(writer) is None
+
+    Flag.objects.filter(pk=flag.pk).update(resolved_at=timezone.now())
+    wanted = replies.take(writer)
+    withdrawal.withdraw(writer)
+
+    with pytest.raises(OnboardingRefused):
+        replies.write(wanted, writer, text="My private words.")
+    assert not Response.objects.filter(author=writer).exists()

@@ -4,8 +4,9 @@ import threading
 
 import pytest
 from django.db import connection, transaction
+from django.utils.timezone import now
 
-from comparisons.models import Comparison, Crowdworker, DatasetRelease
+from comparisons.models import Comparison, Conversation, Crowdworker, DatasetRelease, Flag
 from comparisons.services import releasing, withdrawal
 from comparisons.services.stale_releases import mark_releases_stale
 from tests.comparisons.making import make_comparison, make_conversation
@@ -35,7 +36,7 @@ def cut_with(monkeypatch, step: str, then) -> DatasetRelease:
 def test_a_withdrawal_right_after_the_last_look_is_not_overwritten(monkeypatch):
     person = two_people()
 
-    release = cut_with(monkeypatch, "is_out_of_date", lambda: withdrawal.withdraw(person))
+    release = cut_with(monkeypatch, "holds_what_left", lambda: withdrawal.withdraw(person))
 
     assert (release.state, release.stale_at is None) == (DatasetRelease.State.FROZEN, False)
 
@@ -79,3 +80,37 @@ def test_only_frozen_releases_that_hold_one_are_marked():
     release.refresh_from_db()
     being_cut.refresh_from_db()
     assert (release.stale_at is None, being_cut.stale_at) == (False, None)
+
+
+@pytest.mark.django_db
+def test_what_is_undone_or_flagged_while_it_is_cut_makes_it_no_older(monkeypatch):
+    comparison = make_comparison(make_conversation())
+
+    def undo() -> None:
+        Comparison.objects.filter(pk=comparison.pk).update(superseded_at=now())
+        Flag.objects.create(
+            turn=comparison.turn, crowdworker=comparison.crowdworker, kind="personal_data"
+        )
+
+    release = cut_with(monkeypatch, "publish", undo)
+
+    assert (release.state, release.stale_at) == (DatasetRelease.State.FROZEN, None)
+
+
+@pytest.mark.django_db
+def test_a_release_cut_while_a_withdrawal_went_on_is_marked_at_its_end(
+    django_capture_on_commit_callbacks, monkeypatch
+):
+    person = two_people()
+    with django_capture_on_commit_callbacks(execute=True):
+        withdrawal.withdraw(person)
+        # as a cut beside it: it read all, and saw nothing of what is not committed yet
+        Comparison.objects.update(set_aside_at=None, set_aside_cause="")
+        Conversation.objects.update(is_withdrawn=False)
+        Crowdworker.objects.update(standing="active")
+        release = releasing.cut_release("r-1", test_percent=0)
+        assert release.stale_at is None
+        Comparison.objects.filter(crowdworker=person).update(set_aside_cause="withdrawn")
+
+    release.refresh_from_db()
+    assert release.stale_at is not None

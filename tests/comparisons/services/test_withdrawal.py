@@ -14,7 +14,7 @@ from comparisons.models import (
 )
 from comparisons.models.release import ReleaseComparison
 from comparisons.queries.own_data import own_data
-from comparisons.services import chat, judging, onboarding, opinions, streaming, withdrawal
+from comparisons.services import audit, chat, judging, onboarding, opinions, streaming, withdrawal
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
 from tests.comparisons.turns import streamed
 
@@ -156,3 +156,20 @@ def test_own_data_has_the_persons_texts_and_names_no_model():
     assert (turn["picked"], turn["strength"]) == ("B", 3)
     assert "canary-one" not in str(data)
     assert "canary-two" not in str(data)
+
+
+def test_the_audit_is_asked_last_for_everything_else_waits_for_it(monkeypatch):
+    conversation = begun(live_campaign())
+    said(conversation, "my words")
+    seen = []
+    real = audit.record
+
+    def record(**values):
+        seen.append(Turn.objects.filter(message="my words").exists())
+        return real(**values)
+
+    monkeypatch.setattr(audit, "record", record)
+
+    withdrawal.withdraw(conversation.crowdworker)
+
+    assert seen == [False, False]  # the work given back, and the withdrawal

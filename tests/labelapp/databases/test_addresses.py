@@ -56,3 +56,10 @@ def test_another_kind_of_address_is_refused():
 )
 def test_what_is_shown_tells_databases_apart_and_no_password(address, expected):
     assert shown(address) == expected
+
+
+def test_a_password_that_is_not_escaped_is_refused_and_not_quoted():
+    with pytest.raises(EnvError, match="in a password write / as %2F") as refused:
+        postgresql("postgresql://ada:s3cret/more@db/labels")
+
+    assert "s3cret" not in str(refused.value)
