@@ -188,7 +188,7 @@ def test_a_stale_release_hands_out_no_export(release):
         content_type="application/json", **token,
     )  # fmt: skip
     assert refused.status_code == 409
-    assert "withdrawn" in refused.json()["detail"]
+    assert "taken out" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize("body", ["{", "[]", '{"format":"xml"}', '{"format":1}', "null"])
