@@ -57,7 +57,7 @@ class NewRunForm(forms.Form):
     ) -> None:
         super().__init__(*args, label_suffix="", **kwargs)
         self.offered = presets(kind)
-        self.kind, self.typed = kind, typed or {}
+        self.typed = typed or {}
         fields: dict[str, Any] = self.fields
         fields["kind"].initial = kind
         fields["preset"].choices = [(name, name) for name in self.offered]
@@ -75,7 +75,8 @@ class NewRunForm(forms.Form):
 
     def settings(self) -> list[tuple[Any, list[dict[str, Any]]]]:
         """Each setting of the kind with the demo preset's value and what was typed, by topic."""
-        shown, choices = to_dict(next(iter(self.offered.values()))), choices_of(self.kind)
+        shown = to_dict(next(iter(self.offered.values())))
+        choices = choices_of(shown["kind"])
         rows = []
         for label, value in shown.items():
             if label == "kind":
