@@ -63,7 +63,7 @@ def whole_run(page: Page, slug: str) -> None:
     page.reload()
     leave_box(page)
     press(page, "f")
-    page.locator("[name=kind]").first.check()
+    page.locator("[name=kind][value=names_model]").check()
     page.locator("#flag-dialog .primary").click()
     expect(page.locator("dialog[open]")).to_have_count(0)
     press(page, "6", "Enter")
