@@ -6,8 +6,10 @@ Knows showings and comparisons; which text counts as chosen for training is read
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Exists
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -46,6 +48,7 @@ REASON_TAGS = (
 
 GONE = gettext_noop("This one went to someone else meanwhile. Your pick was not needed.")
 
+ACTIVE = Crowdworker.Standing.ACTIVE
 _HOLD: Prepared[Showing] = Prepared(
     lambda *, pk, crowdworker: Showing.objects.filter(
         pk=pk,
@@ -53,8 +56,11 @@ _HOLD: Prepared[Showing] = Prepared(
         replaced_at__isnull=True,
         judged_at__isnull=True,
         lease_until__gte=Now(),
-    ),
+    ).filter(Exists(Crowdworker.objects.filter(pk=crowdworker, standing=ACTIVE))),
     sets=("judged_at",),
+)
+_KEEP_PERSON: Prepared[Any] = Prepared(
+    lambda *, pk: Crowdworker.objects.select_for_update(no_key=True).filter(pk=pk).values_list("pk")
 )
 _INSERT = PreparedInsert(Comparison)
 
@@ -182,12 +188,9 @@ def _carry_on(draft: Comparison, campaign: Campaign, *, active_milliseconds: int
 
 def _hold(showing: Showing) -> None:
     """Note that the item is judged, so that nobody releases it; refuses where it went to somebody else."""
-    # Held until commit, as a withdrawal holds it: nothing is kept of one who withdrew meanwhile.
-    people = Crowdworker.objects.select_for_update(no_key=True).values_list("standing", flat=True)
-    if showing.crowdworker_id is None or (
-        people.get(pk=showing.crowdworker_id) != Crowdworker.Standing.ACTIVE
-    ):
-        raise LeaseOver(_(GONE))
+    if connection.features.has_select_for_update:  # else writers take turns
+        # Until commit, as a withdrawal does: nothing is kept of one who withdrew meanwhile.
+        _KEEP_PERSON.rows(pk=showing.crowdworker_id)
     held = _HOLD.update(pk=showing.pk, crowdworker=showing.crowdworker_id, judged_at=timezone.now())
     if held != 1:
         raise LeaseOver(_(GONE))
