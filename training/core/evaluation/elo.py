@@ -13,7 +13,7 @@ from typing import Any
 
 from comparisons.core.transcript import chosen_and_rejected
 from modelserving.lm.loading import load_preference_model
-from training.config import ConfigError, EvaluationConfig, PreferenceModelConfig
+from training.config import EvaluationConfig, PreferenceModelConfig
 from training.core.batching import encode_comparison
 from training.core.data import ReleaseRow, read_release
 from training.core.evaluation.elo_curves import Duel, Scores, elo_curves, mean_gap
@@ -32,8 +32,6 @@ def elo_beside_scores(run: RunDirectory, config: EvaluationConfig) -> dict[str, 
     """The crowd's Elo of the models in the test split and three predictions of it, for each objective alone."""
     prepare(config)
     release = run.inputs("release")
-    if why := too_few_models(release, most=config.max_examples):
-        raise ConfigError(why)
     rows = compared_rows(release, most=config.max_examples)
     held_out_scores = _held_out_scores(run)
     duels = _judged(run, config, rows)

@@ -60,8 +60,10 @@ def chosen_suites(run: RunDirectory, config: EvaluationConfig) -> dict[str, Suit
     asked = config.suites or tuple(fitting)
     missing = {name: why for name in asked if (why := _missing(name, run=run, config=config))}
     if config.suites:
-        for name, why in missing.items():
-            raise ConfigError(f"{name} cannot be run: {why}")
+        if missing:
+            raise ConfigError(
+                "; ".join(f"{name} cannot be run: {missing[name]}" for name in missing)
+            )
         return {name: fitting[name] for name in config.suites}
     for name, why in missing.items():
         run.log(f"{name} is left out: {why}")
