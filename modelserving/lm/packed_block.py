@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from modelserving.lm.heads import Angles
 from modelserving.lm.passes import gated, gated_backward, norm, norm_backward
+from modelserving.lm.products import add_, added, product, products
 from modelserving.lm.tree_attention import attend, attend_backward
 from modelserving.lm.tree_plan import TreePlan
 
@@ -94,8 +94,8 @@ def _forward(x: Tensor, weights: BlockWeights, call: BlockCall) -> tuple[Tensor,
     """The result (S, E), and what the backward pass needs of both halves."""
     middle, attention = _attention(x, weights, call)
     h, scale = norm(middle, weights.norm_mlp, epsilon=call.epsilon)  # (S, E)
-    gate, up = F.linear(h, weights.gate), F.linear(h, weights.up)  # (S, I)
-    result = torch.addmm(middle, gated(gate, up), weights.down.t())
+    gate, up = products((h, weights.gate.t()), (h, weights.up.t()))  # (S, I)
+    result = added(middle, gated(gate, up), weights.down.t())
     return result, attention, (middle, h, scale, gate, up)
 
 
@@ -103,15 +103,19 @@ def _attention(x: Tensor, weights: BlockWeights, call: BlockCall) -> tuple[Tenso
     D = call.turns[1].cos.shape[-1]
     h, scale = norm(x, weights.norm_in, epsilon=call.epsilon)  # (T, E)
     asking = h if call.asked is None else h.index_select(0, call.asked)  # (S, E)
-    query = F.linear(asking, weights.query, weights.query_bias).unflatten(-1, (-1, D))  # (S, H, D)
-    key = F.linear(h, weights.key, weights.key_bias).unflatten(-1, (-1, D))  # (T, G, D)
-    value = F.linear(h, weights.value, weights.value_bias).unflatten(-1, (-1, D))
+    matrices = [weight.t() for weight in (weights.query, weights.key, weights.value)]
+    sides = zip((asking, h, h), matrices, strict=True)
+    projected = products(*sides) if call.asked is None else [product(*each) for each in sides]
+    for found, bias in zip(projected, weights[4:7], strict=True):
+        if bias is not None:
+            found += bias
+    query, key, value = (each.unflatten(-1, (-1, D)) for each in projected)  # (S, H, D), (T, G, D) twice
     if call.keep is not None:
         call.keep(call.turns[1].turned(key), value)
     attended, seen = attend(query, key, value, plan=call.plan, scale=call.scale, turns=call.turns)
     attended = attended.flatten(1)  # (S, H·D)
     carried = x if call.asked is None else x.index_select(0, call.asked)
-    middle = torch.addmm(carried, attended, weights.out.t())  # (S, E)
+    middle = added(carried, attended, weights.out.t())  # (S, E)
     return middle, (h, scale, attended, *seen)
 
 
@@ -120,10 +124,10 @@ def _mlp_backward(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Gradient of the half's input (S, E); of the norm, gate, up and down weights."""
     middle, h, scale, gate, up = kept
-    of_inner = upstream @ weights.down  # (S, I)
+    of_inner = product(upstream, weights.down)  # (S, I)
     of_gate, of_up, inner = gated_backward(of_inner, gate=gate, up=up)
-    of_weights = (of_gate.t() @ h, of_up.t() @ h, upstream.t() @ inner)
-    of_h = (of_gate @ weights.gate).addmm_(of_up, weights.up)  # (S, E)
+    of_weights = (*products((of_gate.t(), h), (of_up.t(), h)), product(upstream.t(), inner))
+    of_h = add_(product(of_gate, weights.gate), of_up, weights.up)  # (S, E)
     of_middle, of_norm = norm_backward(
         of_h, x=middle, weight=weights.norm_mlp, scale=scale, carried=upstream
     )
@@ -136,26 +140,27 @@ def _attention_backward(
     """Gradient of the block's input (T, E); of its weights up to the output projection."""
     h, scale, attended, *seen = kept
     D = call.turns[1].cos.shape[-1]
-    of_out = upstream.t() @ attended
-    of_attended = (upstream @ weights.out).unflatten(-1, (-1, D))  # (S, H, D)
+    of_out = product(upstream.t(), attended)
+    of_attended = product(upstream, weights.out).unflatten(-1, (-1, D))  # (S, H, D)
     found = attend_backward(of_attended, seen, plan=call.plan, scale=call.scale, turns=call.turns)
     of_query, of_key, of_value = (each.flatten(1) for each in found)  # (S, H·D), (T, G·D) twice
-    of_h = (of_key @ weights.key).addmm_(of_value, weights.value)  # (T, E)
+    of_h = add_(product(of_key, weights.key), of_value, weights.value)  # (T, E)
     if call.asked is None:
         asking = h
-        of_h.addmm_(of_query, weights.query)
+        add_(of_h, of_query, weights.query)
     else:
         asking = h.index_select(0, call.asked)
-        of_h.index_add_(0, call.asked, of_query @ weights.query)
+        of_h.index_add_(0, call.asked, product(of_query, weights.query))
     of_x, of_norm = norm_backward(
         of_h, x=x, weight=weights.norm_in, scale=scale,
         carried=upstream if call.asked is None else None,
     )  # fmt: skip
     if call.asked is not None:
         of_x.index_add_(0, call.asked, upstream)
-    products = (of_query.t() @ asking, of_key.t() @ h, of_value.t() @ h)
+    sides = ((of_query.t(), asking), (of_key.t(), h), (of_value.t(), h))
+    of_weights = products(*sides) if call.asked is None else [product(*each) for each in sides]
     biases = [
         None if bias is None else gradient.sum(0)
         for bias, gradient in zip(weights[4:7], (of_query, of_key, of_value), strict=True)
     ]
-    return of_x, (of_norm, *products, *biases, of_out)
+    return of_x, (of_norm, *of_weights, *biases, of_out)

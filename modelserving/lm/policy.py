@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from modelserving.lm.attention import PackedRow, hidden_states
 from modelserving.lm.passes import chosen, chosen_backward, entropies
+from modelserving.lm.products import through
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ def response_logprobs(
 ) -> ResponseLogprobs:
     """log π(token | everything before it) at the sampling temperature, from hidden states at `predicted_at` (N, hidden)."""
     targets = tokens.targets.to(hidden.device)
-    logits = model.get_output_embeddings()(hidden)  # (N, V)
+    logits = through(model.get_output_embeddings(), hidden)  # (N, V)
     found: tuple[Tensor, Tensor] = _ChosenLogprobs.apply(logits, targets, temperature)
     logprobs, sums = found
     entropy = torch.zeros_like(logprobs)

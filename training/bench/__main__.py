@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import transformers
 
+from modelserving.lm.products import has_int16_products, multiply_in_int16, product
 from training.bench.workload import write
 from training.core.seeding import cpu_multiplies_bfloat16
 
@@ -66,29 +67,40 @@ def child(command: list[str], *, threads: int) -> Found:
     return found
 
 
-def matmul_gflops(*, threads: int, dtype: torch.dtype) -> float:
+def fastest_precision() -> str:
+    """What this processor multiplies fastest."""
+    if cpu_multiplies_bfloat16():
+        return "bfloat16"
+    return "int16" if has_int16_products() else "float32"
+
+
+def matmul_gflops(*, threads: int, precision: str) -> float:
     """Rate of products of the shapes that the model multiplies, best of a few: the machine's limit."""
     torch.set_num_threads(threads)
+    multiply_in_int16(is_on=precision == "int16")
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     left = torch.randn(2048, 256).to(dtype)
     right = torch.randn(256, 688).to(dtype)
     best = 0.0
     for _ in range(20):
         started = time.perf_counter()
         for _ in range(10):
-            left @ right
+            product(left, right)
         best = max(best, 10 * 2 * 2048 * 256 * 688 / (time.perf_counter() - started) / 1e9)
     return best
 
 
-def contestants(folder: Path, *, work: Path, dtype: torch.dtype) -> dict[str, list[str]]:
+def contestants(folder: Path, *, work: Path, precision: str) -> dict[str, list[str]]:
     """The command of each row, in the order they alternate.
 
-    All compute in the type that this processor multiplies fastest; without instructions for bfloat16, TRL's default,
-    its preference models take more than three times as long. Of PPO it runs the other type, too, where that is float32.
+    All compute in what they have that this processor multiplies fastest; without instructions for bfloat16, TRL's
+    default, its preference models take more than three times as long. Of PPO it runs the other type, too, where that is
+    float32.
     """
-    kind = [] if dtype == torch.bfloat16 else ["--float32"]
+    is_bfloat16 = precision == "bfloat16"
+    kind = [] if is_bfloat16 else ["--float32"]
     ours = [sys.executable, "-m", "training.bench.ours", str(work)]
-    rows = {name: [*ours, what, *kind] for name, what in OURS.items()}
+    rows = {name: [*ours, what, "--precision", precision] for name, what in OURS.items()}
     pm_python = rival_environment(
         folder / "trl-preference", requirements="requirements-trl-preference.txt"
     )
@@ -99,7 +111,7 @@ def contestants(folder: Path, *, work: Path, dtype: torch.dtype) -> dict[str, li
     ppo_python = rival_environment(folder / "trl-ppo", requirements="requirements-trl-ppo.txt")
     if ppo_python:
         theirs = [str(ppo_python), str(RIVAL), str(work), "ppo"]
-        if dtype == torch.bfloat16:
+        if is_bfloat16:
             rows["trl_ppo"] = theirs
         rows["trl_ppo_float32"] = [*theirs, "--float32"]
     return rows
@@ -145,24 +157,25 @@ def main() -> None:
     parser.add_argument("--comparisons", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=("float32", "bfloat16", "int16"), help="ours")
     parser.add_argument("--environments", type=Path, default=ROOT / "var" / "bench")
     options = parser.parse_args()
-    dtype = torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32
+    precision = options.precision or fastest_precision()
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         write(work, comparisons=options.comparisons, hh=options.hh)
-        rows = contestants(options.environments, work=work, dtype=dtype)
+        rows = contestants(options.environments, work=work, precision=precision)
         found: dict[str, list[Found]] = {row: [] for row in rows}
         limits = []
         for repeat in range(options.repeats):
-            limits.append(matmul_gflops(threads=options.threads, dtype=dtype))
+            limits.append(matmul_gflops(threads=options.threads, precision=precision))
             for row, command in rows.items():
                 found[row].append(child(command, threads=options.threads))
                 print(repeat, row, json.dumps(found[row][-1]), flush=True)
                 versions |= {f"{row} {k}": v for k, v in found[row][-1].get("versions", {}).items()}
     numbers = summary(found, limits=limits)
-    measured = {"comparisons": options.comparisons, "precision": str(dtype).removeprefix("torch.")}
+    measured = {"comparisons": options.comparisons, "precision": precision}
     print(json.dumps({**numbers, **measured, "versions": versions}))
 
 

@@ -4,6 +4,7 @@ It does not know the other contestants. `python -m training.bench.ours FOLDER WH
 """
 
 import argparse
+import gc
 import json
 import resource
 import time
@@ -17,6 +18,7 @@ from modelserving.core.dialogue import DialogueFormat
 from modelserving.lm.attention import common_prefix
 from modelserving.lm.fused_norm import fuse_norms
 from modelserving.lm.loading import LoadedModel, load_tokenizer
+from modelserving.lm.products import multiply_in_int16
 from training.bench.workload import HIDDEN, INTERMEDIATE, LAYERS, Workload, load
 from training.config import PPOConfig, PreferenceModelConfig
 from training.core.batching import EncodedComparison, plan_steps
@@ -189,10 +191,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("what", choices=("preference", "ppo", "ppo_shared"))
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--float32", action="store_true")
+    parser.add_argument("--precision", choices=("float32", "bfloat16", "int16"), default="bfloat16")
     options = parser.parse_args()
+    gc.freeze()
     torch.set_num_threads(options.threads)
-    dtype = torch.float32 if options.float32 else torch.bfloat16
+    multiply_in_int16(is_on=options.precision == "int16")
+    dtype = torch.bfloat16 if options.precision == "bfloat16" else torch.float32
     if options.what == "preference":
         found = preference(options.folder, dtype=dtype)
     else:

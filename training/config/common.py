@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["auto", "fastest", "float32", "bfloat16"]
+Precision = Literal["auto", "fastest", "float32", "bfloat16", "int16"]
 Sharding = Literal["none", "full"]
 Publish = Literal["merged", "adapter"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -67,7 +67,8 @@ class RunConfig:
     seed: int = 0
     threads: int = 2  # CPU threads of the child process
     device: Device = "auto"
-    # auto: bfloat16 on a GPU, float32 on a CPU; fastest: bfloat16 on a CPU with instructions for it, too
+    # auto: bfloat16 on a GPU, float32 on a CPU; fastest: bfloat16 on a CPU with instructions for it, too, or int16 on
+    # one with AVX2 alone: float32 whose products are of whole numbers with a common scale, for models like Llama
     precision: Precision = "auto"
     # under torchrun, full: weights, gradients and optimizer state in one piece per process (FSDP2), for models whose
     # training state does not fit one GPU; none: whole copies, which is faster where they fit

@@ -9,11 +9,12 @@ import random
 import numpy as np
 import torch
 
+from modelserving.lm.products import has_int16_products, multiply_in_int16
 from training.config import ConfigError, RunConfig
 
 
 def prepare(config: RunConfig) -> torch.device:
-    """Set threads and seeds and pick the device; refuses a GPU that is not there."""
+    """Set threads and seeds, how matrices are multiplied, and pick the device; refuses what is not there."""
     torch.set_num_threads(config.threads)
     random.seed(config.seed)
     np.random.seed(config.seed)
@@ -21,7 +22,19 @@ def prepare(config: RunConfig) -> torch.device:
     device = device_of(config)
     if device.type == "cuda":  # under torchrun each process has a GPU of its own
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    multiply_in_int16(is_on=_multiplies_in_int16(config, device=device))
     return device
+
+
+def _multiplies_in_int16(config: RunConfig, *, device: torch.device) -> bool:
+    is_there = device.type == "cpu" and has_int16_products()
+    if config.precision == "int16" and not is_there:
+        raise ConfigError(
+            "precision is int16, which needs a CPU with AVX2 and nothing wider, and g++: set it to fastest"
+        )
+    if config.precision == "fastest":
+        return is_there and not cpu_multiplies_bfloat16()
+    return config.precision == "int16"
 
 
 def device_of(config: RunConfig) -> torch.device:
@@ -33,7 +46,7 @@ def device_of(config: RunConfig) -> torch.device:
 
 
 def precision_of(config: RunConfig, *, device: torch.device) -> torch.dtype:
-    """Data type of the forward and backward pass."""
+    """Data type of the forward and backward pass; with products in int16 it is float32 between them."""
     on_gpu = device.type == "cuda"
     if config.precision == "auto":
         return torch.bfloat16 if on_gpu else torch.float32

@@ -1,0 +1,180 @@
+"""Products in whole numbers of 16 bits against double precision, and what a block makes of them."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from modelserving.lm import products
+from modelserving.lm.attention import hidden_states, pack
+from modelserving.lm.policy import response_logprobs, response_tokens
+
+has_them = pytest.mark.skipif(
+    not products.has_int16_products(), reason="this processor multiplies float32 as fast, or no g++"
+)
+# of bfloat16's rounding it is a twentieth; two rounded sides, each off by at most 1e-4 of its norm
+ROUNDING = 2e-4
+
+
+@pytest.fixture
+def in_int16() -> Iterator[None]:
+    products.multiply_in_int16(is_on=True)
+    yield
+    products.multiply_in_int16(is_on=False)
+
+
+def off(found: Tensor, a: Tensor, b: Tensor) -> float:
+    """The error, over what the norms of rows and columns would allow a product to be."""
+    exact = a.double() @ b.double()
+    scale = a.double().norm(dim=1, keepdim=True) * b.double().norm(dim=0, keepdim=True)
+    return float(((found.double() - exact) / scale).abs().max())
+
+
+def layouts(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    return matrix.contiguous(), matrix.t().contiguous().t()
+
+
+@has_them
+@pytest.mark.parametrize(
+    ("M", "N", "K"),
+    [(32, 32, 32), (37, 45, 257), (96, 16 * 61, 256), (101, 33, 700), (2050, 40, 64), (40, 1000, 513)],
+)
+def test_a_product_is_that_of_double_precision(M: int, N: int, K: int, in_int16: None):
+    torch.manual_seed(M)
+    for a, b in itertools.product(layouts(torch.randn(M, K)), layouts(torch.randn(K, N))):
+        base = torch.randn(M, N)
+        assert off(products.product(a, b), a, b) < ROUNDING
+        assert off(products.added(base, a, b) - base, a, b) < ROUNDING
+        total = base.clone()
+        products.add_(total, a, b)
+        assert torch.equal(total, products.added(base, a, b))
+
+
+@has_them
+def test_it_rounds_ten_times_less_than_bfloat16(in_int16: None):
+    torch.manual_seed(0)
+    a, b = torch.randn(200, 256), torch.randn(256, 200)
+    exact = a.double() @ b.double()
+    ours = (products.product(a, b).double() - exact).norm()
+    assert ours < 0.1 * ((a.bfloat16() @ b.bfloat16()).double() - exact).norm()
+
+
+@has_them
+@pytest.mark.parametrize("outlier", [1.0, 1e2, 1e6])
+def test_no_sum_leaves_32_bits(outlier: float, in_int16: None):
+    """Equal signs everywhere, and rows of which one number is nearly all: the largest sums there are."""
+    a, b = torch.ones(64, 512), torch.ones(512, 64)
+    a[:, 7] = b[7] = outlier
+    assert off(products.product(a, b), a, b) < ROUNDING
+    assert off(products.product(-a, b), -a, b) < ROUNDING
+
+
+@has_them
+@pytest.mark.parametrize("size", [1e-17, 1e-6, 1e6, 1e15])
+def test_the_size_of_numbers_does_not_matter(size: float, in_int16: None):
+    torch.manual_seed(0)
+    a, b = size * torch.randn(64, 300), torch.randn(300, 64)
+    assert off(products.product(a, b), a, b) < ROUNDING
+    assert torch.count_nonzero(products.product(0 * a, b)) == 0
+
+
+@has_them
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf"), 1e30])
+@pytest.mark.parametrize("side", [0, 1])
+def test_what_is_not_finite_spoils_its_own_lines_alone(broken: float, side: int, in_int16: None):
+    sides = [torch.ones(40, 300), torch.ones(300, 40)]
+    sides[side][3, 5] = broken
+    for a, b in itertools.product(*map(layouts, sides)):
+        is_finite = products.product(a, b).isfinite()
+        own = is_finite[3] if side == 0 else is_finite[:, 5]
+        assert not own.any()
+        assert is_finite.sum() == 39 * 40
+
+
+@has_them
+def test_threads_and_neighbours_change_no_bit(in_int16: None):
+    torch.manual_seed(0)
+    a, b = torch.randn(500, 600), torch.randn(600, 300)
+    kept = torch.get_num_threads()
+    found = []
+    for threads, (left, right) in itertools.product((1, 2, 3), itertools.product(layouts(a), layouts(b))):
+        torch.set_num_threads(threads)
+        found += [products.product(left, right), products.products((left, right), (left, right))[1]]
+    torch.set_num_threads(kept)
+    assert all(torch.equal(each, found[0]) for each in found)
+    assert torch.equal(products.product(a[100:150], b), found[0][100:150])
+
+
+@has_them
+def test_shared_sides_are_read_anew_where_another_stands_between(in_int16: None):
+    torch.manual_seed(0)
+    h, first, second = torch.randn(300, 290), torch.randn(290, 64), torch.randn(290, 1000)
+    pairs = [(h, first), (h, second), (-h, second), (-h, first), (h[:100], first)]
+    for found, (a, b) in zip(products.products(*pairs), pairs, strict=True):
+        assert torch.equal(found, products.product(a, b))
+
+
+@has_them
+def test_shapes_that_do_not_fit_are_refused(in_int16: None):
+    with pytest.raises(ValueError, match="does not fit"):
+        products.product(torch.ones(40, 50), torch.ones(51, 40))
+    with pytest.raises(ValueError, match="does not fit"):
+        products.add_(torch.ones(40, 41), torch.ones(40, 50), torch.ones(50, 40))
+
+
+@has_them
+def test_small_matrices_and_other_types_are_torchs(in_int16: None):
+    torch.manual_seed(0)
+    for a, b in [
+        (torch.randn(31, 64), torch.randn(64, 64)),
+        (torch.randn(64, 64).double(), torch.randn(64, 64).double()),
+        (torch.randn(64, 64).bfloat16(), torch.randn(64, 64).bfloat16()),
+    ]:
+        assert torch.equal(products.product(a, b), a @ b)
+
+
+def test_without_them_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(products, "has_int16_products", lambda: False)
+    with pytest.raises(RuntimeError, match="AVX2"):
+        products.multiply_in_int16(is_on=True)
+    assert not products.multiplies_in_int16()
+
+
+def test_a_layer_gives_gradients_either_way():
+    torch.manual_seed(0)
+    linear, x = nn.Linear(64, 48, bias=False), torch.randn(40, 64, requires_grad=True)
+    upstream = torch.randn(40, 48)
+    found = []
+    for is_on in {False, products.has_int16_products()}:
+        products.multiply_in_int16(is_on=is_on)
+        y = products.through(linear, x)
+        found.append((y, *torch.autograd.grad(y, (x, linear.weight), upstream)))
+    products.multiply_in_int16(is_on=False)
+    for first, other in zip(found[0], found[-1], strict=True):
+        assert (first - other).norm() < ROUNDING * other.norm()
+
+
+@has_them
+def test_a_model_learns_the_same_by_them():
+    """Hidden states, log-probabilities and gradients of a whole model, against float32's own."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=100, hidden_size=64, intermediate_size=96, num_hidden_layers=3,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).eval()
+    sequences = [[torch.randint(1, 100, (80,)).tolist()] for _ in range(3)]
+    row = pack(sequences)
+    tokens = response_tokens(row, prompt_lengths=[30, 20, 40])
+    found = []
+    for is_on in (False, True):
+        products.multiply_in_int16(is_on=is_on)
+        hidden = hidden_states(model, row, asked=tokens.predicted_at)
+        said = response_logprobs(model, hidden, tokens=tokens, temperature=1.0)
+        found.append((said.logprobs, *torch.autograd.grad(said.logprobs.sum(), [*model.parameters()])))
+    products.multiply_in_int16(is_on=False)
+    for exact, ours in zip(*found, strict=True):
+        assert 0 < (ours - exact).norm() < 1e-3 * exact.norm()
