@@ -106,10 +106,11 @@ def _attention(x: Tensor, weights: BlockWeights, call: BlockCall) -> tuple[Tenso
     matrices = [weight.t() for weight in (weights.query, weights.key, weights.value)]
     sides = zip((asking, h, h), matrices, strict=True)
     projected = products(*sides) if call.asked is None else [product(*each) for each in sides]
-    for found, bias in zip(projected, weights[4:7], strict=True):
-        if bias is not None:
-            found += bias
-    query, key, value = (each.unflatten(-1, (-1, D)) for each in projected)  # (S, H, D), (T, G, D) twice
+    biased = (
+        each if bias is None else each.add_(bias)
+        for each, bias in zip(projected, weights[4:7], strict=True)
+    )
+    query, key, value = (each.unflatten(-1, (-1, D)) for each in biased)  # (S, H, D), (T, G, D) × 2
     if call.keep is not None:
         call.keep(call.turns[1].turned(key), value)
     attended, seen = attend(query, key, value, plan=call.plan, scale=call.scale, turns=call.turns)

@@ -1,6 +1,6 @@
 """Products of matrices in the hand-written blocks: torch's, or in whole numbers of 16 bits where that is asked for.
 
-Dynamic fixed point (Das et al. 2018, arXiv:1802.00930): float32 numbers share a scale, 256 at a time along the sum,
+Dynamic fixed point (Das et al. 2018, arXiv:1802.00930): float32 numbers share a scale, up to 384 along the sum,
 sums within a block are exact and results are float32. It is for CPUs that multiply such numbers about one and a half
 times as fast as float32, and rounds a twentieth as much as bfloat16 does. It does not know models.
 
@@ -99,7 +99,7 @@ def add_(total: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 def through(linear: nn.Module, x: Tensor) -> Tensor:
     """What a linear layer makes of x (M, K), with gradients."""
-    is_plain = type(linear) is nn.Linear and linear.bias is None and x.dim() == 2  # noqa: PLR2004
+    is_plain = type(linear) is nn.Linear and linear.bias is None and x.dim() == 2
     if not is_plain or not _is_int16(x, linear.weight.t()):
         found: Tensor = linear(x)
         return found

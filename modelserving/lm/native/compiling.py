@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 NUMBERS, WHOLE, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float  # how arguments are passed
 SOURCES = ("step.cpp", "draw.cpp", "passes.cpp", "attention.cpp", "products.cpp")
-HEADERS = ("numbers.h", "panels.h", "trees.h")
+HEADERS = ("numbers.h", "panels.h", "trees.h", "whole_numbers.h")
 FLAGS = (
     "-O3", "-march=native", "-std=c++17", "-fopenmp", "-fPIC", "-fno-math-errno",
     "-ffp-contract=off", "-Wno-psabi",

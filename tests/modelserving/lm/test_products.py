@@ -40,7 +40,14 @@ def layouts(matrix: Tensor) -> tuple[Tensor, Tensor]:
 @has_them
 @pytest.mark.parametrize(
     ("M", "N", "K"),
-    [(32, 32, 32), (37, 45, 257), (96, 16 * 61, 256), (101, 33, 700), (2050, 40, 64), (40, 1000, 513)],
+    [
+        (32, 32, 32),
+        (37, 45, 257),
+        (96, 16 * 61, 256),
+        (101, 33, 700),
+        (2050, 40, 64),
+        (40, 1000, 513),
+    ],
 )
 def test_a_product_is_that_of_double_precision(M: int, N: int, K: int, in_int16: None):
     torch.manual_seed(M)
@@ -95,14 +102,15 @@ def test_what_is_not_finite_spoils_its_own_lines_alone(broken: float, side: int,
 
 
 @has_them
-def test_threads_and_neighbours_change_no_bit(in_int16: None):
+@pytest.mark.parametrize(("left", "right"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_threads_and_neighbours_change_no_bit(left: int, right: int, in_int16: None):
     torch.manual_seed(0)
-    a, b = torch.randn(500, 600), torch.randn(600, 300)
+    a, b = layouts(torch.randn(500, 600))[left], layouts(torch.randn(600, 300))[right]
     kept = torch.get_num_threads()
     found = []
-    for threads, (left, right) in itertools.product((1, 2, 3), itertools.product(layouts(a), layouts(b))):
+    for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        found += [products.product(left, right), products.products((left, right), (left, right))[1]]
+        found += [products.product(a, b), products.products((a, b), (a, b))[1]]
     torch.set_num_threads(kept)
     assert all(torch.equal(each, found[0]) for each in found)
     assert torch.equal(products.product(a[100:150], b), found[0][100:150])
@@ -174,7 +182,9 @@ def test_a_model_learns_the_same_by_them():
         products.multiply_in_int16(is_on=is_on)
         hidden = hidden_states(model, row, asked=tokens.predicted_at)
         said = response_logprobs(model, hidden, tokens=tokens, temperature=1.0)
-        found.append((said.logprobs, *torch.autograd.grad(said.logprobs.sum(), [*model.parameters()])))
+        found.append(
+            (said.logprobs, *torch.autograd.grad(said.logprobs.sum(), [*model.parameters()]))
+        )
     products.multiply_in_int16(is_on=False)
     for exact, ours in zip(*found, strict=True):
         assert 0 < (ours - exact).norm() < 1e-3 * exact.norm()
