@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from modelserving.lm.heads import Angles
 from modelserving.lm.passes import gated, gated_backward, norm, norm_backward
-from modelserving.lm.products import add_, added, product, products
+from modelserving.lm.products import add_, added, linears, product, products
 from modelserving.lm.tree_attention import attend, attend_backward
 from modelserving.lm.tree_plan import TreePlan
 
@@ -103,14 +103,14 @@ def _attention(x: Tensor, weights: BlockWeights, call: BlockCall) -> tuple[Tenso
     D = call.turns[1].cos.shape[-1]
     h, scale = norm(x, weights.norm_in, epsilon=call.epsilon)  # (T, E)
     asking = h if call.asked is None else h.index_select(0, call.asked)  # (S, E)
-    matrices = [weight.t() for weight in (weights.query, weights.key, weights.value)]
-    sides = zip((asking, h, h), matrices, strict=True)
-    projected = products(*sides) if call.asked is None else [product(*each) for each in sides]
-    biased = (
-        each if bias is None else each.add_(bias)
-        for each, bias in zip(projected, weights[4:7], strict=True)
+    query_ask = (asking, weights.query, weights.query_bias)
+    asks = ((h, weights.key, weights.key_bias), (h, weights.value, weights.value_bias))
+    alike = (
+        linears(query_ask, *asks) if call.asked is None else [*linears(query_ask), *linears(*asks)]
     )
-    query, key, value = (each.unflatten(-1, (-1, D)) for each in biased)  # (S, H, D), (T, G, D) × 2
+    query, key, value = (
+        each.unflatten(-1, (-1, D)) for each in alike
+    )  # (S, H, D), (T, G, D) twice
     if call.keep is not None:
         call.keep(call.turns[1].turned(key), value)
     attended, seen = attend(query, key, value, plan=call.plan, scale=call.scale, turns=call.turns)

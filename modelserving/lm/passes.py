@@ -1,6 +1,6 @@
 """The passes of a block between its products: compiled code where there is a compiler, torch's operations elsewhere.
 
-Each compiled one reads and writes its numbers once; products stay with torch. It does not know models or losses.
+Each compiled one reads and writes its numbers once; products are others' (products.py). It does not know models or losses.
 
 Legend: … leading dimensions, E hidden, I width of the MLP, N rows and V vocabulary of logits.
 """

@@ -14,12 +14,14 @@ from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from modelserving.lm.native.compiling import NUMBERS, WHOLE, library
 from modelserving.lm.passes import PLAIN, numbers_at
 
+NEEDS = "they need a CPU with AVX2 and nothing wider, from Skylake or Zen 3 on, and g++"
 FEWEST = 32  # lines and numbers below which laying them out takes longer than it saves
 
 _setting = {"int16": False}
@@ -35,7 +37,7 @@ class _Product(ctypes.Structure):
 
 @dataclass(frozen=True)
 class _Ask:
-    """out = base + a · b; no base, or `out` itself."""
+    """out = base + a · b; no base, or `out` itself. It lies apart from a and b."""
 
     a: Tensor
     b: Tensor
@@ -56,7 +58,7 @@ def multiply_in_int16(*, is_on: bool) -> None:
     Raises RuntimeError where there are no such products.
     """
     if is_on and not has_int16_products():
-        raise RuntimeError("no products in int16 here: they need a CPU with AVX2, and g++")
+        raise RuntimeError(f"no products in int16 here: {NEEDS}")
     _setting["int16"] = is_on
 
 
@@ -80,6 +82,17 @@ def products(*pairs: tuple[Tensor, Tensor]) -> list[Tensor]:
     return [ask.out for ask in asks]
 
 
+def linears(*asks: tuple[Tensor, Tensor, Tensor | None]) -> list[Tensor]:
+    """x · Wᵀ + bias of each (x, W, bias or None); those of one x stand next to each other."""
+    if not all(_is_int16(x, weight) for x, weight, _ in asks):
+        return [F.linear(x, weight, bias) for x, weight, bias in asks]
+    found = products(*((x, weight.t()) for x, weight, _ in asks))
+    for each, (_, _, bias) in zip(found, asks, strict=True):
+        if bias is not None:
+            each.add_(bias)
+    return found
+
+
 def added(base: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """base + a · b, all of it new."""
     if not _is_int16(a, b, base):
@@ -91,7 +104,7 @@ def added(base: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 def add_(total: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """total += a · b."""
-    if not _is_int16(a, b, total):
+    if not (_is_int16(a, b, total) and total.is_contiguous()):
         return total.addmm_(a, b)
     _multiply([_Ask(a, b, out=total, base=total)])
     return total
@@ -135,6 +148,7 @@ def _is_int16(*matrices: Tensor) -> bool:
         type(each) in PLAIN
         and each.dtype == torch.float32
         and each.device.type == "cpu"
+        and each.dim() == 2
         and min(each.shape) >= FEWEST
         for each in matrices
     )
@@ -142,6 +156,9 @@ def _is_int16(*matrices: Tensor) -> bool:
 
 def _multiply(asks: Sequence[_Ask]) -> None:
     """Raises ValueError if shapes do not fit."""
+    sides = [each for ask in asks for each in (ask.a, ask.b)]
+    has_graph = torch.is_grad_enabled() and any(each.requires_grad for each in sides)
+    assert not has_graph, "no gradient would come back: multiply inside an autograd.Function"
     kept: list[Tensor] = []  # copies, as long as they are read
     read = (_Product * len(asks))(*(_as_read(ask, kept=kept) for ask in asks))
     (K,) = {ask.a.shape[1] for ask in asks}

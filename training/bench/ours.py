@@ -4,7 +4,6 @@ It does not know the other contestants. `python -m training.bench.ours FOLDER WH
 """
 
 import argparse
-import gc
 import json
 import resource
 import time
@@ -193,7 +192,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=("float32", "bfloat16", "int16"), default="bfloat16")
     options = parser.parse_args()
-    gc.freeze()
     torch.set_num_threads(options.threads)
     multiply_in_int16(is_on=options.precision == "int16")
     dtype = torch.bfloat16 if options.precision == "bfloat16" else torch.float32

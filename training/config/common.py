@@ -68,7 +68,7 @@ class RunConfig:
     threads: int = 2  # CPU threads of the child process
     device: Device = "auto"
     # auto: bfloat16 on a GPU, float32 on a CPU; fastest: bfloat16 on a CPU with instructions for it, too, or int16 on
-    # one with AVX2 alone: float32 whose products are of whole numbers with a common scale, for models like Llama
+    # one with AVX2 alone: float32 that preference models and policies like Llama multiply as whole numbers with a scale
     precision: Precision = "auto"
     # under torchrun, full: weights, gradients and optimizer state in one piece per process (FSDP2), for models whose
     # training state does not fit one GPU; none: whole copies, which is faster where they fit

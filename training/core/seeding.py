@@ -9,7 +9,7 @@ import random
 import numpy as np
 import torch
 
-from modelserving.lm.products import has_int16_products, multiply_in_int16
+from modelserving.lm.products import NEEDS, has_int16_products, multiply_in_int16
 from training.config import ConfigError, RunConfig
 
 
@@ -30,7 +30,7 @@ def _multiplies_in_int16(config: RunConfig, *, device: torch.device) -> bool:
     is_there = device.type == "cpu" and has_int16_products()
     if config.precision == "int16" and not is_there:
         raise ConfigError(
-            "precision is int16, which needs a CPU with AVX2 and nothing wider, and g++: set it to fastest"
+            f"precision is int16, and there are no such products here ({NEEDS}): set it to fastest"
         )
     if config.precision == "fastest":
         return is_there and not cpu_multiplies_bfloat16()

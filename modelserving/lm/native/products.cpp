@@ -21,12 +21,18 @@ extern "C" struct Product {  // c = base + a · b; base may be null, or c itself
     float* c;
 };
 
-#if defined(__AVX2__) && defined(__FMA__) && !defined(__AVX512F__)
+// Processors that multiply pairs in two units of 256 bits, and floats no wider. The excepted ones have one unit for pairs.
+#if defined(__AVX2__) && defined(__FMA__) && !defined(__AVX512F__) && !defined(__haswell__) && !defined(__broadwell__) && \
+    !defined(__znver1__) && !defined(__znver2__)
+#define MULTIPLIES_PAIRS 1
+#endif
+
+#ifdef MULTIPLIES_PAIRS
 #include "whole_numbers.h"
 
 namespace {
 
-// sums += a · b, two products each. Written out, as compilers would keep more of them at once than there are registers.
+// sums += a · b, two products each. Written out: compilers keep more of them at once than there are registers.
 inline void multiplied(Pairs& sums, Pairs a, Pairs b) {
     Pairs products;
     asm volatile("vpmaddwd %[b], %[a], %[products]\n\tvpaddd %[products], %[sums], %[sums]"
@@ -104,16 +110,18 @@ void lay_out(const Side& side, const Span& span, const Lines& lines) {
     }
 }
 
-// The rows from number `from` of those that are laid out with all columns that are.
-void some_rows(const Product& ask, const Span& span, const Lines& rows, int64_t from, const Lines& columns) {
-    const int64_t N = ask.b.lines, behind = std::min(from + TOGETHER, rows.count);
+// The rows from number `from` of those that are laid out, some together, with all columns that are.
+void some_rows(
+    const Product& ask, const Span& span, const Lines& rows, int64_t from, int64_t together, const Lines& columns) {
+    const int64_t N = ask.b.lines, behind = std::min(from + together, rows.count);
     const float* base = span.start ? ask.c : ask.base;
     for (int64_t n = 0; n < columns.count; n += COLUMNS) {
         for (int64_t r = from; r < behind; r += ROWS) {
             const Tile tile{rows.laid.pairs + r * span.pairs, columns.laid.pairs + n * span.pairs, rows.laid.back + r,
                             columns.laid.back + n, up_to((span.count + 1) / 2, STEP)};
             const int64_t at = (rows.first + r) * N + columns.first + n;
-            const int64_t rows_left = std::min(ROWS, rows.count - r), columns_left = std::min(COLUMNS, columns.count - n);
+            const int64_t rows_left = std::min(ROWS, rows.count - r);
+            const int64_t columns_left = std::min(COLUMNS, columns.count - n);
             const float* own = base ? base + at : nullptr;
             if (rows_left == ROWS && columns_left == COLUMNS) product(tile, own, ask.c + at, N);
             else product_at_edge(tile, own, ask.c + at, N, rows_left, columns_left);
@@ -150,8 +158,11 @@ void multiply(const Product* asks, int64_t count, int64_t K, int threads) {
                 const Lines columns = bench.laid<COLUMNS>(ask->b, n, WIDEST, span, bench.right);
                 for (int64_t m = 0; m < ask->a.lines; m += LONGEST) {
                     const Lines rows = bench.laid<ROWS>(ask->a, m, LONGEST, span, bench.left);
+                    const int64_t chunks = up_to((rows.count + TOGETHER - 1) / TOGETHER, threads);
+                    const int64_t together = up_to((rows.count + chunks - 1) / chunks, ROWS);  // each thread as many
 #pragma omp parallel for schedule(static) num_threads(threads)
-                    for (int64_t r = 0; r < rows.count; r += TOGETHER) some_rows(*ask, span, rows, r, columns);
+                    for (int64_t r = 0; r < rows.count; r += together)
+                        some_rows(*ask, span, rows, r, together, columns);
                 }
             }
         }
@@ -164,7 +175,7 @@ extern "C" {
 
 // Whether products in whole numbers are compiled here, where they are faster than float32's.
 int has_int16_products() {
-#if defined(__AVX2__) && defined(__FMA__) && !defined(__AVX512F__)
+#ifdef MULTIPLIES_PAIRS
     return 1;
 #else
     return 0;
@@ -173,7 +184,7 @@ int has_int16_products() {
 
 // Products that all sum over K numbers; those that share a side stand next to each other. 1 if memory is missing.
 int int16_products(const Product* asks, int64_t count, int64_t K, int threads) {
-#if defined(__AVX2__) && defined(__FMA__) && !defined(__AVX512F__)
+#ifdef MULTIPLIES_PAIRS
     try {
         multiply(asks, count, K, threads);
     } catch (const std::bad_alloc&) {

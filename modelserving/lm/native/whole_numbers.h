@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t SHARERS = 384, PAIRS = SHARERS / 2;  // numbers that share a scale, at most
 constexpr float LENGTH = 46300.0f;  // √2³¹, less what rounding can add
 constexpr float LARGEST = 32767.0f;
-constexpr float SMALLEST = 1e-18f;  // a line of smaller numbers counts as nothing: their squares would be
+constexpr float SMALLEST = 1e-17f;  // a line of smaller numbers counts as nothing: their squares would be
 constexpr int64_t ROWS = 6, COLUMNS = 16;  // of sums that fit into the registers
 constexpr int64_t STEP = 4;                // pairs that are multiplied between two looks at their number
 constexpr int64_t TOGETHER = 96;           // rows of a that a cache holds
@@ -155,7 +155,8 @@ void scales_across(const Part& part, float* factors, float* back) {
 
 // Up to LANES numbers of lines side by side, and those next on the lines.
 Pairs two_of(Lanes even, Lanes odd) {
-    return _mm256_or_si256(_mm256_and_si256(rounded(even), _mm256_set1_epi32(0xffff)), _mm256_slli_epi32(rounded(odd), 16));
+    const Pairs low = _mm256_and_si256(rounded(even), _mm256_set1_epi32(0xffff));
+    return _mm256_or_si256(low, _mm256_slli_epi32(rounded(odd), 16));
 }
 
 // The same of lines that lie side by side.
