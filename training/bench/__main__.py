@@ -18,9 +18,9 @@ from typing import Any
 import torch
 import transformers
 
-from modelserving.lm.products import has_int16_products, multiply_in_int16, product
+from modelserving.lm.products import multiply_in_int16, product
 from training.bench.workload import write
-from training.core.seeding import cpu_multiplies_bfloat16
+from training.core.seeding import fastest_on_cpu
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -65,13 +65,6 @@ def child(command: list[str], *, threads: int) -> Found:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
     found: Found = json.loads(done.stdout.strip().splitlines()[-1])
     return found
-
-
-def fastest_precision() -> str:
-    """What this processor multiplies fastest."""
-    if cpu_multiplies_bfloat16():
-        return "bfloat16"
-    return "int16" if has_int16_products() else "float32"
 
 
 def matmul_gflops(*, threads: int, precision: str) -> float:
@@ -164,7 +157,7 @@ def main() -> None:
     )
     parser.add_argument("--environments", type=Path, default=ROOT / "var" / "bench")
     options = parser.parse_args()
-    precision = options.precision or fastest_precision()
+    precision = options.precision or fastest_on_cpu()
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)

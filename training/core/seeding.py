@@ -5,12 +5,13 @@ It does not know what is trained.
 
 import os
 import random
+from typing import Literal
 
 import numpy as np
 import torch
 
 from modelserving.lm.products import NEEDS, has_int16_products, multiply_in_int16
-from training.config import ConfigError, RunConfig
+from training.config import ConfigError, RunConfig, kind_of
 
 
 def prepare(config: RunConfig) -> torch.device:
@@ -27,14 +28,20 @@ def prepare(config: RunConfig) -> torch.device:
 
 
 def _multiplies_in_int16(config: RunConfig, *, device: torch.device) -> bool:
-    is_there = device.type == "cpu" and has_int16_products()
-    if config.precision == "int16" and not is_there:
+    on_cpu = device.type == "cpu"
+    if config.precision == "fastest":
+        return on_cpu and fastest_on_cpu() == "int16"
+    if config.precision != "int16":
+        return False
+    if kind_of(config) in ("language_model", "context_distillation"):
+        raise ConfigError(
+            "precision is int16, which language models do not know: set it to fastest"
+        )
+    if not on_cpu or not has_int16_products():
         raise ConfigError(
             f"precision is int16, and there are no such products here ({NEEDS}): set it to fastest"
         )
-    if config.precision == "fastest":
-        return is_there and not cpu_multiplies_bfloat16()
-    return config.precision == "int16"
+    return True
 
 
 def device_of(config: RunConfig) -> torch.device:
@@ -51,8 +58,15 @@ def precision_of(config: RunConfig, *, device: torch.device) -> torch.dtype:
     if config.precision == "auto":
         return torch.bfloat16 if on_gpu else torch.float32
     if config.precision == "fastest":
-        return torch.bfloat16 if on_gpu or cpu_multiplies_bfloat16() else torch.float32
+        return torch.bfloat16 if on_gpu or fastest_on_cpu() == "bfloat16" else torch.float32
     return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+
+
+def fastest_on_cpu() -> Literal["bfloat16", "int16", "float32"]:
+    """What this processor multiplies fastest."""
+    if cpu_multiplies_bfloat16():
+        return "bfloat16"
+    return "int16" if has_int16_products() else "float32"
 
 
 def cpu_multiplies_bfloat16() -> bool:

@@ -105,7 +105,8 @@ inline Lanes all(float number) { return number - Lanes{}; }  // subtracting zero
 
 constexpr int64_t BLOCK = 16 * LANES;  // tokens whose probabilities are summed in single precision
 
-inline int64_t up_to_lanes(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
+constexpr int64_t up_to(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
+constexpr int64_t up_to_lanes(int64_t count) { return up_to(count, LANES); }
 
 // Both halves of the lanes added, and their halves, down to one sum.
 inline float total(Lanes lanes) {

@@ -15,8 +15,6 @@ constexpr int REST = PANEL % ROWS;          // and those that are left of a pane
 constexpr int64_t QUERIES = 48;             // of a block, whose scores a cache holds
 static_assert(QUERIES % ROWS == 0);
 
-inline int64_t up_to(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
-
 struct Angles {  // of some tokens, (D) each; the sines are negative in the first half
     const void *cos, *sin;
 };

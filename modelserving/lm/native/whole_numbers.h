@@ -17,15 +17,13 @@ constexpr float LARGEST = 32767.0f;
 constexpr float SMALLEST = 1e-17f;  // a line of smaller numbers counts as nothing: their squares would be
 constexpr int64_t ROWS = 6, COLUMNS = 16;  // of sums that fit into the registers
 constexpr int64_t STEP = 4;                // pairs that are multiplied between two looks at their number
-constexpr int64_t TOGETHER = 96;           // rows of a that a cache holds
+constexpr int64_t TOGETHER = 96;           // rows of a that a cache holds, at most
 constexpr int64_t LONGEST = 2016;          // rows of a, and
 constexpr int64_t WIDEST = 960;            // columns of b that are laid out at once
-static_assert(TOGETHER % ROWS == 0 && LONGEST % TOGETHER == 0 && WIDEST % COLUMNS == 0);
+static_assert(LONGEST % ROWS == 0 && WIDEST % COLUMNS == 0);
 static_assert(LANES % STEP == 0 && PAIRS % LANES == 0);
 
 typedef __m256i Pairs;
-
-constexpr int64_t up_to(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
 
 // What numbers are multiplied with before they are rounded, and what gives them back.
 struct Scale {

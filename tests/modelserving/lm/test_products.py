@@ -13,12 +13,8 @@ from modelserving.lm.attention import hidden_states, pack
 from modelserving.lm.policy import response_logprobs, response_tokens
 from modelserving.lm.threads import in_threads
 
-has_them = pytest.mark.skipif(
-    not products.has_int16_products(), reason="this processor multiplies float32 as fast, or no g++"
-)
-ROUNDING = (
-    2e-4  # of two sides, each off by about 1e-4 of its norm; in one product most of it cancels
-)
+# of two sides, each off by about 1e-4 of its norm; in one product most of it cancels
+ROUNDING = 2e-4
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +26,14 @@ def restored() -> Iterator[None]:
 
 
 @pytest.fixture
-def in_int16() -> None:
+def int16_here() -> None:
+    """Asked for when a test runs: what is not compiled yet takes seconds."""
+    if not products.has_int16_products():
+        pytest.skip(f"no products in int16 here: {products.NEEDS}")
+
+
+@pytest.fixture
+def in_int16(int16_here: None) -> None:
     products.multiply_in_int16(is_on=True)
 
 
@@ -45,7 +48,6 @@ def layouts(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return matrix.contiguous(), matrix.t().contiguous().t()
 
 
-@has_them
 @pytest.mark.parametrize(
     ("M", "N", "K"),
     [
@@ -69,7 +71,6 @@ def test_a_product_is_that_of_double_precision(M: int, N: int, K: int, in_int16:
         assert torch.equal(total, products.added(base, a, b))
 
 
-@has_them
 def test_it_rounds_ten_times_less_than_bfloat16(in_int16: None):
     torch.manual_seed(0)
     a, b = torch.randn(200, 256), torch.randn(256, 200)
@@ -78,7 +79,6 @@ def test_it_rounds_ten_times_less_than_bfloat16(in_int16: None):
     assert ours < 0.1 * ((a.bfloat16() @ b.bfloat16()).double() - exact).norm()
 
 
-@has_them
 @pytest.mark.parametrize("K", [384, 512])  # 384 numbers have one scale
 @pytest.mark.parametrize("outlier", [1.0, 1e2, 1e6])
 def test_no_sum_leaves_32_bits(outlier: float, K: int, in_int16: None):
@@ -92,7 +92,6 @@ def test_no_sum_leaves_32_bits(outlier: float, K: int, in_int16: None):
     assert off(products.product(-a, b), -a, b) < 2.5 * ROUNDING
 
 
-@has_them
 @pytest.mark.parametrize("size", [1e-17, 1e-6, 1e6, 1e15])
 def test_the_size_of_numbers_does_not_matter(size: float, in_int16: None):
     torch.manual_seed(0)
@@ -101,7 +100,6 @@ def test_the_size_of_numbers_does_not_matter(size: float, in_int16: None):
     assert torch.count_nonzero(products.product(0 * a, b)) == 0
 
 
-@has_them
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf"), 1e30])
 @pytest.mark.parametrize("side", [0, 1])
 def test_what_is_not_finite_spoils_its_own_lines_alone(broken: float, side: int, in_int16: None):
@@ -114,7 +112,6 @@ def test_what_is_not_finite_spoils_its_own_lines_alone(broken: float, side: int,
         assert is_finite.sum() == 39 * 40
 
 
-@has_them
 @pytest.mark.parametrize(("left", "right"), [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_threads_and_neighbours_change_no_bit(left: int, right: int, in_int16: None):
     torch.manual_seed(0)
@@ -127,7 +124,6 @@ def test_threads_and_neighbours_change_no_bit(left: int, right: int, in_int16: N
     assert torch.equal(products.product(a[100:150], b), found[0][100:150])
 
 
-@has_them
 def test_shared_sides_are_read_anew_where_another_stands_between(in_int16: None):
     torch.manual_seed(0)
     h, first, second = torch.randn(300, 290), torch.randn(290, 64), torch.randn(290, 1000)
@@ -136,7 +132,6 @@ def test_shared_sides_are_read_anew_where_another_stands_between(in_int16: None)
         assert torch.equal(found, products.product(a, b))
 
 
-@has_them
 def test_shapes_that_do_not_fit_are_refused(in_int16: None):
     with pytest.raises(ValueError, match="does not fit"):
         products.product(torch.ones(40, 50), torch.ones(51, 40))
@@ -144,7 +139,6 @@ def test_shapes_that_do_not_fit_are_refused(in_int16: None):
         products.add_(torch.ones(40, 41), torch.ones(40, 50), torch.ones(50, 40))
 
 
-@has_them
 def test_small_matrices_and_other_types_are_torchs(in_int16: None):
     torch.manual_seed(0)
     for a, b in [
@@ -162,8 +156,7 @@ def test_without_them_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch):
     assert not products.multiplies_in_int16()
 
 
-@has_them
-def test_a_layer_gives_gradients_either_way():
+def test_a_layer_gives_gradients_either_way(int16_here: None):
     torch.manual_seed(0)
     linear, x = nn.Linear(64, 48, bias=False), torch.randn(40, 64, requires_grad=True)
     upstream = torch.randn(40, 48)
@@ -178,7 +171,6 @@ def test_a_layer_gives_gradients_either_way():
         assert 0 < (ours - exact).norm() < ROUNDING * exact.norm()
 
 
-@has_them
 def test_biases_are_added(in_int16: None):
     torch.manual_seed(0)
     x, weights = torch.randn(50, 64), [torch.randn(40, 64), torch.randn(48, 64)]
@@ -190,7 +182,6 @@ def test_biases_are_added(in_int16: None):
     assert torch.equal(second, products.product(x, weights[1].t()) + bias)
 
 
-@has_them
 def test_what_would_lose_its_gradient_is_refused(in_int16: None):
     a, b = torch.randn(40, 40, requires_grad=True), torch.randn(40, 40)
 
@@ -198,7 +189,6 @@ def test_what_would_lose_its_gradient_is_refused(in_int16: None):
         products.product(a, b)
 
 
-@has_them
 def test_threads_of_python_do_not_get_in_each_others_way(in_int16: None):
     torch.manual_seed(0)
     pairs = [(torch.randn(300, 500), torch.randn(500, 200)) for _ in range(8)]
@@ -210,8 +200,7 @@ def test_threads_of_python_do_not_get_in_each_others_way(in_int16: None):
     )
 
 
-@has_them
-def test_a_model_learns_the_same_by_them():
+def test_a_model_learns_the_same_by_them(int16_here: None):
     """Hidden states, log-probabilities and gradients of a whole model, against float32's own."""
     torch.manual_seed(0)
     config = LlamaConfig(

@@ -5,8 +5,13 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from modelserving.lm.products import has_int16_products, multiplies_in_int16, multiply_in_int16
-from training.config import ConfigError, PPOConfig
+from modelserving.lm.products import (
+    NEEDS,
+    has_int16_products,
+    multiplies_in_int16,
+    multiply_in_int16,
+)
+from training.config import ConfigError, LanguageModelConfig, PPOConfig
 from training.core import seeding
 
 
@@ -34,8 +39,9 @@ def test_the_fastest_is_what_this_processor_has():
 
 
 @pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
-@pytest.mark.skipif(not has_int16_products(), reason="this processor multiplies float32 as fast")
 def test_the_next_run_is_not_multiplied_as_the_last_one(precision: str):
+    if not has_int16_products():
+        pytest.skip(f"no products in int16 here: {NEEDS}")
     assert prepared("int16") == (torch.float32, True)
 
     _, in_int16 = prepared(precision)
@@ -49,3 +55,8 @@ def test_int16_is_refused_where_it_is_not(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(ConfigError, match="set it to fastest"):
         prepared("int16")
     assert prepared("fastest")[1] is False
+
+
+def test_a_kind_that_does_not_know_int16_refuses_it():
+    with pytest.raises(ConfigError, match="language models do not know"):
+        seeding.prepare(LanguageModelConfig(device="cpu", precision="int16"))
