@@ -23,6 +23,7 @@ from training.config import PPOConfig, PreferenceModelConfig
 from training.core.batching import EncodedComparison, plan_steps
 from training.core.distributed import Ranks
 from training.core.master_weights import MasterWeights, Optimizers
+from training.core.memory import keep_freed_memory
 from training.core.ppo_learner import Learner
 from training.core.ppo_targets import targets_of
 from training.core.ppo_update import Updates, plan_epoch, rows_to_keep
@@ -192,6 +193,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=("float32", "bfloat16", "int16"), default="bfloat16")
     options = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(options.threads)
     multiply_in_int16(is_on=options.precision == "int16")
     dtype = torch.bfloat16 if options.precision == "bfloat16" else torch.float32

@@ -14,6 +14,7 @@ from typing import Any
 from modelserving.core.artifacts import write_durably
 from training.config import ConfigError, kind_of
 from training.core.distributed import join_ranks
+from training.core.memory import keep_freed_memory
 from training.core.outcome import NonFinite, Outcome
 from training.core.run_directory import RunDirectory
 
@@ -78,6 +79,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m training.core RUN_DIR", file=sys.stderr)
         return REFUSED
+    keep_freed_memory()
     return run(Path(arguments[0]))
 
 
