@@ -110,13 +110,14 @@ void lay_out(const Side& side, const Span& span, const Lines& lines) {
     }
 }
 
-// The rows from number `from` of those that are laid out, some together, with all columns that are.
+// The rows from number `from` of those that are laid out, some together, with all columns that are. Sums of a row are
+// written one after another: a processor sees them coming.
 void some_rows(
     const Product& ask, const Span& span, const Lines& rows, int64_t from, int64_t together, const Lines& columns) {
     const int64_t N = ask.b.lines, behind = std::min(from + together, rows.count);
     const float* base = span.start ? ask.c : ask.base;
-    for (int64_t n = 0; n < columns.count; n += COLUMNS) {
-        for (int64_t r = from; r < behind; r += ROWS) {
+    for (int64_t r = from; r < behind; r += ROWS) {
+        for (int64_t n = 0; n < columns.count; n += COLUMNS) {
             const Tile tile{rows.laid.pairs + r * span.pairs, columns.laid.pairs + n * span.pairs, rows.laid.back + r,
                             columns.laid.back + n, up_to((span.count + 1) / 2, STEP)};
             const int64_t at = (rows.first + r) * N + columns.first + n;

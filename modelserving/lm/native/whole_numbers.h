@@ -19,27 +19,29 @@ constexpr int64_t ROWS = 6, COLUMNS = 16;  // of sums that fit into the register
 constexpr int64_t STEP = 4;                // pairs that are multiplied between two looks at their number
 constexpr int64_t TOGETHER = 96;           // rows of a that a cache holds, at most
 constexpr int64_t LONGEST = 2016;          // rows of a, and
-constexpr int64_t WIDEST = 960;            // columns of b that are laid out at once
+constexpr int64_t WIDEST = 480;            // columns of b that are laid out at once: a larger cache holds them
 static_assert(LONGEST % ROWS == 0 && WIDEST % COLUMNS == 0);
 static_assert(LANES % STEP == 0 && PAIRS % LANES == 0);
 
 typedef __m256i Pairs;
 
-// What numbers are multiplied with before they are rounded, and what gives them back.
-struct Scale {
-    float factor, back;
+// What numbers of LANES lines are multiplied with before they are rounded, and what gives them back.
+struct Scales {
+    Lanes factor, back;
 };
 
-// `squares` is the sum of all squares. What is not a finite number makes its sums so.
-Scale scale_of(float largest, float squares) {
-    if (!(squares <= std::numeric_limits<float>::max())) return {0.0f, NAN};
-    if (largest < SMALLEST) return {0.0f, 0.0f};
-    const float factor = std::min(LENGTH / std::sqrt(squares), LARGEST / largest);
-    return {factor, 1.0f / factor};
+// `squares` are sums of all squares. What is not a finite number makes its sums so.
+Scales scales_of(Lanes largest, Lanes squares) {
+    const Lanes zero{};
+    const WholeLanes is_finite = squares <= all(std::numeric_limits<float>::max()), is_nothing = largest < all(SMALLEST);
+    const Lanes by_length = LENGTH / (Lanes)_mm256_sqrt_ps(squares), by_size = LARGEST / largest;
+    const Lanes found = by_length < by_size ? by_length : by_size;
+    const Lanes back = is_nothing ? zero : 1.0f / found;
+    return {is_finite & ~is_nothing ? found : zero, is_finite ? back : all(NAN)};
 }
 
 Lanes size_of(Lanes numbers) { return (Lanes)((Words)numbers & 0x7fffffffu); }
-Lanes larger(Lanes a, Lanes b) { return a > b ? a : b; }
+Lanes larger(Lanes a, Lanes b) { return _mm256_max_ps(a, b); }
 Pairs rounded(Lanes numbers) { return _mm256_cvtps_epi32(numbers); }
 
 float largest_of(Lanes lanes) {
@@ -48,27 +50,23 @@ float largest_of(Lanes lanes) {
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
-// A line that lies in one piece → `room` numbers, those behind the last 0.
-float line_of_numbers(const float* from, int64_t count, int64_t room, int16_t* to) {
-    float padded[SHARERS];
-    if (count < room) {
-        std::fill(std::copy_n(from, count, padded), padded + room, 0.0f);
-        from = padded;
-    }
+// The size of the largest number of a line that lies in one piece, and the sum of all squares.
+inline void measure(const float* from, int64_t count, float* largest, float* sum) {
     Lanes most[2] = {}, squares[2] = {};
-    for (int64_t k = 0; k < room; k += 2 * LANES) {
-        const Lanes low = load(from + k), high = load(from + k + LANES);
-        most[0] = larger(size_of(low), most[0]), squares[0] = fused(low, low, squares[0]);
-        most[1] = larger(size_of(high), most[1]), squares[1] = fused(high, high, squares[1]);
-    }
-    const Scale scale = scale_of(largest_of(larger(most[0], most[1])), total(squares[0] + squares[1]));
-    for (int64_t k = 0; k < room; k += 2 * LANES) {
-        const Lanes low = load(from + k) * scale.factor, high = load(from + k + LANES) * scale.factor;
-        const Pairs both = _mm256_packs_epi32(rounded(low), rounded(high));
-        _mm256_storeu_si256(reinterpret_cast<Pairs*>(to + k), _mm256_permute4x64_epi64(both, 0xd8));
-    }
-    return scale.back;
+    const auto add = [&](int half, Lanes numbers) {
+        most[half] = larger(size_of(numbers), most[half]), squares[half] = fused(numbers, numbers, squares[half]);
+    };
+    int64_t k = 0;
+    for (; k + 2 * LANES <= count; k += 2 * LANES) add(0, load(from + k)), add(1, load(from + k + LANES));
+    if (k < count) add(0, load(from + k, count - k));
+    if (k + LANES < count) add(1, load(from + k + LANES, count - k - LANES));
+    *largest = largest_of(larger(most[0], most[1])), *sum = total(squares[0] + squares[1]);
 }
+
+// Where each pair of 2 · LANES numbers lies when they are packed half by half; which pair lies there is the same.
+constexpr int PACKED[LANES] = {0, 1, 4, 5, 2, 3, 6, 7};
+
+inline Pairs packed(Lanes low, Lanes high) { return _mm256_packs_epi32(rounded(low), rounded(high)); }
 
 // LANES rows of pairs become LANES columns.
 inline void turned_over(Pairs (&rows)[LANES]) {
@@ -108,53 +106,98 @@ inline void put(int32_t* to, Pairs pairs, bool is_last) {
     else std::memcpy(to, &pairs, W * sizeof(int32_t));
 }
 
+// 2 · LANES numbers of each of COUNT lines → LANES pairs of LANES lines, those behind the last 0.
+template <int64_t COUNT, int64_t W>
+inline void turned_lines(const float* from, int64_t across, const Lanes* factors, int32_t* to) {
+    Pairs some[LANES];
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < LANES; ++i, from += across) {
+        if (i < COUNT) some[i] = packed(load(from) * factors[i], load(from + LANES) * factors[i]);
+        else some[i] = Pairs{};
+    }
+    turned_over(some);
+#pragma GCC unroll 8
+    for (int64_t k = 0; k < LANES; ++k) _mm256_storeu_si256(reinterpret_cast<Pairs*>(to + k * W), some[PACKED[k]]);
+}
+
+// The same at the end of a part or of what is laid out, where no more than is there is read and written.
+template <int64_t COUNT, int64_t W>
+inline void turned_at_end(const Part& part, int64_t first, int64_t k, const Lanes* factors, int32_t* to) {
+    float from[COUNT][2 * LANES] = {};
+    int32_t found[LANES * W + LANES];
+    const int64_t left = std::min<int64_t>(2 * LANES, part.count - k);
+    for (int64_t i = 0; i < std::min(COUNT, part.lines - first); ++i)
+        if (left > 0) std::copy_n(part.from + (first + i) * part.across + k, left, from[i]);
+    turned_lines<COUNT, W>(from[0], 2 * LANES, factors, found);
+    for (int64_t pair = 0; pair < LANES; ++pair) std::copy_n(found + pair * W, COUNT, to + pair * W);
+}
+
 // Lines that lie in one piece each, W next to each other as [pairs][W]. What a pair writes too far the next one
 // writes over.
 template <int64_t W>
 void lay_out_lines(const Part& part, const Laid& to) {
-    int16_t own[up_to(W, LANES)][SHARERS] = {};
+    constexpr int64_t room = up_to(W, LANES), together = std::min<int64_t>(W, LANES);
     for (int64_t first = 0; first < part.lines; first += W) {
-        for (int64_t i = 0; i < W; ++i) {
-            const int64_t count = first + i < part.lines ? part.count : 0;
-            const float* soon = part.from + (first + i + 2 * W) * part.across;  // no processor sees ahead across lines
-            for (int64_t k = 0; k < count; k += 64 / sizeof(float)) __builtin_prefetch(soon + k);
-            to.back[first + i] = line_of_numbers(part.from + (first + i) * part.across, count, 2 * part.pairs, own[i]);
+        float most[room] = {}, squares[room] = {};
+        for (int64_t i = 0; i < std::min(W, part.lines - first); ++i) {
+            const float* from = part.from + (first + i) * part.across;
+            const float* soon = from + 2 * W * part.across;  // no processor sees ahead across lines
+            for (int64_t k = 0; k < part.count; k += 64 / sizeof(float)) __builtin_prefetch(soon + k);
+            measure(from, part.count, most + i, squares + i);
         }
         for (int64_t i = 0; i < W; i += LANES) {
+            const Scales scales = scales_of(load(most + i), load(squares + i));
+            store(to.back + first + i, scales.back, W - i);
+            Lanes factors[together];
+            for (int64_t k = 0; k < together; ++k) factors[k] = all(scales.factor[k]);
+            const bool is_whole = first + W <= part.lines;
+            const float* from = part.from + (first + i) * part.across;
             int32_t* pairs = to.pairs + first * part.pairs + i;
-            for (int64_t pair = 0; pair < part.pairs; pair += LANES) {
-                Pairs some[LANES];
-                for (int r = 0; r < LANES; ++r)
-                    some[r] = _mm256_loadu_si256(reinterpret_cast<const Pairs*>(own[i + r] + 2 * pair));
-                turned_over(some);
-                for (int64_t k = 0; k < LANES; ++k) put<W>(pairs + (pair + k) * W, some[k], pair + k + 1 == part.pairs);
+            for (int64_t pair = 0; pair < part.pairs; pair += LANES, pairs += LANES * W) {
+                const bool is_inside = 2 * (pair + LANES) <= part.count && pair + LANES < part.pairs;
+                if (is_whole && is_inside) turned_lines<together, W>(from + 2 * pair, part.across, factors, pairs);
+                else turned_at_end<together, W>(part, first + i, 2 * pair, factors, pairs);
             }
         }
+    }
+}
+
+// The same of lines that lie side by side, from number k on: their sizes and squares are added.
+template <int COUNT>
+inline void measure_across(const Part& part, int64_t k, float* most, float* squares) {
+    const float* from = part.from + k * part.along;
+    for (int64_t i = 0; i < part.lines; i += LANES) {
+        Lanes largest = load(most + i), sum = load(squares + i);
+        if (i % (2 * LANES) == 0)
+#pragma GCC unroll 8
+            for (int here = 0; here < COUNT; ++here) __builtin_prefetch(from + (COUNT + here) * part.along + i);
+#pragma GCC unroll 8
+        for (int here = 0; here < COUNT; ++here) {
+            const Lanes numbers = load(from + here * part.along + i, part.lines - i);
+            largest = larger(size_of(numbers), largest), sum = fused(numbers, numbers, sum);
+        }
+        store(most + i, largest), store(squares + i, sum);
     }
 }
 
 // The scales of lines that lie side by side: all are read together, as their numbers come.
 template <int64_t W>
 void scales_across(const Part& part, float* factors, float* back) {
+    constexpr int some = 8;
     float most[LONGEST + LANES] = {}, squares[LONGEST + LANES] = {};
-    for (int64_t k = 0; k < part.count; ++k) {
-        const float* here = part.from + k * part.along;
-        for (int64_t i = 0; i < part.lines; i += LANES) {
-            const Lanes numbers = load(here + i, part.lines - i);
-            store(most + i, larger(size_of(numbers), load(most + i)));
-            store(squares + i, fused(numbers, numbers, load(squares + i)));
-        }
-    }
-    for (int64_t i = 0; i < up_to(part.lines, W); ++i) {
-        const Scale scale = scale_of(most[i], squares[i]);
-        factors[i] = scale.factor, back[i] = scale.back;
+    int64_t k = 0;
+    for (; k + some <= part.count; k += some) measure_across<some>(part, k, most, squares);
+    for (; k < part.count; ++k) measure_across<1>(part, k, most, squares);
+    const int64_t lines = up_to(part.lines, W);
+    for (int64_t i = 0; i < lines; i += LANES) {
+        const Scales scales = scales_of(load(most + i), load(squares + i));
+        store(factors + i, scales.factor), store(back + i, scales.back, lines - i);
     }
 }
 
 // Up to LANES numbers of lines side by side, and those next on the lines.
 Pairs two_of(Lanes even, Lanes odd) {
-    const Pairs low = _mm256_and_si256(rounded(even), _mm256_set1_epi32(0xffff));
-    return _mm256_or_si256(low, _mm256_slli_epi32(rounded(odd), 16));
+    return _mm256_blend_epi16(rounded(even), _mm256_slli_epi32(rounded(odd), 16), 0xaa);
 }
 
 // The same of lines that lie side by side.
