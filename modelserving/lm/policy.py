@@ -12,9 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modelserving.lm.attention import PackedRow, hidden_states
+from modelserving.lm.attention import PackedRow, hidden_states, pack
 from modelserving.lm.passes import chosen, chosen_backward, entropies
 from modelserving.lm.products import through
+
+# a prompt, of one token at least, and the responses to it
+ResponseTree = tuple[Sequence[int], Sequence[Sequence[int]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +36,15 @@ class ResponseLogprobs:
     entropy: Tensor  # (N,) of the next-token distribution, detached; 0 where not asked for
 
 
-def response_tokens(row: PackedRow, *, prompt_lengths: Sequence[int]) -> ResponseTokens:
-    """The response part of every packed sequence, given how many tokens its prompt has."""
-    before = [path[p - 1 : -1] for path, p in zip(row.paths, prompt_lengths, strict=True)]
-    inside = [path[p:] for path, p in zip(row.paths, prompt_lengths, strict=True)]
-    return ResponseTokens(predicted_at=torch.cat(before), targets=row.tokens[torch.cat(inside)])
+def pack_responses(trees: Sequence[ResponseTree]) -> tuple[PackedRow, ResponseTokens]:
+    """Responses behind their prompts in one row, each without its last token: nothing is predicted from that."""
+    row = pack([[[*prompt, *each[:-1]] for each in responses] for prompt, responses in trees])
+    flat = [(len(prompt) - 1, each) for prompt, responses in trees for each in responses]
+    before = [
+        path[end : end + len(each)] for path, (end, each) in zip(row.paths, flat, strict=True)
+    ]
+    targets = torch.tensor([token for _, each in flat for token in each], dtype=torch.long)
+    return row, ResponseTokens(predicted_at=torch.cat(before), targets=targets)
 
 
 def response_logprobs(
@@ -83,9 +90,9 @@ class _ChosenLogprobs(torch.autograd.Function):
 
 
 def packed_logprobs(
-    model: nn.Module, row: PackedRow, *, prompt_lengths: Sequence[int], temperature: float
+    model: nn.Module, trees: Sequence[ResponseTree], *, temperature: float
 ) -> ResponseLogprobs:
-    """The same straight from a packed row, for models of which only the log-probabilities are wanted."""
-    tokens = response_tokens(row, prompt_lengths=prompt_lengths)
+    """The same of responses in one row, for models of which only the log-probabilities are wanted."""
+    row, tokens = pack_responses(trees)
     hidden = hidden_states(model, row, asked=tokens.predicted_at)
     return response_logprobs(model, hidden, tokens=tokens, temperature=temperature)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from modelserving.lm.attention import PackedRow, pack
+from modelserving.lm.attention import PackedRow
 from modelserving.lm.loading import LoadedModel
-from modelserving.lm.policy import ResponseTokens, response_tokens
+from modelserving.lm.policy import ResponseTokens, pack_responses
 from modelserving.lm.preference_model import score_dialogues
 from modelserving.lm.threads import balanced_bins, in_threads, threads_for
 from training.core.batching import balanced_rows
@@ -163,11 +163,8 @@ def packed_rows(
 
 
 def _sample_row(rollout: Rollout, trees: Sequence[tuple[tuple[int, ...], list[int]]]) -> SampleRow:
-    row = pack(
-        [[[*prompt, *rollout.responses[index]] for index in members] for prompt, members in trees]
+    row, tokens = pack_responses(
+        [(prompt, [rollout.responses[index] for index in members]) for prompt, members in trees]
     )
     samples = tuple(index for _, members in trees for index in members)
-    prompt_lengths = [len(prompt) for prompt, members in trees for _ in members]
-    return SampleRow(
-        row=row, samples=samples, tokens=response_tokens(row, prompt_lengths=prompt_lengths)
-    )
+    return SampleRow(row=row, samples=samples, tokens=tokens)

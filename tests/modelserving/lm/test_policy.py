@@ -6,49 +6,54 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from modelserving.lm.attention import hidden_states, pack
+from modelserving.lm.attention import hidden_states
 from modelserving.lm.policy import (
     ResponseTokens,
+    pack_responses,
     packed_logprobs,
     response_logprobs,
-    response_tokens,
 )
 from tests.modelserving.lm.test_attention import tiny_llama
 
-SEQUENCES = [[[5, 6, 7, 8, 9], [5, 6, 10, 11]], [[20, 21, 22]]]
-PROMPTS = [2, 2, 1]
+TREES = [([5, 6], [[7, 8, 9], [10, 11]]), ([20], [[21, 22]])]
 
 
 def test_response_tokens_are_predicted_from_the_token_before():
-    row = pack(SEQUENCES)
-
-    tokens = response_tokens(row, prompt_lengths=PROMPTS)
+    row, tokens = pack_responses(TREES)
 
     assert tokens.targets.tolist() == [7, 8, 9, 10, 11, 21, 22]
-    assert tokens.predicted_at.tolist() == [1, 2, 3, 1, 5, 7, 8]
+    assert tokens.predicted_at.tolist() == [1, 2, 3, 1, 4, 5, 6]
+    assert row.tokens.tolist() == [5, 6, 7, 8, 10, 20, 21]  # nothing is predicted from 9, 11 and 22
+
+
+def test_responses_of_one_token_or_none_are_predicted_from_the_prompt():
+    row, tokens = pack_responses([([1, 2], [[3], [4], [], [3]])])
+
+    assert row.tokens.tolist() == [1, 2]
+    assert tokens.predicted_at.tolist() == [1, 1, 1]
+    assert tokens.targets.tolist() == [3, 4, 3]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_logprobs_equal_transformers_on_each_sequence_alone(temperature: float):
     model = tiny_llama()
-    row = pack(SEQUENCES)
 
-    ours = packed_logprobs(model, row, prompt_lengths=PROMPTS, temperature=temperature)
+    ours = packed_logprobs(model, TREES, temperature=temperature)
 
     model.set_attn_implementation("eager")
     expected = []
-    for sequence, start in zip([s for g in SEQUENCES for s in g], PROMPTS, strict=True):
+    for prompt, response in [(prompt, each) for prompt, group in TREES for each in group]:
+        sequence = [*prompt, *response]
         logits = model(torch.tensor([sequence])).logits[0] / temperature
         logprobs = logits.log_softmax(-1)
-        expected += [logprobs[i - 1, sequence[i]] for i in range(start, len(sequence))]
+        expected += [logprobs[i - 1, sequence[i]] for i in range(len(prompt), len(sequence))]
     torch.testing.assert_close(ours.logprobs, torch.stack(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_a_head_of_zeros_gives_the_uniform_distribution():
     model = tiny_llama()
     model.lm_head.weight = torch.nn.Parameter(torch.zeros_like(model.lm_head.weight))
-    row = pack(SEQUENCES)
-    tokens = response_tokens(row, prompt_lengths=PROMPTS)
+    row, tokens = pack_responses(TREES)
 
     hidden = hidden_states(model, row, asked=tokens.predicted_at)
     uniform = response_logprobs(model, hidden, tokens=tokens, temperature=1.0)

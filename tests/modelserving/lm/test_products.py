@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from modelserving.lm import products
-from modelserving.lm.attention import hidden_states, pack
-from modelserving.lm.policy import response_logprobs, response_tokens
+from modelserving.lm.attention import hidden_states
+from modelserving.lm.policy import pack_responses, response_logprobs
 from modelserving.lm.threads import in_threads
 
 # of two sides, each off by about 1e-4 of its norm; in one product most of it cancels
@@ -208,9 +208,13 @@ def test_a_model_learns_the_same_by_them(int16_here: None):
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
     )  # fmt: skip
     model = LlamaForCausalLM(config).eval()
-    sequences = [[torch.randint(1, 100, (80,)).tolist()] for _ in range(3)]
-    row = pack(sequences)
-    tokens = response_tokens(row, prompt_lengths=[30, 20, 40])
+    sequences = [torch.randint(1, 100, (81,)).tolist() for _ in range(3)]
+    row, tokens = pack_responses(
+        [
+            (each[:start], [each[start:]])
+            for each, start in zip(sequences, (30, 20, 40), strict=True)
+        ]
+    )
     found = []
     for is_on in (False, True):
         products.multiply_in_int16(is_on=is_on)

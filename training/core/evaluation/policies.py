@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
-from modelserving.lm.attention import pack
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
-from modelserving.lm.policy import packed_logprobs
+from modelserving.lm.policy import ResponseTree, packed_logprobs
 from training.config import ConfigError, EvaluationConfig
 from training.core.batching import EncodedComparison, balanced_rows
 from training.core.distributed import Ranks
@@ -57,14 +56,19 @@ def mean_logprobs(
     lengths = [len(each.chosen) + len(each.rejected) for each in comparisons]
     rows = balanced_rows(lengths, row_tokens=ROW_TOKENS)
     for row in rows[ranks.rank :: ranks.world]:
-        sides = [[comparisons[i].chosen[:-1], comparisons[i].rejected[:-1]] for i in row]
-        flat = [side for pair in sides for side in pair]
-        prompts = [comparisons[i].prompt_tokens for i in row for _ in range(2)]
-        said = packed_logprobs(policy.model, pack(sides), prompt_lengths=prompts, temperature=1.0)
-        parts = said.logprobs.split([len(side) - p for side, p in zip(flat, prompts, strict=True)])
+        trees = [_tree(comparisons[i]) for i in row]
+        said = packed_logprobs(policy.model, trees, temperature=1.0)
+        parts = said.logprobs.split([len(side) for _, sides in trees for side in sides])
         means = [float(part.mean()) for part in parts]
         found[row] = torch.tensor(means, dtype=torch.float64).view(-1, 2)
     return ranks.sum_tensor(found).tolist()
+
+
+def _tree(comparison: EncodedComparison) -> ResponseTree:
+    """Both sides without the token at which preference models score."""
+    start = comparison.prompt_tokens
+    sides = (comparison.chosen, comparison.rejected)
+    return comparison.chosen[:start], [side[start:-1] for side in sides]
 
 
 def _read(
