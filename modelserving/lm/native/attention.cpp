@@ -11,6 +11,8 @@
 
 namespace {
 
+constexpr int64_t SOON = 8;  // tokens ahead that are asked for
+
 // to = factor · (head ∘ cos + swapped halves ∘ sin); backwards its transpose.
 template <bool WHOLE, typename Number, typename From, typename To>
 void rotated(const From* head, const Number* cos, const Number* sin, int64_t D, bool backwards, float factor, To* to) {
@@ -65,18 +67,22 @@ inline void tile(const float* a, int64_t across, int64_t along, const float* b, 
     }
 }
 
-// Calls `work(key, column)` for each panel of keys that a block looks at.
+// Calls `work(key, column, row)` for each panel of keys that a block looks at, from that row on.
 template <typename Work>
 void each_panel(const Bench& bench, Work work) {
+    int64_t row = 0;
     for (const Range& range : bench.ranges)
-        for (int64_t n = range.first, column = range.column; n < range.last; n += PANEL, column += PANEL) work(n, column);
+        for (int64_t n = range.first, column = range.column; n < range.last; n += PANEL, column += PANEL) {
+            while (bench.seen[row / ROWS] <= column) row += ROWS;
+            work(n, column, row);
+        }
 }
 
 // to (rows, W) = the block's rows of a matrix times the keys that are looked at, of another laid out across.
 void crossed(const Laid& rows, const Laid& keys, const Bench& bench, const Block& block, float* to) {
     const int64_t width = keys.width;
-    each_panel(bench, [&](int64_t n, int64_t column) {
-        for (int64_t m = 0; m < block.rows; m += ROWS)
+    each_panel(bench, [&](int64_t n, int64_t column, int64_t row) {
+        for (int64_t m = row; m < block.rows; m += ROWS)
             tile<ROWS, false>(
                 rows.plain + (block.first + m) * width, width, 1, keys.across + n * width, width,
                 to + m * block.stride + column, block.stride);
@@ -86,9 +92,9 @@ void crossed(const Laid& rows, const Laid& keys, const Bench& bench, const Block
 // scores (rows, W) of the block's queries, −∞ where they may not look.
 void score(const Tree& tree, const Bench& bench, const Block& block, float* scores) {
     crossed(bench.query, bench.key, bench, block, scores);
-    each_panel(bench, [&](int64_t n, int64_t column) {
+    each_panel(bench, [&](int64_t n, int64_t column, int64_t row) {
         if (tree.all_may_look(n)) return;
-        for (int64_t m = 0; m < block.rows; ++m) tree.mask(block.first + m, n, scores + m * block.stride + column);
+        for (int64_t m = row; m < block.rows; ++m) tree.mask(block.first + m, n, scores + m * block.stride + column);
     });
 }
 
@@ -97,24 +103,26 @@ void weighted(const Laid& of, const Bench& bench, const Block& block, const floa
     for (int64_t d = 0; d < of.width; d += PANEL)
         for (int64_t m = 0; m < block.rows; m += ROWS)
             for (const Range& range : bench.ranges) {
+                const int64_t count = std::min(range.last - range.first, bench.seen[m / ROWS] - range.column);
+                if (count <= 0) break;
                 const float *a = weights + m * block.stride + range.column, *b = of.columns + d * of.rows + range.first * PANEL;
                 float* c = to + m * of.width + d;
-                if (range.column) tile<ROWS, true>(a, block.stride, 1, b, range.last - range.first, c, of.width);
-                else tile<ROWS, false>(a, block.stride, 1, b, range.last - range.first, c, of.width);
+                if (range.column) tile<ROWS, true>(a, block.stride, 1, b, count, c, of.width);
+                else tile<ROWS, false>(a, block.stride, 1, b, count, c, of.width);
             }
 }
 
 // to (N, width) += weightsᵀ · the block's rows of a matrix laid out by columns.
 void gathered(const Laid& of, const Bench& bench, const Block& block, const float* weights, float* to) {
-    const auto add = [&](auto rows, int64_t key, int64_t column) {
+    const auto add = [&](auto keys, int64_t key, int64_t column, int64_t row) {
         for (int64_t d = 0; d < of.width; d += PANEL)
-            tile<rows, true>(
-                weights + column, 1, block.stride, of.columns + d * of.rows + block.first * PANEL, block.rows,
-                to + key * of.width + d, of.width);
+            tile<keys, true>(
+                weights + row * block.stride + column, 1, block.stride,
+                of.columns + d * of.rows + (block.first + row) * PANEL, block.rows - row, to + key * of.width + d, of.width);
     };
-    each_panel(bench, [&](int64_t n, int64_t column) {
-        for (int k = 0; k + ROWS <= PANEL; k += ROWS) add(std::integral_constant<int, ROWS>{}, n + k, column + k);
-        add(std::integral_constant<int, REST>{}, n + PANEL - REST, column + PANEL - REST);
+    each_panel(bench, [&](int64_t n, int64_t column, int64_t row) {
+        for (int k = 0; k + ROWS <= PANEL; k += ROWS) add(std::integral_constant<int, ROWS>{}, n + k, column + k, row);
+        add(std::integral_constant<int, REST>{}, n + PANEL - REST, column + PANEL - REST, row);
     });
 }
 
@@ -147,12 +155,19 @@ void of_softmax(float* scores, float* given, int64_t W) {
     for (int64_t s = 0; s < W; s += LANES) store(given + s, load(scores + s) * (load(given + s) - rest));
 }
 
+// Asks for a head that is read soon: the heads of one number lie apart, which no processor foresees.
+template <typename Number>
+inline void ask_for(const Number* head, int64_t D) {
+    for (int64_t d = 0; d < D; d += 64 / int64_t(sizeof(Number))) __builtin_prefetch(head + d);
+}
+
 template <typename Number>
 void take_keys(const Tree& tree, const Heads& heads, int64_t g, const void* keys, const void* values, Bench& bench) {
     const int64_t D = heads.width, G = heads.key_heads;
     bench.key.make(tree.N, D), bench.value.make(tree.N, D);
     for (int64_t n = 0; n < tree.N; ++n) {
-        const int64_t token = tree.start + n, at = (token * G + g) * D, to = n * bench.key.width;
+        const int64_t token = tree.start + n, at = (token * G + g) * D, to = n * bench.key.width, soon = at + SOON * G * D;
+        ask_for(read<Number>(keys) + soon, D), ask_for(read<Number>(values) + soon, D);
         turned<Number>(read<Number>(keys) + at, heads.of_keys, token, D, false, 1.0f, bench.key.plain + to);
         turned<Number>(read<Number>(values) + at, Angles{}, token, D, false, 1.0f, bench.value.plain + to);
     }
@@ -168,6 +183,7 @@ void take_rows(
     for (int64_t m = 0; m < tree.M; ++m) {
         const int64_t query = tree.queries[m];
         const Number* head = read<Number>(from) + (query * heads.query_heads + h) * D;
+        ask_for(head + SOON * heads.query_heads * D, D);
         turned<Number>(head, angles, query, D, false, factor, to.plain + m * to.width);
     }
 }
@@ -187,11 +203,11 @@ void forward(
         const int64_t width = bench.query.width, asking = up_to(tree.M, ROWS);
         for (int64_t first = 0; first < asking; first += QUERIES) {
             const Block block = tree.look(first);
-            const int64_t rows = block.rows, W = block.columns, stride = block.stride;
+            const int64_t rows = block.rows, stride = block.stride;
             float *scores = bench.scores_room.room(rows * stride), *result = bench.result_room.room(rows * width);
             score(tree, bench, block, scores);
             float sums[QUERIES];
-            for (int64_t m = 0; m < rows; ++m) sums[m] = exponentials(scores + m * stride, W);
+            for (int64_t m = 0; m < rows; ++m) sums[m] = exponentials(scores + m * stride, bench.seen[m / ROWS]);
             weighted(bench.value, bench, block, scores, result);
             for (int64_t m = 0; m < rows && first + m < tree.M; ++m) {
                 const int64_t at = tree.queries[first + m] * H + h;
@@ -224,12 +240,12 @@ void backward(
         const int64_t asking = up_to(tree.M, ROWS);
         for (int64_t first = 0; first < asking; first += QUERIES) {
             const Block block = tree.look(first);
-            const int64_t rows = block.rows, W = block.columns, stride = block.stride;
+            const int64_t rows = block.rows, stride = block.stride;
             float *p = bench.scores_room.room(rows * stride), *ds = bench.of_scores_room.room(rows * stride);
             float* of_query = bench.of_query_room.room(rows * width);
             score(tree, bench, block, p);
             crossed(bench.given, bench.value, bench, block, ds);
-            for (int64_t m = 0; m < rows; ++m) of_softmax(p + m * stride, ds + m * stride, W);
+            for (int64_t m = 0; m < rows; ++m) of_softmax(p + m * stride, ds + m * stride, bench.seen[m / ROWS]);
             weighted(bench.key, bench, block, ds, of_query);
             gathered(bench.query, bench, block, ds, of_key);
             gathered(bench.given, bench, block, p, of_value);

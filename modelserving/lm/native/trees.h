@@ -51,7 +51,7 @@ private:
     std::vector<float> numbers;
 };
 
-// One matrix (count, D) laid out for products; rows are filled up to whole panels with zeros.
+// One matrix (count, D) laid out for products; rows are filled up to whole panels with zeros, where it is written.
 struct Laid {
     int64_t rows, width;  // both in whole panels
     Room plain_room, columns_room, across_room;
@@ -59,13 +59,17 @@ struct Laid {
 
     void make(int64_t count, int64_t D) {
         rows = up_to(count + ROWS - 1, PANEL), width = up_to(D, PANEL);
-        plain = plain_room.zeros(rows * width);
+        plain = plain_room.room(rows * width);
+        const int64_t written = D == width ? count * width : 0;
+        std::fill(plain + written, plain + rows * width, 0.0f);
     }
     // [width / PANEL][rows][PANEL]
     void by_columns() {
         columns = columns_room.room(rows * width);
         for (int64_t d = 0; d < width; d += PANEL)
-            for (int64_t n = 0; n < rows; ++n) std::copy_n(plain + n * width + d, PANEL, columns + d * rows + n * PANEL);
+            for (int64_t n = 0; n < rows; ++n)
+                for (int k = 0; k < PANEL; k += LANES)
+                    store(columns + d * rows + n * PANEL + k, load(plain + n * width + d + k));
     }
     // [rows / PANEL][width][PANEL]
     void transposed() {
@@ -92,6 +96,7 @@ struct Bench {
     std::vector<int32_t> ends, positions, indices, query_positions;  // of keys, of queries; counted from the tree's start
     std::vector<int32_t> soonest, latest;                            // ends of each panel of keys
     std::vector<Range> ranges;
+    std::vector<int64_t> seen;  // columns of a block's scores that its rows may look at, ROWS by ROWS, rising
 };
 
 // The tree, its keys' ends and positions, its queries' places.
@@ -134,6 +139,14 @@ public:
             if (!ranges.empty() && ranges.back().last == n) ranges.back().last += PANEL;
             else ranges.push_back({n, n + PANEL, column});
             column += PANEL;
+        }
+        bench.seen.clear();
+        for (int64_t m = first, most = 0; m < last; m += ROWS) {
+            most = std::max<int64_t>(most, *std::max_element(bench.indices.begin() + m, bench.indices.begin() + m + ROWS));
+            int64_t columns = 0;
+            for (const Range& range : ranges)
+                if (range.first <= most) columns = range.column + std::min(range.last, up_to(most + 1, PANEL)) - range.first;
+            bench.seen.push_back(columns);
         }
         const int64_t line = 16;  // numbers of a cache line: an even count of them would bring rows into each other's way
         return {first, last - first, column, column / line % 2 ? column : column + line};
