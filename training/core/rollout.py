@@ -5,13 +5,14 @@ It does not know losses, advantages or optimisers.
 Legend: B responses, R tokens of the longest response, N response tokens of a row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from modelserving.core.dialogue import Dialogue
 from modelserving.lm.attention import PackedRow
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.policy import ResponseTokens, pack_responses
@@ -112,20 +113,49 @@ def _put(tokens: Tensor, group: Sequence[Sequence[int]]) -> None:
 
 def score_rollout(ranker: LoadedModel, rollout: Rollout, *, ranks: Ranks = ALONE) -> Tensor:
     """The ranker's centred score of each finished dialogue, rendered and cut as it is in serving: (B,)."""
-    mine = list(range(ranks.rank, rollout.size, ranks.world))
-    dialogues = [
-        [*rollout.prompts[i].messages, {"role": "assistant", "content": rollout.texts[i]}]
-        for i in mine
-    ]
-    scores = torch.zeros(rollout.size)
     threads = threads_for(ranker.model)
-    size = max(1, -(-len(dialogues) // threads))
-    parts = [dialogues[start : start + size] for start in range(0, len(dialogues), size)]
+    trees = _trees(rollout, range(ranks.rank, rollout.size, ranks.world))
+    bins = balanced_bins([tree.tokens for tree in trees], count=threads)
+    parts = [[index for tree in own for index in trees[tree].samples] for own in bins if own]
+
+    def read(part: Sequence[int]) -> Tensor:
+        return score_dialogues(ranker, [_dialogue(rollout, index) for index in part])
+
+    scores = torch.zeros(rollout.size)
     with whole(ranker.model):
-        found = in_threads(lambda part: score_dialogues(ranker, part), parts, threads=threads)
-    if found:
-        scores[mine] = torch.cat(found)
+        found = in_threads(read, parts, threads=threads)
+    for part, own in zip(parts, found, strict=True):
+        scores[part] = own
     return ranks.sum_tensor(scores)
+
+
+def _dialogue(rollout: Rollout, index: int) -> Dialogue:
+    reply = {"role": "assistant", "content": rollout.texts[index]}
+    return [*rollout.prompts[index].messages, reply]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tree:
+    """A prompt and some responses to it."""
+
+    prompt: tuple[int, ...]
+    samples: list[int]  # indices into the rollout
+    tokens: int
+
+
+def _trees(rollout: Rollout, samples: Iterable[int]) -> list[_Tree]:
+    """One for each prompt, in the order of their first samples."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index in samples:
+        groups.setdefault(rollout.prompts[index].token_ids, []).append(index)
+    return [
+        _Tree(
+            prompt=prompt,
+            samples=own,
+            tokens=len(prompt) + sum(len(rollout.responses[index]) for index in own),
+        )
+        for prompt, own in groups.items()
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,25 +176,18 @@ def packed_rows(
     multiple: int = 1,
 ) -> list[SampleRow]:
     """This rank's rows of at most about `micro_tokens`; responses to one prompt share it as one tree."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index in samples:
-        groups.setdefault(rollout.prompts[index].token_ids, []).append(index)
-    trees = list(groups.items())
-    lengths = [
-        len(prompt) + sum(len(rollout.responses[index]) for index in members)
-        for prompt, members in trees
-    ]
-    mine = balanced_bins(lengths, count=ranks.world)[ranks.rank]
-    own_lengths = [lengths[index] for index in mine]
+    trees = _trees(rollout, samples)
+    mine = balanced_bins([tree.tokens for tree in trees], count=ranks.world)[ranks.rank]
+    own_lengths = [trees[index].tokens for index in mine]
     return [
         _sample_row(rollout, [trees[mine[index]] for index in row])
         for row in balanced_rows(own_lengths, row_tokens=micro_tokens, multiple=multiple)
     ]
 
 
-def _sample_row(rollout: Rollout, trees: Sequence[tuple[tuple[int, ...], list[int]]]) -> SampleRow:
+def _sample_row(rollout: Rollout, trees: Sequence[_Tree]) -> SampleRow:
     row, tokens = pack_responses(
-        [(prompt, [rollout.responses[index] for index in members]) for prompt, members in trees]
+        [(tree.prompt, [rollout.responses[index] for index in tree.samples]) for tree in trees]
     )
-    samples = tuple(index for _, members in trees for index in members)
+    samples = tuple(index for tree in trees for index in tree.samples)
     return SampleRow(row=row, samples=samples, tokens=tokens)
