@@ -96,9 +96,11 @@ class NativeBody:
 
     def _matrix(self, linears: Sequence[nn.Linear]) -> _Matrix:
         """Linear layers side by side as panels [O / LANES][I][LANES]."""
-        weight = torch.cat([linear.weight.detach() for linear in linears]).float()  # (O, I)
+        weights = [linear.weight.detach() for linear in linears]
+        weight = (torch.cat(weights) if weights[1:] else weights[0]).float()  # (O, I)
         O, I = weight.shape  # noqa: E741 -- the legend's letters
-        weight = nn.functional.pad(weight, (0, 0, 0, -O % self._lanes))
+        if O % self._lanes:
+            weight = nn.functional.pad(weight, (0, 0, 0, -O % self._lanes))
         panels = weight.view(-1, self._lanes, I).transpose(1, 2).contiguous()
         bias = None
         if linears[0].bias is not None:

@@ -6,6 +6,7 @@ Does not know requests' settings or how tokens are drawn. Legend: N rows, V voca
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,4 +69,6 @@ class NativeRows:
             for seat in self._seats
         ]  # fmt: skip
         positions = [seat.prompt.filled + seat.row.stored for seat in self._seats]
-        return self._body.read_rows(torch.tensor(table), torch.tensor(positions))
+        return self._body.read_rows(
+            torch.from_numpy(np.array(table, dtype=np.int64)), torch.tensor(positions)
+        )
