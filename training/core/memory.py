@@ -5,22 +5,26 @@ system, which clears and maps each page anew when the next step asks. It does no
 """
 
 import ctypes
+import os
 
 # mallopt's numbers for its settings (malloc.h)
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENAS = -1, -3, -8
-NEVER = 2**31 - 1  # bytes: as many as a setting can say
+NEVER = -1
 LARGEST = 32 << 20  # bytes of a pool's largest piece: as far as glibc's own threshold grows
+BY_HAND = ("MALLOC_", "GLIBC_TUNABLES")  # how whoever runs this sets the same
 
 
-def keep_freed_memory() -> bool:
-    """Have this process keep what it frees for its next step; whether its C library can.
+def keep_freed_memory() -> None:
+    """Have this process keep what it frees for its next step, so that between steps it holds as much as within.
 
-    One pool serves all threads: what one frees another uses. Call it before threads start.
+    One pool serves the threads that start from now on: what one frees another uses. Another C library, and settings
+    in the environment, are left alone.
     """
+    if any(name.startswith(BY_HAND) for name in os.environ):
+        return
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
-        return False
-    wanted = ((ARENAS, 1), (TRIM_THRESHOLD, NEVER), (MMAP_THRESHOLD, LARGEST))
-    answers = [mallopt(setting, value) for setting, value in wanted]
-    return all(answers)
+        return
+    for setting, value in ((ARENAS, 1), (TRIM_THRESHOLD, NEVER), (MMAP_THRESHOLD, LARGEST)):
+        mallopt(setting, value)
