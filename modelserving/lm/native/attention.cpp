@@ -67,17 +67,6 @@ inline void tile(const float* a, int64_t across, int64_t along, const float* b, 
     }
 }
 
-// Calls `work(key, column, row)` for each panel of keys that a block looks at, from that row on.
-template <typename Work>
-void each_panel(const Bench& bench, Work work) {
-    int64_t row = 0;
-    for (const Range& range : bench.ranges)
-        for (int64_t n = range.first, column = range.column; n < range.last; n += PANEL, column += PANEL) {
-            while (bench.seen[row / ROWS] <= column) row += ROWS;
-            work(n, column, row);
-        }
-}
-
 // to (rows, W) = the block's rows of a matrix times the keys that are looked at, of another laid out across.
 void crossed(const Laid& rows, const Laid& keys, const Bench& bench, const Block& block, float* to) {
     const int64_t width = keys.width;

@@ -110,24 +110,27 @@ void lay_out(const Side& side, const Span& span, const Lines& lines) {
     }
 }
 
+// ROWS rows and COLUMNS columns of those that are laid out, or what is left of them.
+inline void some_sums(
+    const Product& ask, const Span& span, const Lines& rows, int64_t r, const Lines& columns, int64_t n) {
+    const int64_t N = ask.b.lines, at = (rows.first + r) * N + columns.first + n;
+    const Tile tile{rows.laid.pairs + r * span.pairs, columns.laid.pairs + n * span.pairs, rows.laid.back + r,
+                    columns.laid.back + n, up_to((span.count + 1) / 2, STEP)};
+    const int64_t rows_left = std::min(ROWS, rows.count - r), columns_left = std::min(COLUMNS, columns.count - n);
+    const float* base = span.start ? ask.c + at : ask.base ? ask.base + at : nullptr;
+    if (rows_left == ROWS && columns_left == COLUMNS) product(tile, base, ask.c + at, N);
+    else product_at_edge(tile, base, ask.c + at, N, rows_left, columns_left);
+}
+
 // The rows from number `from` of those that are laid out, some together, with all columns that are. Sums of a row are
 // written one after another: a processor sees them coming.
 void some_rows(
     const Product& ask, const Span& span, const Lines& rows, int64_t from, int64_t together, const Lines& columns) {
-    const int64_t N = ask.b.lines, behind = std::min(from + together, rows.count);
-    const float* base = span.start ? ask.c : ask.base;
-    for (int64_t r = from; r < behind; r += ROWS) {
-        for (int64_t n = 0; n < columns.count; n += COLUMNS) {
-            const Tile tile{rows.laid.pairs + r * span.pairs, columns.laid.pairs + n * span.pairs, rows.laid.back + r,
-                            columns.laid.back + n, up_to((span.count + 1) / 2, STEP)};
-            const int64_t at = (rows.first + r) * N + columns.first + n;
-            const int64_t rows_left = std::min(ROWS, rows.count - r);
-            const int64_t columns_left = std::min(COLUMNS, columns.count - n);
-            const float* own = base ? base + at : nullptr;
-            if (rows_left == ROWS && columns_left == COLUMNS) product(tile, own, ask.c + at, N);
-            else product_at_edge(tile, own, ask.c + at, N, rows_left, columns_left);
-        }
-    }
+    const int64_t behind = std::min(from + together, rows.count);
+    for (int64_t strip = 0; strip < columns.count; strip += STRIP)
+        for (int64_t r = from; r < behind; r += ROWS)
+            for (int64_t n = strip; n < std::min(strip + STRIP, columns.count); n += COLUMNS)
+                some_sums(ask, span, rows, r, columns, n);
 }
 
 // What is laid out: a side that the next product has, too, is not laid out again.

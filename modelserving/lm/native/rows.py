@@ -69,6 +69,7 @@ class NativeRows:
             for seat in self._seats
         ]  # fmt: skip
         positions = [seat.prompt.filled + seat.row.stored for seat in self._seats]
-        return self._body.read_rows(
-            torch.from_numpy(np.array(table, dtype=np.int64)), torch.tensor(positions)
-        )
+        numbers = torch.from_numpy(
+            np.array(table, dtype=np.int64)
+        )  # a fourth of torch.tensor's time
+        return self._body.read_rows(numbers, torch.tensor(positions))

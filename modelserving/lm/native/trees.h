@@ -51,7 +51,8 @@ private:
     std::vector<float> numbers;
 };
 
-// One matrix (count, D) laid out for products; rows are filled up to whole panels with zeros, where it is written.
+// One matrix (count, D) laid out for products. Rows behind the last are zeros, and so is what fills panels up; the
+// rest is for its owner to write.
 struct Laid {
     int64_t rows, width;  // both in whole panels
     Room plain_room, columns_room, across_room;
@@ -98,6 +99,17 @@ struct Bench {
     std::vector<Range> ranges;
     std::vector<int64_t> seen;  // columns of a block's scores that its rows may look at, ROWS by ROWS, rising
 };
+
+// Calls `work(key, column, row)` for each panel of keys that a block looks at, from that row on.
+template <typename Work>
+void each_panel(const Bench& bench, Work work) {
+    int64_t row = 0;
+    for (const Range& range : bench.ranges)
+        for (int64_t n = range.first, column = range.column; n < range.last; n += PANEL, column += PANEL) {
+            while (bench.seen[row / ROWS] <= column) row += ROWS;
+            work(n, column, row);
+        }
+}
 
 // The tree, its keys' ends and positions, its queries' places.
 class Tree {

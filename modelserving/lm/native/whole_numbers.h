@@ -18,9 +18,10 @@ constexpr float SMALLEST = 1e-17f;  // a line of smaller numbers counts as nothi
 constexpr int64_t ROWS = 6, COLUMNS = 16;  // of sums that fit into the registers
 constexpr int64_t STEP = 4;                // pairs that are multiplied between two looks at their number
 constexpr int64_t TOGETHER = 96;           // rows of a that a cache holds, at most
-constexpr int64_t LONGEST = 2016;          // rows of a, and
-constexpr int64_t WIDEST = 480;            // columns of b that are laid out at once: a larger cache holds them
-static_assert(LONGEST % ROWS == 0 && WIDEST % COLUMNS == 0);
+constexpr int64_t LONGEST = 2016;          // rows of a that are laid out at once
+constexpr int64_t STRIP = 480;             // columns of b that a larger cache holds, and
+constexpr int64_t WIDEST = 960;            // columns of b that are laid out at once
+static_assert(LONGEST % ROWS == 0 && WIDEST % COLUMNS == 0 && STRIP % COLUMNS == 0);
 static_assert(LANES % STEP == 0 && PAIRS % LANES == 0);
 
 typedef __m256i Pairs;
@@ -99,13 +100,6 @@ struct Part {
     int64_t along, across, lines, count, pairs;
 };
 
-// Where a pair of some lines goes: whole registers, but for what would lie behind the last.
-template <int64_t W>
-inline void put(int32_t* to, Pairs pairs, bool is_last) {
-    if (W >= LANES || !is_last) _mm256_storeu_si256(reinterpret_cast<Pairs*>(to), pairs);
-    else std::memcpy(to, &pairs, W * sizeof(int32_t));
-}
-
 // 2 · LANES numbers of each of COUNT lines → LANES pairs of LANES lines, those behind the last 0.
 template <int64_t COUNT, int64_t W>
 inline void turned_lines(const float* from, int64_t across, const Lanes* factors, int32_t* to) {
@@ -162,7 +156,7 @@ void lay_out_lines(const Part& part, const Laid& to) {
     }
 }
 
-// The same of lines that lie side by side, from number k on: their sizes and squares are added.
+// What `measure` tells, of lines that lie side by side, and of COUNT numbers from k on: they are added.
 template <int COUNT>
 inline void measure_across(const Part& part, int64_t k, float* most, float* squares) {
     const float* from = part.from + k * part.along;
@@ -195,12 +189,19 @@ void scales_across(const Part& part, float* factors, float* back) {
     }
 }
 
+// Where a pair of some lines goes: whole registers, but for what would lie behind the last.
+template <int64_t W>
+inline void put(int32_t* to, Pairs pairs, bool is_last) {
+    if (W >= LANES || !is_last) _mm256_storeu_si256(reinterpret_cast<Pairs*>(to), pairs);
+    else std::memcpy(to, &pairs, W * sizeof(int32_t));
+}
+
 // Up to LANES numbers of lines side by side, and those next on the lines.
 Pairs two_of(Lanes even, Lanes odd) {
     return _mm256_blend_epi16(rounded(even), _mm256_slli_epi32(rounded(odd), 16), 0xaa);
 }
 
-// The same of lines that lie side by side.
+// What `lay_out_lines` does, of lines that lie side by side.
 template <int64_t W>
 void lay_out_across(const Part& part, const Laid& to) {
     constexpr int64_t some = LANES;  // pairs whose numbers stay in the cache from some lines to the next
