@@ -24,16 +24,23 @@ def test_a_rollout_depends_on_its_seed_alone(policy: LoadedModel):
     assert len(set(first.responses)) == 3
 
 
-def test_scores_are_those_of_the_rendered_dialogue(rollout: Rollout, tmp_path: Path):
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_scores_are_those_of_the_rendered_dialogues(
+    rollout: Rollout, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     make_tiny_preference_model(tmp_path / "pm")
     ranker = load_preference_model(tmp_path / "pm")
+    monkeypatch.setattr("training.core.rollout.threads_for", lambda _model: threads)
 
     scores = score_rollout(ranker, rollout)
 
-    dialogue = [*rollout.prompts[1].messages, {"role": "assistant", "content": rollout.texts[1]}]
-    torch.testing.assert_close(
-        scores[1], score_dialogues(ranker, [dialogue])[0], rtol=1e-4, atol=1e-5
-    )
+    replies = [{"role": "assistant", "content": text} for text in rollout.texts]
+    alone = [
+        score_dialogues(ranker, [[*prompt.messages, reply]])
+        for prompt, reply in zip(rollout.prompts, replies, strict=True)
+    ]
+    torch.testing.assert_close(scores, torch.cat(alone), rtol=1e-4, atol=1e-5)
+    assert len(set(scores.tolist())) > 1
 
 
 def test_prompt_mixture_follows_weights_seed_and_step(policy: LoadedModel):
