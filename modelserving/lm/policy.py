@@ -16,7 +16,7 @@ from modelserving.lm.attention import PackedRow, hidden_states, pack
 from modelserving.lm.passes import chosen, chosen_backward, entropies
 from modelserving.lm.products import through
 
-# a prompt, of one token at least, and the responses to it
+# a prompt and the responses to it
 ResponseTree = tuple[Sequence[int], Sequence[Sequence[int]]]
 
 
@@ -38,6 +38,9 @@ class ResponseLogprobs:
 
 def pack_responses(trees: Sequence[ResponseTree]) -> tuple[PackedRow, ResponseTokens]:
     """Responses behind their prompts in one row, each without its last token: nothing is predicted from that."""
+    assert all(prompt for prompt, _ in trees), (
+        "a response's first token is predicted from its prompt"
+    )
     row = pack([[[*prompt, *each[:-1]] for each in responses] for prompt, responses in trees])
     flat = [(len(prompt) - 1, each) for prompt, responses in trees for each in responses]
     before = [
