@@ -136,10 +136,10 @@ def _dialogue(rollout: Rollout, index: int) -> Dialogue:
 
 @dataclass(frozen=True, kw_only=True)
 class _Tree:
-    """A prompt and some responses to it."""
+    """A prompt and which of the rollout's responses are to it."""
 
     prompt: tuple[int, ...]
-    samples: list[int]  # indices into the rollout
+    samples: tuple[int, ...]  # indices into the rollout
     tokens: int
 
 
@@ -151,7 +151,7 @@ def _trees(rollout: Rollout, samples: Iterable[int]) -> list[_Tree]:
     return [
         _Tree(
             prompt=prompt,
-            samples=own,
+            samples=tuple(own),
             tokens=len(prompt) + sum(len(rollout.responses[index]) for index in own),
         )
         for prompt, own in groups.items()

@@ -85,9 +85,9 @@ struct Range {  // keys [first, last) that a block looks at, and the column wher
     int64_t first, last, column;
 };
 
-// Queries [first, first + rows) and the scores (rows, columns) of the keys that they look at.
+// Queries [first, first + rows); the scores of the keys that each looks at lie `stride` apart.
 struct Block {
-    int64_t first, rows, columns, stride;
+    int64_t first, rows, stride;
 };
 
 // What a thread keeps from one tree to the next.
@@ -161,7 +161,7 @@ public:
             bench.seen.push_back(columns);
         }
         const int64_t line = 16;  // numbers of a cache line: an even count of them would bring rows into each other's way
-        return {first, last - first, column, column / line % 2 ? column : column + line};
+        return {first, last - first, column / line % 2 ? column : column + line};
     }
 
     bool all_may_look(int64_t panel) const {
