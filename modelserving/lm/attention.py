@@ -9,7 +9,7 @@ carries `subtree_end`, the row index at which the subtree below its last continu
 token k exactly when `k <= q < subtree_end[k]`: the same rule says causal, packed and branching.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,8 @@ from transformers import AttentionInterface
 
 from modelserving.lm.packed_llama import KeepLayer, fits, packed_hidden
 from modelserving.lm.tree_attention import tree_attention
-from modelserving.lm.tree_plan import TreePlan, Visibility
+from modelserving.lm.tree_plan import TreePlan
+from modelserving.lm.tree_visibility import Visibility
 
 PACKED = "packed"
 ROW_STEP = 64  # rows are padded to a multiple of so many tokens: CPU kernels are compiled per shape and kept
@@ -151,15 +152,16 @@ def packed_attention(
 class RowAttention:
     """The attention of one row: what is made once for all layers of one window."""
 
-    def __init__(self, row: PackedRow) -> None:
-        self._row = row
+    def __init__(self, row: PackedRow, *, device: torch.device) -> None:
+        """`row` lies on the CPU, queries and keys on `device`."""
+        self._row, self._device = row, device
         self._longest = int(row.positions.max()) + 1
         self._plans: dict[tuple[int | None, bool], TreePlan] = {}
-        self._block_masks: dict[int | None, object] = {}
 
     def plan(self, *, window: int | None, queries: Tensor | None = None) -> TreePlan:
-        """The trees' plan on the CPU; `queries` are the same in every call that gives any."""
-        window = self._needed(window)
+        """Which tokens are multiplied together; `queries` are the same in every call that gives any."""
+        if window is not None and window >= self._longest:
+            window = None
         key = (window, queries is not None)
         if key not in self._plans:
             row = self._row
@@ -167,24 +169,15 @@ class RowAttention:
                 subtree_end=row.subtree_end, positions=row.positions, window=window
             )
             self._plans[key] = TreePlan(
-                starts=row.tree_starts, visibility=visibility, queries=queries
+                starts=row.tree_starts, visibility=visibility, queries=queries, device=self._device
             )
         return self._plans[key]
-
-    def _needed(self, window: int | None) -> int | None:
-        return None if window is not None and window >= self._longest else window
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, *, scale: float, window: int | None
     ) -> Tensor:
         """query (H, T, D), key and value (H or fewer, T, D) → (H, T, D)."""
-        window = self._needed(window)
-        if query.is_cuda:
-            if window not in self._block_masks:
-                self._block_masks[window] = _block_mask(self._row, window=window)
-            return _flex(query, key, value, scale=scale, block_mask=self._block_masks[window])
-        plan = self.plan(window=window)
-        return tree_attention(query, key, value, plan=plan, scale=scale)
+        return tree_attention(query, key, value, plan=self.plan(window=window), scale=scale)
 
 
 def _up_to(length: int, step: int) -> int:
@@ -205,33 +198,6 @@ def _padded(row: PackedRow) -> PackedRow:
     )
 
 
-def _block_mask(row: PackedRow, *, window: int | None) -> object:
-    """FlexAttention's block mask of the same rule (GPU only: blocks without a visible pair are skipped)."""
-    from torch.nn.attention.flex_attention import create_block_mask  # noqa: PLC0415 -- GPU only
-
-    ends, positions, length = row.subtree_end, row.positions, len(row.tokens)
-    reach = length if window is None else window
-
-    def visible(_batch: Tensor, _head: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        return (k <= q) & (q < ends[k]) & (positions[q] - positions[k] < reach)
-
-    return create_block_mask(visible, None, None, length, length, device=ends.device)
-
-
-def _flex(query: Tensor, key: Tensor, value: Tensor, *, scale: float, block_mask: object) -> Tensor:
-    from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415 -- GPU only
-
-    global _compiled_flex  # noqa: PLW0603 -- compiled once per process
-    if _compiled_flex is None:
-        _compiled_flex = torch.compile(flex_attention, dynamic=True)
-    heads = (query[None], key[None], value[None])
-    grouped = query.shape[0] != key.shape[0]
-    return _compiled_flex(*heads, scale=scale, block_mask=block_mask, enable_gqa=grouped)[0]
-
-
-_compiled_flex: Callable[..., Tensor] | None = None
-
-
 def hidden_states(
     model: nn.Module, row: PackedRow, *, asked: Tensor | None = None, keep: KeepLayer | None = None
 ) -> Tensor:
@@ -242,8 +208,9 @@ def hidden_states(
     backbone = model.base_model
     parameter = next(backbone.parameters())
     length = len(row.tokens)
-    row = _padded(row).to(parameter.device)
-    attention = RowAttention(row)
+    padded = _padded(row)
+    attention = RowAttention(padded, device=parameter.device)
+    row = padded.to(parameter.device)
     if fits(backbone):
         hidden = packed_hidden(
             backbone,

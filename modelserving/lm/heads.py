@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from modelserving.lm.one_kernel import one_kernel
+
 
 @dataclass(frozen=True, kw_only=True)
 class Angles:
@@ -21,12 +23,24 @@ class Angles:
 
     def turned(self, heads: Tensor) -> Tensor:
         """(T, H, D) rotated."""
-        return torch.addcmul(heads * self.cos, heads.roll(self.cos.shape[-1] // 2, -1), self.sin)
+        return _turned(heads, self.cos, self.sin)
 
     def turned_back(self, heads: Tensor) -> Tensor:
         """The transpose of the rotation."""
-        swapped = heads.roll(self.cos.shape[-1] // 2, -1)
-        return torch.addcmul(heads * self.cos, swapped, self.sin, value=-1)
+        return _turned_back(heads, self.cos, self.sin)
+
+
+@one_kernel
+def _turned(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    return torch.addcmul(heads * cos, heads.roll(cos.shape[-1] // 2, -1), sin)
+
+
+@one_kernel
+def _turned_back(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    return torch.addcmul(heads * cos, heads.roll(cos.shape[-1] // 2, -1), sin, value=-1)
+
+
+Rotations = tuple[Angles, Angles]  # of queries (Q, 1, D) and of keys (T, 1, D)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The backbone of Llama-like models over a packed row on the CPU, by hand-written blocks.
+"""The backbone of Llama-like models over a packed row, by hand-written blocks.
 
 Any other architecture goes through transformers' own forward. It does not know losses or what is asked for.
 
@@ -18,6 +18,7 @@ from modelserving.lm.packed_block import BlockCall, BlockWeights, packed_block
 from modelserving.lm.tree_plan import TreePlan
 
 LAYERS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer")
+KNOWN_DEVICES = ("cpu", "cuda")
 # (window, the tokens asked for) → which tokens are multiplied together
 Plans = Callable[[int | None, Tensor | None], TreePlan]
 # takes the number of a layer, its turned keys and its values (T, G, D)
@@ -35,7 +36,7 @@ def leave_to_transformers(backbone: nn.Module) -> None:
 def fits(backbone: nn.Module) -> bool:
     """Whether the hand-written blocks compute what this backbone's own forward does."""
     layers = None if hasattr(backbone, LEFT) else getattr(backbone, "layers", None)
-    if layers is None or next(backbone.parameters()).device.type != "cpu":
+    if layers is None or next(backbone.parameters()).device.type not in KNOWN_DEVICES:
         return False
     return backbone.config.hidden_act == "silu" and all(map(_is_plain, layers))
 
@@ -63,38 +64,41 @@ def packed_hidden(
     asked: Tensor | None,
     keep: KeepLayer | None = None,
 ) -> Tensor:
-    """Normed hidden states of the tokens (T,) asked for, or of all: (S, E)."""
+    """Normed hidden states of the tokens (T,) asked for, or of all: (S, E). `asked` lies on the CPU, where plans are made."""
+    at = None if asked is None else asked.to(tokens.device)
     x = F.embedding(tokens, backbone.embed_tokens.weight)  # (T, E)
     cos, sin = (each[0] for each in backbone.rotary_emb(x, positions[None]))  # (T, D)
     signed = torch.cat((-sin[:, : sin.shape[1] // 2], sin[:, sin.shape[1] // 2 :]), dim=1)
     everywhere = Angles(cos=cos[:, None], sin=signed[:, None])
     there = everywhere
-    if asked is not None:
-        there = Angles(cos=everywhere.cos[asked], sin=everywhere.sin[asked])
+    if at is not None:
+        there = Angles(cos=everywhere.cos[at], sin=everywhere.sin[at])
     for index, layer in enumerate(backbone.layers):
         is_last = index == len(backbone.layers) - 1
         call = BlockCall(
-            plan=plans(_window(layer), asked if is_last else None),
+            plan=plans(window_of(layer), asked if is_last else None),
             turns=(there if is_last else everywhere, everywhere),
             scale=layer.self_attn.scaling,
             epsilon=backbone.config.rms_norm_eps,
-            asked=asked if is_last else None,
+            asked=at if is_last else None,
             recompute=layer.gradient_checkpointing and layer.training,
             keep=None if keep is None else partial(keep, index),
         )
-        x = packed_block(x, weights=_weights(layer), call=call)  # (T, E), at last (S, E)
+        x = packed_block(x, weights=weights_of(layer), call=call)  # (T, E), at last (S, E)
     normed: Tensor = backbone.norm(x)
     return normed
 
 
-def _window(layer: Any) -> int | None:
+def window_of(layer: Any) -> int | None:
+    """How many tokens back a layer looks; None: all."""
     attention = layer.self_attn
     own = attention.config if type(layer).__name__.startswith("Mistral") else attention
     window: int | None = getattr(own, "sliding_window", None)
     return window
 
 
-def _weights(layer: Any) -> BlockWeights:
+def weights_of(layer: Any) -> BlockWeights:
+    """A layer's own tensors, by what they do."""
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     return BlockWeights(

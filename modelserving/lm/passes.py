@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modelserving.lm.native.compiling import NUMBERS, REAL, WHOLE, library
+from modelserving.lm.one_kernel import one_kernel
 
 COMPILED = (torch.float32, torch.bfloat16)
 PLAIN = (Tensor, nn.Parameter)
@@ -25,9 +26,7 @@ def norm(x: Tensor, weight: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
     """w ∘ x · r and r = 1 / √(mean x² + ε) (Zhang & Sennrich 2019): (…, E) and (…, 1)."""
     compiled = compiled_for(x, weight)
     if compiled is None:
-        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=_wide(x))
-        scale = scale.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
-        return _normal(x, scale) * weight, scale
+        return _norm(x, weight, epsilon)
     x = x.contiguous()
     found, scale = torch.empty_like(x), x.new_empty(*x.shape[:-1], 1, dtype=torch.float32)
     compiled.norm_forward(
@@ -42,6 +41,13 @@ def norm(x: Tensor, weight: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
         torch.get_num_threads(),
     )
     return found, scale
+
+
+@one_kernel
+def _norm(x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=_wide(x))
+    scale = scale.square().div(x.shape[-1]).add(epsilon).rsqrt()
+    return _normal(x, scale) * weight, scale
 
 
 def norm_backward(
@@ -74,6 +80,7 @@ def norm_backward(
     return of_x, shares.sum(0)[:E].to(weight.dtype)
 
 
+@one_kernel
 def _norm_backward(
     upstream: Tensor, *, x: Tensor, weight: Tensor, scale: Tensor, carried: Tensor | None
 ) -> tuple[Tensor, Tensor]:
@@ -81,8 +88,9 @@ def _norm_backward(
     of_weight = upstream * normal
     along = (of_weight * weight).sum(-1, keepdim=True, dtype=scale.dtype) / x.shape[-1]
     of_x = torch.addcmul(upstream * weight, normal, along.to(x.dtype), value=-1)
-    of_x *= scale.to(x.dtype)
-    return of_x if carried is None else of_x.add_(carried), of_weight.flatten(0, -2).sum(0)
+    of_x = of_x * scale.to(x.dtype)
+    of_x = of_x if carried is None else of_x + carried
+    return of_x, of_weight.flatten(0, -2).sum(0)
 
 
 def _normal(x: Tensor, scale: Tensor) -> Tensor:
@@ -93,7 +101,7 @@ def gated(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) ∘ up, all (…, I)."""
     compiled = compiled_for(gate, up)
     if compiled is None:
-        return F.silu(gate) * up
+        return _gated(gate, up)
     gate, up = gate.contiguous(), up.contiguous()
     inner = torch.empty_like(gate)
     compiled.gated_forward(
@@ -107,13 +115,16 @@ def gated(gate: Tensor, up: Tensor) -> Tensor:
     return inner
 
 
+@one_kernel
+def _gated(gate: Tensor, up: Tensor) -> Tensor:
+    return F.silu(gate) * up
+
+
 def gated_backward(upstream: Tensor, *, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of gate and up, and what `gated` gave, which need not be kept: all (…, I)."""
     compiled = compiled_for(gate, up, upstream)
     if compiled is None:
-        opened = F.silu(gate)
-        of_gate = torch.ops.aten.silu_backward(upstream * up, gate)
-        return of_gate, upstream * opened, opened * up
+        return _gated_backward(upstream, gate, up)
     gate, up, upstream = gate.contiguous(), up.contiguous(), upstream.contiguous()
     of_gate, of_up, inner = (torch.empty_like(gate) for _ in range(3))
     compiled.gated_backward(
@@ -128,6 +139,13 @@ def gated_backward(upstream: Tensor, *, gate: Tensor, up: Tensor) -> tuple[Tenso
         torch.get_num_threads(),
     )
     return of_gate, of_up, inner
+
+
+@one_kernel
+def _gated_backward(upstream: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    opened = F.silu(gate)
+    of_gate = torch.ops.aten.silu_backward(upstream * up, gate)
+    return of_gate, upstream * opened, opened * up
 
 
 def chosen(logits: Tensor, tokens: Tensor, *, temperature: float) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ Found = TypeVar("Found")
 
 def threads_for(model: nn.Module) -> int:
     """How many rows of this model are read side by side: one on a GPU, and by transformers' own forward."""
-    if not fits(model.base_model):
+    if next(model.parameters()).device.type != "cpu" or not fits(model.base_model):
         return 1
     return min(MOST_THREADS, torch.get_num_threads())
 

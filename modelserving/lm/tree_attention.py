@@ -1,4 +1,4 @@
-"""Exact attention within each tree of a packed row, on the CPU: compiled code where there is a compiler.
+"""Exact attention within each tree of a packed row: compiled code on a CPU, flash kernels on a GPU.
 
 It does not know where the trees come from: a plan says which tokens are multiplied together.
 
@@ -16,12 +16,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from modelserving.lm.heads import Angles, by_token, by_tree
+from modelserving.lm import flash
+from modelserving.lm.heads import Rotations, by_token, by_tree
 from modelserving.lm.native import attention as compiled
 from modelserving.lm.passes import compiled_for
 from modelserving.lm.tree_plan import TreeBucket, TreePlan
-
-Rotations = tuple[Angles, Angles]  # of queries (Q, 1, D) and of keys (T, 1, D)
 
 
 def attend(
@@ -37,6 +36,8 @@ def attend(
 
     Queries and keys are turned first where `turns` are given. Also what the backward pass needs.
     """
+    if flash.suits(query):
+        return flash.forward(query, key, value, runs=plan.runs, scale=scale, turns=turns)
     tables = _tables(turns)
     library = compiled_for(query, key, value, *tables)
     if library is None:
@@ -55,6 +56,8 @@ def attend_backward(
     turns: Rotations | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of query (Q, H, D), key and value (T, G, D) from that of the result (Q, H, D)."""
+    if flash.suits(upstream):
+        return flash.backward(upstream, seen, runs=plan.runs, scale=scale, turns=turns)
     tables = _tables(turns)
     library = compiled_for(seen[0], *tables)
     if library is None or not _lies_by_token(seen):

@@ -6,7 +6,7 @@ Legend: B trees of a bucket, M queries and N keys of each, Q queries and T token
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -14,29 +14,13 @@ import torch
 from torch import Tensor
 
 from modelserving.lm.native.attention import LaidTrees
+from modelserving.lm.tree_runs import TreeRuns, tree_runs
+from modelserving.lm.tree_visibility import Visibility
 
 # Shapes that come again and again: CPU kernels are compiled per shape and kept.
 LENGTH_STEP = 32
 LIKE = 0.8  # the shortest tree of a bucket has at least this share of the longest one's length
 BLOCK = 128  # queries that are multiplied with the same keys: those up to the last of them
-
-
-@dataclass(frozen=True, kw_only=True)
-class Visibility:
-    """Token q may look at token k exactly when k <= q < subtree_end[k], and within the window."""
-
-    subtree_end: Tensor  # (T,)
-    positions: Tensor  # (T,) along the branch
-    window: int | None
-
-    def allowed(self, *, query: Tensor, key: Tensor) -> Tensor:
-        """Row indices query (…, M, 1) and key (…, 1, N), which may run past the row → (…, M, N)."""
-        last = len(self.subtree_end) - 1
-        seen = (key <= query) & (query < self.subtree_end[key.clamp(max=last)])
-        if self.window is None:
-            return seen
-        distance = self.positions[query.clamp(max=last)] - self.positions[key.clamp(max=last)]
-        return seen & (distance < self.window)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +32,11 @@ class TreeBucket:
     keys: Tensor  # (B·N,) row index of each key
     bias: Tensor  # (B, M, N) 0 where the query may look, −inf elsewhere
     blocks: tuple[tuple[int, int, int], ...]  # queries [first, stop) see keys below the third
+
+    def to(self, device: torch.device | str) -> "TreeBucket":
+        """The same elsewhere."""
+        names = ("queries", "keys", "bias")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +50,26 @@ class Rectangles:
     query_places: Tensor  # (Q,)
     key_places: Tensor  # (T,)
 
+    def to(self, device: torch.device | str) -> "Rectangles":
+        """The same elsewhere."""
+        return Rectangles(
+            buckets=tuple(each.to(device) for each in self.buckets),
+            query_places=self.query_places.to(device),
+            key_places=self.key_places.to(device),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class TreePlan:
-    """Trees and the queries that ask in them, laid out once for all layers in the form that multiplies them."""
+    """Trees and the queries that ask in them, laid out once for all layers in the form that multiplies them.
+
+    What it is made of lies on the CPU; what is laid out, on the device of the heads.
+    """
 
     starts: Sequence[int]  # bounds the trees, one behind the other
     visibility: Visibility
     queries: Tensor | None = None  # (Q,) row indices; None: all tokens ask
+    device: torch.device | str = "cpu"
 
     @cached_property
     def laid(self) -> LaidTrees:
@@ -89,12 +90,16 @@ class TreePlan:
             asked=None if self.queries is None else self.queries.contiguous(),
         )
 
+    @cached_property
+    def runs(self) -> TreeRuns:
+        """For the flash kernels of a GPU."""
+        return tree_runs(self.visibility, queries=self.queries, device=self.device)
+
     def rectangles(self, dtype: torch.dtype) -> Rectangles:
         """For torch's operations, with scores of this type."""
         if dtype not in self._rectangles:
-            self._rectangles[dtype] = _rectangles(
-                self.starts, self.visibility, dtype=dtype, queries=self.queries
-            )
+            found = _rectangles(self.starts, self.visibility, dtype=dtype, queries=self.queries)
+            self._rectangles[dtype] = found.to(self.device)
         return self._rectangles[dtype]
 
     @cached_property

@@ -11,7 +11,7 @@ from transformers import (
 )
 
 from modelserving.lm.attention import hidden_states, pack, without_dropout
-from modelserving.lm.tree_plan import Visibility
+from modelserving.lm.tree_visibility import Visibility
 
 SEQUENCES = [
     [[5, 6, 7, 8, 9, 10], [5, 6, 7, 11], [5, 6, 7, 8, 12, 13, 14]],

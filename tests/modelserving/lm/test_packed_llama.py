@@ -12,7 +12,8 @@ from modelserving.lm.fused_norm import fuse_norms
 from modelserving.lm.heads import Angles
 from modelserving.lm.packed_block import BlockCall, BlockWeights, packed_block
 from modelserving.lm.packed_llama import fits
-from modelserving.lm.tree_plan import TreePlan, Visibility
+from modelserving.lm.tree_plan import TreePlan
+from modelserving.lm.tree_visibility import Visibility
 from tests.modelserving.lm.test_attention import SEQUENCES
 
 LONG = [[random.Random(i).randrange(3, 64) for _ in range(180)] for i in range(2)]

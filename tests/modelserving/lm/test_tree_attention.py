@@ -12,7 +12,8 @@ from modelserving.lm.attention import PackedRow, pack
 from modelserving.lm.heads import Angles
 from modelserving.lm.native.compiling import library
 from modelserving.lm.tree_attention import attend, attend_backward
-from modelserving.lm.tree_plan import TreePlan, Visibility
+from modelserving.lm.tree_plan import TreePlan
+from modelserving.lm.tree_visibility import Visibility
 
 SCALE = 0.3
 
