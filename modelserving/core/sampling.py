@@ -5,6 +5,8 @@ Does not know models, batches or tensors.
 
 from dataclasses import dataclass
 
+MIXING = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # splitmix64
+STEP = 0xD1342543DE82EF95  # from one position of a sample to the next
 _MASK = (1 << 64) - 1
 
 
@@ -36,9 +38,9 @@ class SamplingSettings:
 
 def mixed(value: int) -> int:
     """The splitmix64 finaliser: a bijection on 64-bit integers that looks random."""
-    value = (value + 0x9E3779B97F4A7C15) & _MASK
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    value = (value + MIXING[0]) & _MASK
+    value = ((value ^ (value >> 30)) * MIXING[1]) & _MASK
+    value = ((value ^ (value >> 27)) * MIXING[2]) & _MASK
     return value ^ (value >> 31)
 
 
@@ -49,4 +51,4 @@ def sample_seed(*, seed: int, index: int) -> int:
 
 def uniform(*, seed: int, position: int) -> float:
     """A number in [0, 1 - 2**-52] for the token at `position` of the sample with this seed."""
-    return (mixed(mixed(seed & _MASK) + position * 0xD1342543DE82EF95 & _MASK) >> 12) / (1 << 52)
+    return (mixed(mixed(seed & _MASK) + position * STEP & _MASK) >> 12) / (1 << 52)

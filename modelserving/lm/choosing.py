@@ -3,11 +3,14 @@
 Does not know requests, text or the model. Legend: N rows, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from modelserving.core.sampling import MIXING, STEP
 
 # logits (N, V), temperature and uniforms (N,) → tokens and their log-probabilities, (N,) twice
 Draw = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -51,14 +54,14 @@ def log_probabilities(*, logits: Tensor, temperature: Tensor) -> Tensor:
 
 def _draw(logits: Tensor, temperature: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     logprobs = log_probabilities(logits=logits, temperature=temperature)  # (N, V)
-    tokens = _inverted(probabilities=logprobs.exp(), uniforms=uniforms)  # (N,)
+    tokens = inverted(probabilities=logprobs.exp(), uniforms=uniforms)  # (N,)
     is_greedy = temperature == 0
     if bool(is_greedy.any()):
         tokens = torch.where(is_greedy, logprobs.argmax(dim=-1), tokens)
     return tokens, logprobs.gather(1, tokens[:, None])[:, 0]
 
 
-def _inverted(*, probabilities: Tensor, uniforms: Tensor) -> Tensor:
+def inverted(*, probabilities: Tensor, uniforms: Tensor) -> Tensor:
     """The first token whose cumulative probability exceeds the random number: (N,)."""
     cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)  # (N, V)
     aims = uniforms.to(torch.float64)[:, None] * cumulative[:, -1:]  # (N, 1)
@@ -74,5 +77,22 @@ def _inverted_top_p(*, logprobs: Tensor, top_p: Tensor, uniforms: Tensor) -> Ten
     kept = torch.where(
         mass_before < top_p[:, None], probabilities, 0.0
     )  # the likeliest token always stays
-    place = _inverted(probabilities=kept, uniforms=uniforms)
+    place = inverted(probabilities=kept, uniforms=uniforms)
     return ids.gather(1, place[:, None])[:, 0]
+
+
+def uniforms_of(seeds: Sequence[int], *, count: int) -> np.ndarray:
+    """The first `count` random numbers of each seed, as `uniform` gives them one by one: (seeds, count)."""
+    with np.errstate(over="ignore"):  # whole numbers of 64 bits go round, as they are meant to
+        own = _mixed(np.array([seed % (1 << 64) for seed in seeds], dtype=np.uint64))
+        steps = np.arange(count, dtype=np.uint64) * np.uint64(STEP)
+        mixed = _mixed(own[:, None] + steps)
+    found: np.ndarray = (mixed >> np.uint64(12)) / float(1 << 52)
+    return found
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    values = values + np.uint64(MIXING[0])
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(MIXING[1])
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(MIXING[2])
+    return values ^ (values >> np.uint64(31))

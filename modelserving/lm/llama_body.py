@@ -114,7 +114,7 @@ class Turns:
         """`like` has the numbers' type and device."""
         self._rotary = rotary
         self._like = like[:1]
-        self._has_table = getattr(rotary, "rope_type", "") in FIXED_TURNS
+        self._has_table = has_table(rotary)
         self._cos, self._sin = self._computed(torch.arange(0, device=like.device))
 
     def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,6 +125,10 @@ class Turns:
         if needed > len(self._cos):
             room = torch.arange(1 << (needed - 1).bit_length(), device=positions.device)
             self._cos, self._sin = self._computed(room)
+        return self.in_table(positions)
+
+    def in_table(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of positions that the table is known to hold: the device need not be asked."""
         return self._cos[positions], self._sin[positions]
 
     def _computed(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,6 +136,11 @@ class Turns:
         half = sin.shape[-1] // 2
         signed = torch.cat((-sin[0, :, :half], sin[0, :, half:]), dim=-1)
         return cos[0][:, None], signed[:, None]
+
+
+def has_table(rotary: nn.Module) -> bool:
+    """Whether a position's turn depends on the position alone."""
+    return getattr(rotary, "rope_type", "") in FIXED_TURNS
 
 
 def _laid_out(layer: nn.Module, *, takes_over: bool) -> _Layer:

@@ -4,24 +4,16 @@ Does not know rewards, users or HTTP.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 
 from transformers import PreTrainedModel
 
+from modelserving.lm import graph_sampling
+from modelserving.lm.graph_steps import Drawing
 from modelserving.lm.packed_reading import packed_reader_of
-from modelserving.lm.sample_requests import SampleRequest, TokenDrawn
+from modelserving.lm.sample_requests import Sampled, SampleRequest, TokenDrawn
 from modelserving.lm.sampler import Sampler
 
 PROMPT_TOKENS = 8192  # read before the first samples start, where there are so many
-
-
-@dataclass(kw_only=True)
-class Sampled:
-    """One sampled response; a stop token, if it came to one, is its last token."""
-
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    finish_reason: str = ""
 
 
 def sample(
@@ -40,6 +32,9 @@ def sample(
     Log-probabilities are those of the drawn tokens at `temperature`, over the whole vocabulary.
     """
     assert all(len(each) == samples_per_prompt for each in seeds), "one seed per sample"
+    if graph_sampling.suits(model):
+        drawing = Drawing(temperature=temperature, stop_ids=stop_ids, most_tokens=max_new_tokens)
+        return graph_sampling.sample(model, prompts, seeds=seeds, drawing=drawing)
     sampler = Sampler(
         packed_reader_of(model), max_rows=max_rows, prefix_cache_bytes=0,
         prompt_tokens_per_step=PROMPT_TOKENS,

@@ -3,7 +3,7 @@
 Does not know models, text or users.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 TopLogprobs = tuple[tuple[int, float], ...]
 
@@ -46,3 +46,12 @@ class PromptRead:
 
 
 Event = TokenDrawn | PromptRead
+
+
+@dataclass(kw_only=True)
+class Sampled:
+    """One sampled response; a stop token, if it came to one, is its last token."""
+
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finish_reason: str = ""

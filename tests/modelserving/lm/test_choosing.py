@@ -6,7 +6,8 @@ from functools import partial
 import pytest
 import torch
 
-from modelserving.lm.choosing import Draw, Settings, choose
+from modelserving.core.sampling import uniform
+from modelserving.lm.choosing import Draw, Settings, choose, uniforms_of
 from modelserving.lm.native.body import drawn
 from modelserving.lm.native.compiling import library
 
@@ -84,3 +85,13 @@ def test_what_is_not_a_number_shows_in_what_it_costs(draw: Draw | None) -> None:
     _, costs = choose(logits=logits, settings=_settings(2), draw=draw)
 
     assert costs.isnan().tolist() == [False, True]
+
+
+def test_random_numbers_of_many_positions_are_those_of_one_by_one():
+    seeds = [0, 1, -1, 5, 1_000_003 * 7 + 2, (1 << 63) - 1, 1 << 80]
+
+    found = uniforms_of(seeds, count=70)
+
+    assert found.tolist() == [
+        [uniform(seed=seed, position=place) for place in range(70)] for seed in seeds
+    ]
