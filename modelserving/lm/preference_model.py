@@ -16,7 +16,7 @@ from modelserving.core.dialogue import Dialogue, encode_scored
 from modelserving.lm.attention import hidden_states, pack
 from modelserving.lm.loading import LoadedModel
 
-ROW_TOKENS = 4096
+ROW_TOKENS = {"cpu": 4096, "cuda": 32768}
 
 
 def from_language_model(language_model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
@@ -54,7 +54,8 @@ def score_token_sequences(
 ) -> Tensor:
     """Raw scores of many sequences in rows of bounded length; equal keys share prefixes: (B,)."""
     scores = torch.empty(len(sequences))
-    for rows in _bounded(_grouped(keys), sequences):
+    row_tokens = ROW_TOKENS.get(next(model.parameters()).device.type, ROW_TOKENS["cpu"])
+    for rows in _bounded(_grouped(keys), sequences, row_tokens=row_tokens):
         groups = [[sequences[index] for index in group] for group in rows]
         flat = [index for group in rows for index in group]
         scores[torch.tensor(flat)] = score_groups(model, groups).cpu()
@@ -81,15 +82,15 @@ def _grouped(keys: Sequence[object]) -> Iterable[list[int]]:
 
 
 def _bounded(
-    groups: Iterable[list[int]], sequences: Sequence[Sequence[int]]
+    groups: Iterable[list[int]], sequences: Sequence[Sequence[int]], *, row_tokens: int
 ) -> Iterator[list[list[int]]]:
-    """Fill rows with groups until ROW_TOKENS; a larger group is cut, never a sequence."""
+    """Fill rows with groups until `row_tokens`; a larger group is cut, never a sequence."""
     row: list[list[int]] = []
     used = 0
     for group in groups:
         row.append([])
         for index in group:
-            if used and used + len(sequences[index]) > ROW_TOKENS:
+            if used and used + len(sequences[index]) > row_tokens:
                 yield [each for each in row if each]
                 row, used = [[]], 0
             row[-1].append(index)

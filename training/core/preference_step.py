@@ -56,24 +56,24 @@ def accumulate(
 
     Each rank reads its share of the conversations; the statistics are those of the whole step.
     """
-    lengths = [tree_tokens(group) for group in groups]
+    lengths = list(map(tree_tokens, groups))
     every = [comparison for group in groups for comparison in group]
-    total_weight = float(weights(every, by_objective=config.objective_weights).sum())
     threads = threads_for(model)
+    total_weight = float(weights(every, by_objective=config.objective_weights).sum())
     rows = _own_rows(lengths, row_tokens=config.micro_tokens, threads=threads, ranks=ranks)
     idle = idle_passes(model, rows=len(rows), ranks=ranks)
 
     def read(row: Sequence[int]) -> tuple[Tensor, Tensor]:
-        result = row_loss(model, [groups[index] for index in row], config=config)
-        parts = (result.loss_sum.detach(), result.correct.sum(), result.margin.sum())
-        return result.loss_sum / total_weight, torch.stack(parts).cpu()
+        loss_sum, found = _summed(model, [groups[index] for index in row], config=config)
+        return loss_sum / total_weight, found
 
     parameters = list(model.parameters())
-    sums = sum(add_gradients(read, rows, parameters=parameters, threads=threads), torch.zeros(3))
+    found = add_gradients(read, rows, parameters=parameters, threads=threads)
+    sums = sum(found, torch.zeros(3, device=parameters[0].device)).cpu()
     for _ in range(idle):
         (row_loss(model, groups[:1], config=config).loss_sum * 0.0).backward()
-    if not rows:  # a rank without work still takes part in the sum of gradients
-        fill_missing_gradients(model.parameters())
+    if not rows:  # a rank without work takes part in the sum of gradients
+        fill_missing_gradients(parameters)
     loss_sum, correct, margin = ranks.sum_tensor(sums).tolist()
     if not math.isfinite(loss_sum):
         raise NonFinite("the loss", step=step)
@@ -84,6 +84,18 @@ def accumulate(
         tokens=sum(lengths),
         comparisons=len(every),
     )
+
+
+def _summed(
+    model: nn.Module,
+    groups: Sequence[Sequence[EncodedComparison]],
+    *,
+    config: PreferenceModelConfig,
+) -> tuple[Tensor, Tensor]:
+    """A row's summed loss; the same, its right choices and margins for the statistics (3,), which no device waits for."""
+    result = row_loss(model, groups, config=config)
+    parts = (result.loss_sum.detach(), result.correct.sum(), result.margin.sum())
+    return result.loss_sum, torch.stack(parts)
 
 
 def _own_rows(

@@ -56,7 +56,7 @@ def test_rows_of_bounded_length_give_the_same_scores(
     ranker: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ):
     whole = score_dialogues(ranker, DIALOGUES)
-    monkeypatch.setattr(preference_model, "ROW_TOKENS", 30)
+    monkeypatch.setitem(preference_model.ROW_TOKENS, "cpu", 30)
 
     torch.testing.assert_close(score_dialogues(ranker, DIALOGUES), whole, rtol=1e-4, atol=1e-5)
 
