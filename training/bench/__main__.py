@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import venv
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ import torch
 import transformers
 
 from modelserving.lm.products import multiply_in_int16, product
-from training.bench.workload import write
+from training.bench.workload import SIZES, TASKS, Task, write
 from training.core.seeding import fastest_on_cpu
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RIVAL = HERE / "rival.py"
+TRL_PPO = ("trl_ppo", "trl_ppo_float32", "trl_ppo_all_bfloat16")
 Found = dict[str, Any]
 OURS = {"pm": "preference", "ppo": "ppo", "ppo_shared": "ppo_shared"}
 
@@ -68,7 +70,7 @@ def child(command: list[str], *, threads: int) -> Found:
 
 
 def matmul_gflops(*, threads: int, precision: str) -> float:
-    """Rate of products of the shapes that the model multiplies, best of a few: the machine's limit."""
+    """Rate of products of the shapes that the model multiplies, best of a few: the processor's limit."""
     torch.set_num_threads(threads)
     multiply_in_int16(is_on=precision == "int16")
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
@@ -83,12 +85,30 @@ def matmul_gflops(*, threads: int, precision: str) -> float:
     return best
 
 
-def contestants(folder: Path, *, work: Path, precision: str) -> dict[str, list[str]]:
+def gpu_gflops() -> float:
+    """Rate of a large bfloat16 product of random numbers, median of a few: the GPU's limit."""
+    side, times = 8192, 10
+    left, right = (torch.randn(side, side, device="cuda").bfloat16() for _ in range(2))
+    found = []
+    for _ in range(5):
+        left @ right
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        for _ in range(times):
+            left @ right
+        torch.cuda.synchronize()
+        found.append(times * 2 * side**3 / (time.perf_counter() - started) / 1e9)
+    return statistics.median(found)
+
+
+def contestants(
+    folder: Path, *, work: Path, precision: str, device: str = "cpu"
+) -> dict[str, list[str]]:
     """The command of each row, in the order they alternate.
 
     All compute in what they have that this processor multiplies fastest; without instructions for bfloat16, TRL's
     default, its preference models take more than three times as long. Of PPO it runs the other type, too, where that is
-    float32.
+    float32; on a GPU with all its models loaded in bfloat16.
     """
     is_bfloat16 = precision == "bfloat16"
     kind = [] if is_bfloat16 else ["--float32"]
@@ -106,7 +126,10 @@ def contestants(folder: Path, *, work: Path, precision: str) -> dict[str, list[s
         theirs = [str(ppo_python), str(RIVAL), str(work), "ppo"]
         if is_bfloat16:
             rows["trl_ppo"] = theirs
-        rows["trl_ppo_float32"] = [*theirs, "--float32"]
+        if device == "cpu":
+            rows["trl_ppo_float32"] = [*theirs, "--float32"]
+        else:
+            rows["trl_ppo_all_bfloat16"] = [*theirs, "--load-bfloat16"]
     return rows
 
 
@@ -120,11 +143,9 @@ def summary(found: dict[str, list[Found]], *, limits: list[float]) -> Found:
         return round(over / under, 2) if over and under else None
 
     pm, gflops = median("pm", "pairs_per_second"), median("pm", "gflops")
-    trl_ppo = [
-        each for row in ("trl_ppo", "trl_ppo_float32") if (each := median(row, "seconds_per_step"))
-    ]
+    trl_ppo = [each for row in TRL_PPO if (each := median(row, "seconds_per_step"))]
     fastest = min(trl_ppo, default=None)
-    memory = [each for row in ("trl_ppo", "trl_ppo_float32") if (each := median(row, "peak_mib"))]
+    memory = [each for row in TRL_PPO if (each := median(row, "peak_mib"))]
     least_memory = min(memory, default=None)
     numbers: Found = {
         "pm_pairs_per_second": round(pm, 2) if pm else None,
@@ -145,6 +166,46 @@ def summary(found: dict[str, list[Found]], *, limits: list[float]) -> Found:
 
 def main() -> None:
     """Prepare, alternate, print."""
+    options = asked()
+    device = options.device
+    precision = options.precision or (fastest_on_cpu() if device == "cpu" else "bfloat16")
+    size = options.size or ("6m" if device == "cpu" else "1.1b")
+    task = replace(TASKS[device], **dict(options.set))
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        write(work, comparisons=options.comparisons, hh=options.hh, size=SIZES[size], task=task)
+        rows = contestants(options.environments, work=work, precision=precision, device=device)
+        rows = {name: each for name, each in rows.items() if name in (options.rows or rows)}
+        found: dict[str, list[Found]] = {row: [] for row in rows}
+        limits = []
+        for repeat in range(options.repeats):
+            limits.append(
+                gpu_gflops()
+                if device == "cuda"
+                else matmul_gflops(threads=options.threads, precision=precision)
+            )
+            for row, command in rows.items():
+                found[row].append(child(command, threads=options.threads))
+                print(repeat, row, json.dumps(found[row][-1]), flush=True)
+                versions |= {f"{row} {k}": v for k, v in found[row][-1].get("versions", {}).items()}
+    name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    measured = {
+        "comparisons": options.comparisons, "precision": precision, "device": name, "size": size,
+        "task": asdict(task),
+    }  # fmt: skip
+    print(json.dumps({**summary(found, limits=limits), **measured, "versions": versions}))
+
+
+def _setting(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if name not in {each.name for each in fields(Task)} - {"device"}:
+        raise argparse.ArgumentTypeError(f"{name} is no number of a task")
+    return name, int(number)
+
+
+def asked() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="./start bench training")
     parser.add_argument("--hh", type=Path, help="a public HH file; without it, random words")
     parser.add_argument("--comparisons", type=int, default=512)
@@ -155,25 +216,15 @@ def main() -> None:
         choices=("float32", "bfloat16", "int16"),
         help="by itself the fastest here; TRL has no int16",
     )
+    parser.add_argument("--device", choices=tuple(TASKS), default="cpu")
+    parser.add_argument("--size", choices=tuple(SIZES), help="6m, on a GPU 1.1b")
+    parser.add_argument(
+        "--set", nargs="+", type=_setting, default=[], metavar="NAME=NUMBER",
+        help="of the task that both sides do: training/bench/workload.py tells the names",
+    )  # fmt: skip
+    parser.add_argument("--rows", nargs="+", help="only these, by the names that are printed")
     parser.add_argument("--environments", type=Path, default=ROOT / "var" / "bench")
-    options = parser.parse_args()
-    precision = options.precision or fastest_on_cpu()
-    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    with tempfile.TemporaryDirectory() as scratch:
-        work = Path(scratch)
-        write(work, comparisons=options.comparisons, hh=options.hh)
-        rows = contestants(options.environments, work=work, precision=precision)
-        found: dict[str, list[Found]] = {row: [] for row in rows}
-        limits = []
-        for repeat in range(options.repeats):
-            limits.append(matmul_gflops(threads=options.threads, precision=precision))
-            for row, command in rows.items():
-                found[row].append(child(command, threads=options.threads))
-                print(repeat, row, json.dumps(found[row][-1]), flush=True)
-                versions |= {f"{row} {k}": v for k, v in found[row][-1].get("versions", {}).items()}
-    numbers = summary(found, limits=limits)
-    measured = {"comparisons": options.comparisons, "precision": precision}
-    print(json.dumps({**numbers, **measured, "versions": versions}))
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import LlamaForCausalLM, LlamaForSequenceClassification
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 from modelserving.core.dialogue import DialogueFormat
 from modelserving.lm.attention import common_prefix
 from modelserving.lm.fused_norm import fuse_norms
 from modelserving.lm.loading import LoadedModel, load_tokenizer
 from modelserving.lm.products import multiply_in_int16
-from training.bench.workload import HIDDEN, INTERMEDIATE, LAYERS, Workload, load
+from training.bench.workload import Workload, load
 from training.config import PPOConfig, PreferenceModelConfig
 from training.core.batching import EncodedComparison, plan_steps
 from training.core.distributed import Ranks
@@ -32,46 +32,59 @@ from training.core.prompts import Prompt
 from training.core.rollout import collect, score_rollout
 from training.core.token_numbers import read_back
 
-BATCH = 8  # comparisons a step, as the other side's default
-PPO_BATCH, PPO_STEPS, RESPONSE_TOKENS = 16, 4, 64
+ROW_TOKENS = {"cpu": (8192, 4096), "cuda": (32768, 32768)}  # of a preference model's rows, PPO's
 
 
 def preference(folder: Path, *, dtype: torch.dtype) -> dict[str, float]:
-    """Pairs per second over one epoch, tokenised beforehand."""
+    """Pairs per second over one epoch, tokenised beforehand; the steps of the warm-up are not counted."""
     workload = load(folder)
+    task = workload.task
     model = LlamaForSequenceClassification.from_pretrained(folder / "preference_model", dtype=dtype)
-    fuse_norms(model)
+    fuse_norms(model.to(task.device))
     comparisons = [_comparison(index, pair) for index, pair in enumerate(workload.pairs)]
-    config = PreferenceModelConfig(batch_comparisons=BATCH, micro_tokens=8192)
-    plan = plan_steps(
-        [[index] for index in range(len(comparisons))], batch_size=BATCH, epochs=1, seed=0
-    )
+    row_tokens, _ = ROW_TOKENS[task.device]
+    config = PreferenceModelConfig(batch_comparisons=task.batch, micro_tokens=row_tokens)
+    singles = [[index] for index in range(len(comparisons))]
+    plan = plan_steps(singles, batch_size=task.batch, epochs=1, seed=0)
     master = MasterWeights(model)
     adam = torch.optim.AdamW(list(master.parameters.values()), fused=True)
     optimizers = Optimizers(members=((adam, 1e-5),))
-    tokens = 0
-    started = time.perf_counter()
+    timed: list[EncodedComparison] = []
+    tokens, started = 0, time.perf_counter()
     for step, groups in enumerate(plan):
+        if step == task.warm_up:
+            timed, tokens, started = [], 0, now(task.device)
         batch = [[comparisons[index] for index in group] for group in groups]
         tokens += accumulate(model, batch, config=config, step=step).tokens
         master.take_gradients()
         master.clip(max_norm=1.0)
         optimizers.step(fraction=1.0)
         master.give_back()
-    seconds = time.perf_counter() - started
+        timed += [each for group in batch for each in group]
+    seconds = now(task.device) - started
     return {
-        "pairs_per_second": len(comparisons) / seconds,
-        "gflops": 6 * _products(comparisons) / seconds / 1e9,
+        "pairs_per_second": len(timed) / seconds,
+        "gflops": 6 * _products(timed, config=model.config) / seconds / 1e9,
         "tokens": tokens,
     }
 
 
-def _products(comparisons: Sequence[EncodedComparison]) -> int:
+def now(device: str) -> float:
+    """Seconds, when all that was asked of the device is done."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _products(comparisons: Sequence[EncodedComparison], *, config: LlamaConfig) -> int:
     """Weights times tokens as they are multiplied: the last block beyond keys and values for scored tokens alone."""
     everywhere = sum(tree_tokens([each]) for each in comparisons)
-    keys_values, others = 2 * HIDDEN * HIDDEN, 2 * HIDDEN * HIDDEN + 3 * HIDDEN * INTERMEDIATE
+    hidden = config.hidden_size
+    share = config.num_key_value_heads / config.num_attention_heads
+    keys_values = round(2 * hidden * hidden * share)
+    others = 2 * hidden * hidden + 3 * hidden * config.intermediate_size
     last = keys_values * everywhere + others * 2 * len(comparisons)
-    return (LAYERS - 1) * (keys_values + others) * everywhere + last
+    return (config.num_hidden_layers - 1) * (keys_values + others) * everywhere + last
 
 
 def _comparison(index: int, pair: tuple[list[int], list[int]]) -> EncodedComparison:
@@ -90,14 +103,16 @@ def _comparison(index: int, pair: tuple[list[int], list[int]]) -> EncodedCompari
 
 
 def ppo(folder: Path, *, dtype: torch.dtype, value_network: str) -> dict[str, float]:
-    """Seconds per PPO step, median of the steps after the first: 16 prompts, 4 inner epochs, one minibatch."""
+    """Seconds per PPO step, median of the steps after the first: 4 inner epochs, one minibatch."""
     workload = load(folder)
+    task = workload.task
+    _, row_tokens = ROW_TOKENS[task.device]
     config = PPOConfig(
-        batch_prompts=PPO_BATCH,
+        batch_prompts=task.ppo_batch,
         minibatches=1,
         inner_epochs=4,
-        micro_tokens=4096,
-        max_response_tokens=RESPONSE_TOKENS,
+        micro_tokens=row_tokens,
+        max_response_tokens=task.response_tokens,
         kl_weight=0.05,
         learning_rate=1e-5,
         value_learning_rate=1e-5,
@@ -105,11 +120,12 @@ def ppo(folder: Path, *, dtype: torch.dtype, value_network: str) -> dict[str, fl
     )
     bench = _PPO(folder, workload=workload, config=config, dtype=dtype)
     seconds = []
-    for step in range(PPO_STEPS):
-        started = time.perf_counter()
+    for step in range(task.ppo_steps):
+        started = now(task.device)
         bench.step(step)
-        seconds.append(time.perf_counter() - started)
-    return {"seconds_per_step": sorted(seconds[1:])[len(seconds[1:]) // 2]}
+        seconds.append(now(task.device) - started)
+    timed = seconds[max(1, task.warm_up) :]
+    return {"seconds_per_step": sorted(timed)[len(timed) // 2]}
 
 
 class _PPO:
@@ -119,17 +135,17 @@ class _PPO:
         self, folder: Path, *, workload: Workload, config: PPOConfig, dtype: torch.dtype
     ) -> None:
         self.config, self.workload = config, workload
-        self.policy = _loaded(folder / "policy", LlamaForCausalLM, dtype=dtype)
-        self.reference = _loaded(folder / "policy", LlamaForCausalLM, dtype=dtype)
-        self.ranker = _loaded(
-            folder / "preference_model", LlamaForSequenceClassification, dtype=dtype
-        )
+        there = {"dtype": dtype, "device": workload.task.device}
+        self.policy = _loaded(folder / "policy", LlamaForCausalLM, **there)
+        self.reference = _loaded(folder / "policy", LlamaForCausalLM, **there)
+        self.ranker = _loaded(folder / "preference_model", LlamaForSequenceClassification, **there)
         self.learner = Learner(self.policy, ranker=self.ranker, config=config)
 
     def step(self, step: int) -> None:
         """Prompts → rollout → score → rewards → advantages → updates."""
         config = self.config
-        chosen = self.workload.prompts[step * PPO_BATCH :][:PPO_BATCH]
+        batch = self.workload.task.ppo_batch
+        chosen = self.workload.prompts[step * batch :][:batch]
         prompts = [self._prompt(ids) for ids in chosen]
         rollout = collect(
             self.policy,
@@ -173,8 +189,8 @@ class _PPO:
         )
 
 
-def _loaded(folder: Path, kind: type, *, dtype: torch.dtype) -> LoadedModel:
-    model = kind.from_pretrained(folder, dtype=dtype)
+def _loaded(folder: Path, kind: type, *, dtype: torch.dtype, device: str) -> LoadedModel:
+    model = kind.from_pretrained(folder, dtype=dtype).to(device)
     layout = json.loads((folder / "dialogue.json").read_text())
     return LoadedModel(
         model=fuse_norms(model).eval(),
@@ -203,6 +219,8 @@ def main() -> None:
         network = "shared" if options.what == "ppo_shared" else "separate"
         found = ppo(options.folder, dtype=dtype, value_network=network)
     found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if torch.cuda.is_available():
+        found["peak_mib"] = torch.cuda.max_memory_allocated() / (1 << 20)
     print(json.dumps(found))
 
 

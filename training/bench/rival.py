@@ -23,8 +23,6 @@ from transformers import (
     TrainerCallback,
 )
 
-PPO_BATCH, PPO_STEPS, RESPONSE_TOKENS = 16, 4, 64
-
 
 class Stopwatch(TrainerCallback):
     """When each step ended."""
@@ -33,52 +31,73 @@ class Stopwatch(TrainerCallback):
         self.ends: list[float] = []
 
     def on_step_end(self, *_: object, **__: object) -> None:
-        self.ends.append(time.perf_counter())
+        self.ends.append(now())
 
 
-def preference(folder: Path, *, tuned: bool, bf16: bool) -> dict[str, float]:
-    """Pairs per second of RewardTrainer over one epoch, tokenised beforehand."""
-    pairs = json.loads((folder / "workload.json").read_text())["pairs"]
-    rows = {
-        "chosen_ids": [chosen for chosen, _ in pairs],
-        "rejected_ids": [rejected for _, rejected in pairs],
-    }
+def now() -> float:
+    """Seconds, when all that was asked of the device is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+TUNED: dict[str, Any] = {
+    "gradient_checkpointing": False,
+    "logging_steps": 1000,
+    "train_sampling_strategy": "group_by_length",
+    "remove_unused_columns": False,
+}
+
+
+def preference_arguments(task: dict[str, Any], *, bf16: bool) -> dict[str, Any]:
+    """RewardTrainer's defaults, for this task."""
     settings = {
         "max_length": 512,
+        "per_device_train_batch_size": task["rival_rows"],
+        "gradient_accumulation_steps": task["batch"] // task["rival_rows"],
+        "use_cpu": task["device"] == "cpu",
         "num_train_epochs": 1,
         "save_strategy": "no",
         "report_to": "none",
     }
     if not bf16:  # its default is bfloat16, on whatever processor
         settings["bf16"] = False
+    return settings
+
+
+def preference(folder: Path, *, tuned: bool, bf16: bool) -> dict[str, float]:
+    """Pairs per second of RewardTrainer over one epoch, tokenised beforehand; the steps of the warm-up are not counted."""
+    workload = json.loads((folder / "workload.json").read_text())
+    pairs, task = workload["pairs"], workload["task"]
+    rows = {
+        "chosen_ids": [chosen for chosen, _ in pairs],
+        "rejected_ids": [rejected for _, rejected in pairs],
+    }
+    settings = preference_arguments(task, bf16=bf16)
     if tuned:
         rows["length"] = [max(map(len, pair)) for pair in pairs]
-        settings |= {
-            "gradient_checkpointing": False,
-            "logging_steps": 1000,
-            "train_sampling_strategy": "group_by_length",
-            "remove_unused_columns": False,
-        }
+        settings |= TUNED
     model = AutoModelForSequenceClassification.from_pretrained(folder / "preference_model")
+    stopwatch = Stopwatch()
     trainer = trl.RewardTrainer(
         model=model,
-        args=trl.RewardConfig(output_dir=tempfile.mkdtemp(), use_cpu=True, **settings),
+        args=trl.RewardConfig(output_dir=tempfile.mkdtemp(), **settings),
         processing_class=AutoTokenizer.from_pretrained(folder / "preference_model"),
         train_dataset=datasets.Dataset.from_dict(rows),
+        callbacks=[stopwatch],
     )
-    started = time.perf_counter()
+    started = now()
     trainer.train()
-    return {"pairs_per_second": len(pairs) / (time.perf_counter() - started)}
+    ended, skipped = now(), task["warm_up"]
+    if skipped:
+        started = stopwatch.ends[skipped - 1]
+    timed = len(pairs) - skipped * task["batch"]
+    return {"pairs_per_second": timed / (ended - started)}
 
 
 PPO_ARGUMENTS: dict[str, Any] = {
-    "use_cpu": True,
-    "per_device_train_batch_size": 8,
-    "gradient_accumulation_steps": 2,
     "num_ppo_epochs": 4,
     "num_mini_batches": 1,
-    "total_episodes": PPO_BATCH * PPO_STEPS,
-    "response_length": RESPONSE_TOKENS,
     "stop_token": "eos",
     "missing_eos_penalty": 1.0,
     "temperature": 1.0,
@@ -90,29 +109,39 @@ PPO_ARGUMENTS: dict[str, Any] = {
 }
 
 
-def ppo(folder: Path, *, bf16: bool) -> dict[str, float]:
-    """Seconds per step of PPOTrainer, median of the steps after the first."""
+def ppo(folder: Path, *, bf16: bool, kind: dict[str, torch.dtype]) -> dict[str, float]:
+    """Seconds per step of PPOTrainer, median of the steps after the first, or after the warm-up."""
     from trl.experimental.ppo import PPOConfig, PPOTrainer  # noqa: PLC0415 -- gone in later releases
 
-    prompts = json.loads((folder / "workload.json").read_text())["prompts"]
+    workload = json.loads((folder / "workload.json").read_text())
+    prompts, task = workload["prompts"], workload["task"]
     scorer = folder / "preference_model"
     tokenizer = AutoTokenizer.from_pretrained(folder / "policy", padding_side="left")
     stopwatch = Stopwatch()
-    config = PPOConfig(output_dir=tempfile.mkdtemp(), bf16=bf16, **PPO_ARGUMENTS)
+    config = PPOConfig(
+        output_dir=tempfile.mkdtemp(),
+        bf16=bf16,
+        use_cpu=task["device"] == "cpu",
+        per_device_train_batch_size=task["rival_ppo_rows"],
+        gradient_accumulation_steps=task["ppo_batch"] // task["rival_ppo_rows"],
+        total_episodes=task["ppo_batch"] * task["ppo_steps"],
+        response_length=task["response_tokens"],
+        **PPO_ARGUMENTS,
+    )
     trainer = PPOTrainer(
         args=config,
         processing_class=tokenizer,
-        model=AutoModelForCausalLM.from_pretrained(folder / "policy"),
-        ref_model=AutoModelForCausalLM.from_pretrained(folder / "policy"),
-        reward_model=AutoModelForSequenceClassification.from_pretrained(scorer),
-        value_model=AutoModelForSequenceClassification.from_pretrained(scorer),
+        model=AutoModelForCausalLM.from_pretrained(folder / "policy", **kind),
+        ref_model=AutoModelForCausalLM.from_pretrained(folder / "policy", **kind),
+        reward_model=AutoModelForSequenceClassification.from_pretrained(scorer, **kind),
+        value_model=AutoModelForSequenceClassification.from_pretrained(scorer, **kind),
         train_dataset=datasets.Dataset.from_dict({"input_ids": prompts}),
         eval_dataset=datasets.Dataset.from_dict({"input_ids": prompts[:4]}),
         callbacks=[stopwatch],
     )
-    stopwatch.ends.append(time.perf_counter())
+    stopwatch.ends.append(now())
     trainer.train()
-    ends = stopwatch.ends
+    ends = stopwatch.ends[max(0, task["warm_up"] - 1) :]
     seconds = sorted(after - before for before, after in pairwise(ends[1:]))
     return {"seconds_per_step": seconds[len(seconds) // 2]}
 
@@ -124,14 +153,18 @@ def main() -> None:
     parser.add_argument("what", choices=("preference", "preference_tuned", "ppo"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--float32", action="store_true")
+    parser.add_argument("--load-bfloat16", action="store_true", help="PPO's models, all of them")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.what.startswith("preference"):
         tuned = options.what == "preference_tuned"
         found = preference(options.folder, tuned=tuned, bf16=not options.float32)
     else:
-        found = ppo(options.folder, bf16=not options.float32)
+        kind = {"dtype": torch.bfloat16} if options.load_bfloat16 else {}
+        found = ppo(options.folder, bf16=not options.float32, kind=kind)
     found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if torch.cuda.is_available():
+        found["peak_mib"] = torch.cuda.max_memory_allocated() / (1 << 20)
     versions = {"trl": trl.__version__, "transformers": transformers.__version__}
     print(json.dumps({**found, "versions": versions}))
 

@@ -25,49 +25,99 @@ from modelserving.lm.tokenizer import PAD, TextTokenizer, write_tokenizer
 
 STARTER = Path(__file__).resolve().parents[2] / "modelserving" / "starter"
 LAYOUT = DialogueFormat(context_tokens=512)
-HIDDEN, LAYERS, INTERMEDIATE = 256, 6, 688
 PROMPT_TOKENS = 128  # of PPO's prompts
 
 
 @dataclass(frozen=True, kw_only=True)
+class Size:
+    """A model built like Llama."""
+
+    hidden: int
+    layers: int
+    intermediate: int
+    heads: int
+    key_heads: int
+
+
+SIZES = {
+    "6m": Size(hidden=256, layers=6, intermediate=688, heads=4, key_heads=4),
+    "0.5b": Size(hidden=1280, layers=28, intermediate=3456, heads=10, key_heads=5),
+    "1.1b": Size(hidden=2048, layers=24, intermediate=5632, heads=16, key_heads=8),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What both sides do the same of."""
+
+    device: str
+    batch: int  # comparisons of an optimizer step
+    rival_rows: int  # comparisons that TRL reads at once, and sums the gradients of
+    ppo_batch: int  # prompts of a PPO step
+    rival_ppo_rows: int  # that TRL's PPO reads at once; ours packs as many tokens as fit its rows
+    response_tokens: int
+    ppo_steps: int
+    warm_up: int  # steps before the clock starts, in which kernels are compiled; also PPO's
+
+
+TASKS = {
+    "cpu": Task(
+        device="cpu", batch=8, rival_rows=8, ppo_batch=16, rival_ppo_rows=8, response_tokens=64, ppo_steps=4,
+        warm_up=0,
+    ),
+    "cuda": Task(
+        device="cuda", batch=128, rival_rows=32, ppo_batch=64, rival_ppo_rows=64, response_tokens=128, ppo_steps=5,
+        warm_up=2,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workload:
-    """Pairs and prompts in tokens."""
+    """Pairs and prompts in tokens, and what is done with them."""
 
     pairs: list[tuple[list[int], list[int]]]  # chosen, rejected
     prompts: list[list[int]]
+    task: Task
 
 
-def write(folder: Path, *, comparisons: int, hh: Path | None, seed: int = 0) -> Workload:
+def write(
+    folder: Path, *, comparisons: int, hh: Path | None, size: Size, task: Task, seed: int = 0
+) -> Workload:
     """Make the models and tokens; without an HH file the texts are random words of like lengths."""
     tokenizer = TextTokenizer.from_file(STARTER / "tokenizer.json")
     dialogues = list(hh_dialogues(hh) if hh else _random_dialogues(seed))[:comparisons]
     workload = Workload(
         pairs=[_pair(dialogue, tokenizer=tokenizer) for dialogue in dialogues],
         prompts=[_prompt(dialogue["messages"], tokenizer=tokenizer) for dialogue in dialogues],
+        task=task,
     )
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    config = _config(tokenizer)
-    _save(LlamaForCausalLM(config), folder / "policy", tokenizer=tokenizer)
-    config.num_labels = 1
-    _save(LlamaForSequenceClassification(config), folder / "preference_model", tokenizer=tokenizer)
+    config = _config(tokenizer, size=size)
+    with torch.device(task.device):  # large ones are drawn where that is fast
+        _save(LlamaForCausalLM(config), folder / "policy", tokenizer=tokenizer)
+        config.num_labels = 1
+        scorer = LlamaForSequenceClassification(config)
+    _save(scorer, folder / "preference_model", tokenizer=tokenizer)
     (folder / "workload.json").write_text(json.dumps(asdict(workload)))
     return workload
 
 
 def load(folder: Path) -> Workload:
     """Read back what `write` made."""
-    return Workload(**json.loads((folder / "workload.json").read_text()))
+    found = json.loads((folder / "workload.json").read_text())
+    return Workload(**found | {"task": Task(**found["task"])})
 
 
-def _config(tokenizer: TextTokenizer) -> LlamaConfig:
+def _config(tokenizer: TextTokenizer, *, size: Size) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=tokenizer.vocabulary_size,
-        hidden_size=HIDDEN,
-        intermediate_size=INTERMEDIATE,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=4,
-        num_key_value_heads=4,
+        hidden_size=size.hidden,
+        intermediate_size=size.intermediate,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.key_heads,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
         bos_token_id=None,

@@ -1,0 +1,64 @@
+"""What `./start bench training` makes of its children's numbers."""
+
+import argparse
+
+import pytest
+from transformers import LlamaConfig
+
+from training.bench.__main__ import _setting, contestants, summary
+from training.bench.ours import _comparison, _products
+from training.bench.workload import SIZES, TASKS
+
+
+def test_ratios_are_over_the_fastest_and_leanest_of_the_rival():
+    found = {
+        "pm": [{"pairs_per_second": speed, "gflops": 80.0, "peak_mib": 300.0} for speed in (9, 10, 30)],
+        "trl_pm": [{"pairs_per_second": 2.0, "peak_mib": 500.0}],
+        "ppo": [{"seconds_per_step": 2.0, "peak_mib": 400.0}],
+        "trl_ppo": [{"seconds_per_step": 12.0, "peak_mib": 700.0}],
+        "trl_ppo_all_bfloat16": [{"seconds_per_step": 8.0, "peak_mib": 800.0}],
+    }  # fmt: skip
+
+    numbers = summary(found, limits=[100.0, 160.0, 400.0])
+
+    assert numbers["pm_over_trl_default"] == 5.0
+    assert numbers["pm_share_of_matmul_limit"] == 0.5
+    assert numbers["ppo_over_trl"] == 4.0
+    assert numbers["ppo_peak_memory_over_trl"] == round(400 / 700, 2)
+    assert not {"pm_over_trl_tuned", "ppo_shared_over_trl", "pm_peak_memory_over_trl"} & set(
+        numbers
+    )
+
+
+def test_a_task_is_changed_by_the_names_it_has():
+    assert _setting("ppo_batch=16") == ("ppo_batch", 16)
+    for wrong in ("device=1", "rows=3", "batch"):
+        with pytest.raises((argparse.ArgumentTypeError, ValueError)):
+            _setting(wrong)
+
+
+def test_without_the_rival_only_ours_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.bench.__main__.rival_environment", lambda *_, **__: None)
+
+    rows = contestants(tmp_path, work=tmp_path, precision="float32")
+
+    assert list(rows) == ["pm", "ppo", "ppo_shared"]
+
+
+def test_products_are_counted_as_they_are_multiplied():
+    comparison = _comparison(0, ([5, 6, 7, 8], [5, 6, 9]))  # five tokens as a tree
+    config = LlamaConfig(
+        hidden_size=8, intermediate_size=12, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2,
+    )  # fmt: skip
+
+    keys_values, others = 2 * 8 * 4, 2 * 8 * 8 + 3 * 8 * 12
+    full, last = 5 * (keys_values + others), 5 * keys_values + 2 * others
+    assert _products([comparison], config=config) == 2 * full + last
+
+
+def test_every_task_divides_as_the_rival_reads_it():
+    for task in TASKS.values():
+        assert task.batch % task.rival_rows == task.ppo_batch % task.rival_ppo_rows == 0
+        assert task.ppo_steps > max(1, task.warm_up)
+    assert all(size.heads % size.key_heads == 0 for size in SIZES.values())
