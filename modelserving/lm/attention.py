@@ -17,12 +17,14 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from modelserving.lm.packed_llama import KeepLayer, fits, packed_hidden
+from modelserving.lm.products import FEWEST, multiplies_in_int16
 from modelserving.lm.tree_attention import tree_attention
 from modelserving.lm.tree_plan import TreePlan
 from modelserving.lm.tree_visibility import Visibility
 
 PACKED = "packed"
-ROW_STEP = 64  # rows are padded to a multiple of so many tokens: CPU kernels are compiled per shape and kept
+# rows are padded to a multiple of so many tokens: CPU kernels are compiled per shape and kept, those of int16 are not
+ROW_STEP = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +189,8 @@ def _up_to(length: int, step: int) -> int:
 def _padded(row: PackedRow) -> PackedRow:
     """The row up to a common length with tokens that see and are seen by nobody else."""
     length = len(row.tokens)
-    extra = torch.arange(length, _up_to(length, ROW_STEP))
+    padded = max(length, FEWEST) if multiplies_in_int16() else _up_to(length, ROW_STEP)
+    extra = torch.arange(length, padded)
     nothing = torch.zeros_like(extra)
     return PackedRow(
         tokens=torch.cat([row.tokens, nothing]),

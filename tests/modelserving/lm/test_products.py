@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from modelserving.lm import products
-from modelserving.lm.attention import hidden_states
+from modelserving.lm.attention import hidden_states, pack
 from modelserving.lm.policy import pack_responses, response_logprobs
 from modelserving.lm.threads import in_threads
 
@@ -200,14 +200,31 @@ def test_threads_of_python_do_not_get_in_each_others_way(in_int16: None):
     )
 
 
-def test_a_model_learns_the_same_by_them(int16_here: None):
-    """Hidden states, log-probabilities and gradients of a whole model, against float32's own."""
+def small_model() -> LlamaForCausalLM:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=100, hidden_size=64, intermediate_size=96, num_hidden_layers=3,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
     )  # fmt: skip
-    model = LlamaForCausalLM(config).eval()
+    return LlamaForCausalLM(config).eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("tokens", "read"), [(5, 32), (70, 70)])
+def test_a_row_is_read_no_longer_than_it_is(in_int16: None, tokens: int, read: int):
+    model, lengths = small_model(), []
+    tree = [torch.randint(1, 100, (tokens,)).tolist()]
+
+    alone = hidden_states(model, pack([tree]), keep=lambda _, key, __: lengths.append(len(key)))
+    among_others = hidden_states(model, pack([tree, [[*range(1, 90)]]]))
+
+    assert lengths == [read] * 3
+    assert torch.equal(alone, among_others[:tokens])
+
+
+def test_a_model_learns_the_same_by_them(int16_here: None):
+    """Hidden states, log-probabilities and gradients of a whole model, against float32's own."""
+    model = small_model()
     sequences = [torch.randint(1, 100, (81,)).tolist() for _ in range(3)]
     row, tokens = pack_responses(
         [
