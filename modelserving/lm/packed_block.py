@@ -3,8 +3,8 @@
 Few and large operations, gradients of weights straight from their products, and nothing computed for tokens that
 nobody asks about. It does not know where weights live in a model, nor losses.
 
-Legend: T tokens of the row, S tokens asked for (T unless it is the last block), E hidden, H query heads, G key heads,
-D head size, I width of the MLP.
+Legend: T tokens of the row, S tokens asked for (T unless it is the last block), U inputs (T unless equal ones are
+given once), E hidden, H query heads, G key heads, D head size, I width of the MLP.
 """
 
 from collections.abc import Callable
@@ -48,6 +48,7 @@ class BlockCall:
     scale: float
     epsilon: float
     asked: Tensor | None  # (S,) the tokens whose results are wanted; None: all
+    places: Tensor | None  # (T,) which input each token has, where all are wanted; None: its own
     recompute: bool  # keep the input alone and run forward again before backward
     # is given turned keys and values (T, G, D)
     keep: Callable[[Tensor, Tensor], None] | None = None
@@ -82,7 +83,7 @@ class _PackedBlock(torch.autograd.Function):
 
 
 def packed_block(x: Tensor, *, weights: BlockWeights, call: BlockCall) -> Tensor:
-    """x (T, E) → (S, E)."""
+    """x (U, E) → (S, E)."""
     result: Tensor = _PackedBlock.apply(x, call, *weights)
     return result
 
@@ -101,13 +102,15 @@ def _forward(x: Tensor, weights: BlockWeights, call: BlockCall) -> tuple[Tensor,
 
 def _attention(x: Tensor, weights: BlockWeights, call: BlockCall) -> tuple[Tensor, Kept]:
     D = call.turns[1].cos.shape[-1]
-    h, scale = norm(x, weights.norm_in, epsilon=call.epsilon)  # (T, E)
+    h, scale = norm(x, weights.norm_in, epsilon=call.epsilon)  # (U, E)
     asking = h if call.asked is None else h.index_select(0, call.asked)  # (S, E)
     query_ask = (asking, weights.query, weights.query_bias)
     asks = ((h, weights.key, weights.key_bias), (h, weights.value, weights.value_bias))
     alike = (
         linears(query_ask, *asks) if call.asked is None else [*linears(query_ask), *linears(*asks)]
     )
+    if call.places is not None:
+        x, *alike = (each.index_select(0, call.places) for each in (x, *alike))
     query, key, value = (
         each.unflatten(-1, (-1, D)) for each in alike
     )  # (S, H, D), (T, G, D) twice
@@ -138,14 +141,19 @@ def _mlp_backward(
 def _attention_backward(
     upstream: Tensor, x: Tensor, weights: BlockWeights, kept: Kept, call: BlockCall
 ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-    """Gradient of the block's input (T, E); of its weights up to the output projection."""
+    """Gradient of the block's input (U, E); of its weights up to the output projection."""
     h, scale, attended, *seen = kept
     D = call.turns[1].cos.shape[-1]
     of_out = product(upstream.t(), attended)
     of_attended = product(upstream, weights.out).unflatten(-1, (-1, D))  # (S, H, D)
     found = attend_backward(of_attended, seen, plan=call.plan, scale=call.scale, turns=call.turns)
     of_query, of_key, of_value = (each.flatten(1) for each in found)  # (S, H·D), (T, G·D) twice
-    of_h = add_(product(of_key, weights.key), of_value, weights.value)  # (T, E)
+    if call.places is not None:
+        of_query, of_key, of_value, upstream = (
+            each.new_zeros(len(x), each.shape[1]).index_add_(0, call.places, each)
+            for each in (of_query, of_key, of_value, upstream)
+        )
+    of_h = add_(product(of_key, weights.key), of_value, weights.value)  # (U, E)
     if call.asked is None:
         asking = h
         add_(of_h, of_query, weights.query)

@@ -2,7 +2,7 @@
 
 Any other architecture goes through transformers' own forward. It does not know losses or what is asked for.
 
-Legend: T tokens of the row, S tokens asked for, E hidden, D head size.
+Legend: T tokens of the row, U different ones among them, S tokens asked for, E hidden, D head size.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from modelserving.lm.heads import Angles
 from modelserving.lm.packed_block import BlockCall, BlockWeights, packed_block
+from modelserving.lm.products import FEWEST, multiplies_in_int16
 from modelserving.lm.tree_plan import TreePlan
 
 LAYERS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer")
@@ -66,7 +67,8 @@ def packed_hidden(
 ) -> Tensor:
     """Normed hidden states of the tokens (T,) asked for, or of all: (S, E). `asked` lies on the CPU, where plans are made."""
     at = None if asked is None else asked.to(tokens.device)
-    x = F.embedding(tokens, backbone.embed_tokens.weight)  # (T, E)
+    distinct, places = _distinct(tokens, layers=len(backbone.layers))
+    x = F.embedding(distinct, backbone.embed_tokens.weight)  # (U, E)
     cos, sin = (each[0] for each in backbone.rotary_emb(x, positions[None]))  # (T, D)
     signed = torch.cat((-sin[:, : sin.shape[1] // 2], sin[:, sin.shape[1] // 2 :]), dim=1)
     everywhere = Angles(cos=cos[:, None], sin=signed[:, None])
@@ -81,12 +83,24 @@ def packed_hidden(
             scale=layer.self_attn.scaling,
             epsilon=backbone.config.rms_norm_eps,
             asked=at if is_last else None,
+            places=places if index == 0 else None,
             recompute=layer.gradient_checkpointing and layer.training,
             keep=None if keep is None else partial(keep, index),
         )
         x = packed_block(x, weights=weights_of(layer), call=call)  # (T, E), at last (S, E)
     normed: Tensor = backbone.norm(x)
     return normed
+
+
+def _distinct(tokens: Tensor, *, layers: int) -> tuple[Tensor, Tensor | None]:
+    """Each token once, and where each of the row's stands among them: before attention equal tokens are the same.
+
+    Only in int16, where no row's bits depend on how many are multiplied; the last block keeps to what it is asked.
+    """
+    if layers < 2 or not multiplies_in_int16():
+        return tokens, None
+    distinct, places = tokens.unique(return_inverse=True)
+    return (tokens, None) if len(distinct) < FEWEST else (distinct, places)
 
 
 def window_of(layer: Any) -> int | None:

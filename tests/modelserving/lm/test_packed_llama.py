@@ -1,6 +1,7 @@
 """The hand-written blocks against autograd: numbers, gradients, and what they leave to transformers."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -96,8 +97,14 @@ def test_asking_for_some_tokens_gives_their_numbers_and_gradients(checkpointed: 
         assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
 
 
-@pytest.mark.parametrize("asked", [None, torch.tensor([4, 1, 4])])
-def test_the_backward_pass_is_that_of_the_numbers(asked: torch.Tensor | None):
+@pytest.mark.parametrize(
+    ("asked", "places"),
+    [(None, None), (torch.tensor([4, 1, 4]), None), (None, torch.tensor([3, 0, 1, 3, 2, 1, 3]))],
+    ids=["all", "asked", "equal inputs"],
+)
+def test_the_backward_pass_is_that_of_the_numbers(
+    asked: torch.Tensor | None, places: torch.Tensor | None
+):
     torch.manual_seed(0)
     T, E, H, G, D, I = 7, 8, 4, 2, 4, 6  # noqa: E741 -- the file's legend
 
@@ -116,13 +123,18 @@ def test_the_backward_pass_is_that_of_the_numbers(asked: torch.Tensor | None):
     there = angles if asked is None else Angles(cos=angles.cos[asked], sin=angles.sin[asked])
     call = BlockCall(
         plan=TreePlan(starts=row.tree_starts, visibility=rule, queries=asked),
-        turns=(there, angles), scale=0.5, epsilon=1e-5, asked=asked, recompute=False,
+        turns=(there, angles), scale=0.5, epsilon=1e-5, asked=asked, places=places, recompute=False,
     )  # fmt: skip
 
     def block(x: torch.Tensor, *each: torch.Tensor) -> torch.Tensor:
         return packed_block(x, weights=BlockWeights(*each), call=call)
 
-    assert torch.autograd.gradcheck(block, (made(T, E), *weights))
+    inputs = made(T if places is None else 4, E)
+    assert torch.autograd.gradcheck(block, (inputs, *weights))
+    if places is not None:
+        each_its_own = replace(call, places=None)
+        spread = packed_block(inputs[places], weights=weights, call=each_its_own)
+        torch.testing.assert_close(block(inputs, *weights), spread, rtol=0, atol=1e-12)
 
 
 def test_bfloat16_is_as_close_to_float32_as_transformers_own(monkeypatch: pytest.MonkeyPatch):
