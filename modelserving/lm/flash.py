@@ -18,6 +18,7 @@ from modelserving.lm.tree_runs import TreeRuns
 KERNELS: Any = torch.ops.aten
 NUMBERS = (torch.bfloat16, torch.float16)  # that the kernels know
 WIDEST, STEP = 256, 8  # head sizes that they know
+AMPERE = (8, 0)  # the first GPUs that they run on
 BACKWARD = (0.0, True)  # no dropout; causal
 FORWARD = (*BACKWARD, False)  # no mask to look at
 
@@ -25,7 +26,9 @@ FORWARD = (*BACKWARD, False)  # no mask to look at
 def suits(heads: Tensor) -> bool:
     """Whether the kernels know such heads (…, D)."""
     width = heads.shape[-1]
-    return heads.is_cuda and heads.dtype in NUMBERS and width <= WIDEST and width % STEP == 0
+    if not heads.is_cuda or heads.dtype not in NUMBERS or width > WIDEST or width % STEP:
+        return False
+    return torch.cuda.get_device_capability(heads.device) >= AMPERE
 
 
 def forward(
@@ -71,7 +74,9 @@ def backward(
 
 
 def _bounds(runs: TreeRuns) -> tuple[Any, ...]:
-    return (runs.query_starts, runs.key_starts, *runs.longest)
+    """Where runs begin, and bounds of their lengths: two queries at least, as one goes a way of its own, for inference."""
+    queries, keys = runs.longest
+    return (runs.query_starts, runs.key_starts, max(2, queries), keys)
 
 
 def _options(runs: TreeRuns, *, scale: float) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from modelserving.lm.attention import hidden_states, pack
 from modelserving.lm.choosing import uniforms_of
-from modelserving.lm.graph_steps import DecodingRows, Drawing
+from modelserving.lm.graph_steps import DecodingRows, Drawing, copied_bytes
 from modelserving.lm.llama_body import FAMILIES, has_table, shape_of
 from modelserving.lm.packed_llama import fits
 from modelserving.lm.sample_requests import Sampled
@@ -189,4 +189,5 @@ def _rows_with_room(model: PreTrainedModel, *, slots: int) -> int:
         return MOST_ROWS
     free, _ = torch.cuda.mem_get_info(shape.device)
     kept = torch.cuda.memory_reserved(shape.device) - torch.cuda.memory_allocated(shape.device)
-    return int(SHARE_OF_FREE * (free + kept) / (slots * shape.bytes_per_token))
+    room = SHARE_OF_FREE * (free + kept - copied_bytes(model))
+    return int(room / (slots * shape.bytes_per_token))

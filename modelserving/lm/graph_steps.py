@@ -61,8 +61,10 @@ class DecodingRows:
         self._rows = torch.arange(rows, device=device)
         self._temperatures = torch.full((rows,), drawing.temperature, device=device)
         self._is_stop = torch.zeros(model.config.vocab_size, dtype=torch.bool, device=device)
-        self._is_stop[list(drawing.stop_ids)] = True
+        known = [each for each in drawing.stop_ids if 0 <= each < model.config.vocab_size]
+        self._is_stop[known] = True
         self._steps: dict[int, Callable[[], None]] = {}
+        self._pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
         self._layers = [_layer(each) for each in self._backbone.layers]
 
     def advance(self, *, reach: int) -> None:
@@ -84,7 +86,7 @@ class DecodingRows:
             self._step(reach)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=self._pool):  # nothing of one step is read by the next
             self._step(reach)
         self.ended.copy_(ended)
         return graph.replay
@@ -140,7 +142,7 @@ class DecodingRows:
     def _bias(self, reach: int, *, window: int | None) -> Tensor:
         """0 where a row's new token may look, −inf elsewhere: (N, 1, 1, S)."""
         slots = torch.arange(reach, device=self.shape.device)
-        at = self.position[:, None]
+        at = self.position.clamp(max=reach - 1)[:, None]  # a row that has ended may stand behind
         seen = slots <= at
         if window is not None:
             seen &= slots > at - window
@@ -192,6 +194,17 @@ def _layer(layer: Any) -> _Layer:
         scale=layer.self_attn.scaling,
         window=window_of(layer),
     )
+
+
+def copied_bytes(model: PreTrainedModel) -> int:
+    """What the copies of a model's weights take while its samples are drawn."""
+    copied = (
+        each
+        for layer in model.base_model.layers
+        for own in [weights_of(layer)]
+        for each in (own.query, own.key, own.value, own.gate, own.up)
+    )
+    return sum(each.numel() * each.element_size() for each in copied)
 
 
 @one_kernel

@@ -5,8 +5,10 @@ It does not know what they compute.
 
 import importlib.util
 import shutil
+import sysconfig
 from collections.abc import Callable
 from functools import cache, wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
+VOLTA = (7, 0)  # the first GPUs that Triton compiles for
 
 
 def one_kernel(function: Callable[Given, Result]) -> Callable[Given, Result]:
@@ -42,9 +45,12 @@ def _detached(given: object) -> object:
 
 @cache
 def can_compile() -> bool:
-    """Whether there is all that torch.compile needs for a GPU: Triton, and a C compiler for its launchers."""
+    """Whether there is all that torch.compile needs: Triton and a GPU for it, a C compiler and Python's headers for its launchers."""
     has_compiler = any(shutil.which(name) for name in ("cc", "gcc", "clang"))
-    return has_compiler and importlib.util.find_spec("triton") is not None
+    has_headers = Path(sysconfig.get_path("include"), "Python.h").exists()
+    if not has_compiler or not has_headers or importlib.util.find_spec("triton") is None:
+        return False
+    return torch.cuda.get_device_capability() >= VOLTA
 
 
 @cache

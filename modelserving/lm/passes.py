@@ -18,8 +18,8 @@ COMPILED = (torch.float32, torch.bfloat16)
 PLAIN = (Tensor, nn.Parameter)
 TOGETHER = 128  # tokens whose shares of a weight's gradient are summed together
 LANES = 16  # whole lanes on every processor
-# rows of logits that are turned into probabilities together: a CPU keeps them in its cache
-CPU_ROWS, GPU_ROWS = 64, 4096
+# logits that are turned into probabilities together: rows that a CPU keeps in its cache, numbers on a GPU
+CPU_ROWS, GPU_NUMBERS = 64, 1 << 28
 
 
 def norm(x: Tensor, weight: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -250,8 +250,10 @@ def _exponents(logits: Tensor, highest: Tensor, *, temperature: float) -> Tensor
 
 def _rows(tensor: Tensor, *, like: Tensor | None = None) -> tuple[Tensor, ...]:
     """Some rows at a time, as many as of the logits."""
-    is_on_cpu = (tensor if like is None else like).device.type == "cpu"
-    return tensor.split(CPU_ROWS if is_on_cpu else GPU_ROWS)
+    logits = tensor if like is None else like
+    if logits.device.type == "cpu":
+        return tensor.split(CPU_ROWS)
+    return tensor.split(max(1, GPU_NUMBERS // logits.shape[-1]))
 
 
 def _wide(x: Tensor) -> torch.dtype:

@@ -29,7 +29,8 @@ def sample(
 ) -> list[list[Sampled]]:
     """`samples_per_prompt` responses to each prompt; `seeds[i][j]` decides response j of prompt i.
 
-    Log-probabilities are those of the drawn tokens at `temperature`, over the whole vocabulary.
+    Log-probabilities are those of the drawn tokens at `temperature`, over the whole vocabulary. `max_rows` bounds the
+    running batch; on a GPU as many run together as its memory holds.
     """
     assert all(len(each) == samples_per_prompt for each in seeds), "one seed per sample"
     if graph_sampling.suits(model):

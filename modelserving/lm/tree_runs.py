@@ -25,9 +25,7 @@ class TreeRuns:
     keys: Tensor | None  # (K,) row index of each key; None: every token once, as they come
     first: Tensor  # (T,) where each token first stands among the keys
     again: Tensor  # where keys stand that stood before
-    unseen: (
-        Tensor | None
-    )  # tokens that stand nowhere, as nobody asks about them; None: there are none
+    unseen: Tensor | None  # tokens that stand nowhere, as nobody asks about them
     query_starts: Tensor  # (R + 1,) int32
     key_starts: Tensor  # (R + 1,) int32
     longest: tuple[int, int]  # queries and keys of a run, at most
