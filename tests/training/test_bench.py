@@ -1,13 +1,14 @@
 """What `./start bench training` makes of its children's numbers."""
 
 import argparse
+from dataclasses import replace
 
 import pytest
 from transformers import LlamaConfig
 
 from training.bench.__main__ import _setting, contestants, summary
 from training.bench.ours import _comparison, _products
-from training.bench.workload import SIZES, TASKS
+from training.bench.workload import SIZES, TASKS, write
 
 
 def test_ratios_are_over_the_fastest_and_leanest_of_the_rival():
@@ -57,8 +58,13 @@ def test_products_are_counted_as_they_are_multiplied():
     assert _products([comparison], config=config) == 2 * full + last
 
 
-def test_every_task_divides_as_the_rival_reads_it():
-    for task in TASKS.values():
-        assert task.batch % task.rival_rows == task.ppo_batch % task.rival_ppo_rows == 0
-        assert task.ppo_steps > max(1, task.warm_up)
+@pytest.mark.parametrize("changes", [{"batch": 100}, {"rival_ppo_rows": 0}, {"ppo_steps": 2}])
+def test_what_the_two_sides_would_do_differently_is_refused(changes: dict):
+    with pytest.raises(ValueError, match=r"multiple of it|or more"):
+        replace(TASKS["cuda"], **changes)
     assert all(size.heads % size.key_heads == 0 for size in SIZES.values())
+
+
+def test_too_few_comparisons_for_the_task_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="needs 64 or more"):
+        write(tmp_path, comparisons=63, hh=None, size=SIZES["6m"], task=TASKS["cpu"])

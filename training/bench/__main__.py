@@ -59,6 +59,7 @@ def rival_environment(folder: Path, *, requirements: str) -> Path | None:
 def child(command: list[str], *, threads: int) -> Found:
     """One measurement in a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    environment.setdefault("CUDA_VISIBLE_DEVICES", "0")  # of several, TRL would take all
     done = subprocess.run(
         [*command, "--threads", str(threads)],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
@@ -168,14 +169,18 @@ def main() -> None:
     """Prepare, alternate, print."""
     options = asked()
     device = options.device
+    if device == "cuda" and options.precision not in (None, "bfloat16"):
+        sys.exit(f"--precision {options.precision}: on a GPU both sides compute in bfloat16")
     precision = options.precision or (fastest_on_cpu() if device == "cpu" else "bfloat16")
     size = options.size or ("6m" if device == "cpu" else "1.1b")
-    task = replace(TASKS[device], **dict(options.set))
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        write(work, comparisons=options.comparisons, hh=options.hh, size=SIZES[size], task=task)
+        task = prepared(work, options=options, size=size)
         rows = contestants(options.environments, work=work, precision=precision, device=device)
+        unknown = set(options.rows or ()) - set(rows)
+        if unknown:
+            sys.exit(f"--rows {' '.join(sorted(unknown))}: there are {' '.join(rows)}")
         rows = {name: each for name, each in rows.items() if name in (options.rows or rows)}
         found: dict[str, list[Found]] = {row: [] for row in rows}
         limits = []
@@ -195,6 +200,16 @@ def main() -> None:
         "task": asdict(task),
     }  # fmt: skip
     print(json.dumps({**summary(found, limits=limits), **measured, "versions": versions}))
+
+
+def prepared(work: Path, *, options: argparse.Namespace, size: str) -> Task:
+    """Write what both sides do, or end with what is wrong with it."""
+    try:
+        task = replace(TASKS[options.device], **dict(options.set))
+        write(work, comparisons=options.comparisons, hh=options.hh, size=SIZES[size], task=task)
+    except ValueError as unlike:
+        sys.exit(f"./start bench training: {unlike}")
+    return task
 
 
 def _setting(text: str) -> tuple[str, int]:
@@ -219,7 +234,7 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--device", choices=tuple(TASKS), default="cpu")
     parser.add_argument("--size", choices=tuple(SIZES), help="6m, on a GPU 1.1b")
     parser.add_argument(
-        "--set", nargs="+", type=_setting, default=[], metavar="NAME=NUMBER",
+        "--set", nargs="+", action="extend", type=_setting, default=[], metavar="NAME=NUMBER",
         help="of the task that both sides do: training/bench/workload.py tells the names",
     )  # fmt: skip
     parser.add_argument("--rows", nargs="+", help="only these, by the names that are printed")

@@ -219,7 +219,7 @@ def main() -> None:
         network = "shared" if options.what == "ppo_shared" else "separate"
         found = ppo(options.folder, dtype=dtype, value_network=network)
     found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    if torch.cuda.is_available():
+    if load(options.folder).task.device == "cuda":
         found["peak_mib"] = torch.cuda.max_memory_allocated() / (1 << 20)
     print(json.dumps(found))
 

@@ -163,7 +163,8 @@ def main() -> None:
         kind = {"dtype": torch.bfloat16} if options.load_bfloat16 else {}
         found = ppo(options.folder, bf16=not options.float32, kind=kind)
     found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    if torch.cuda.is_available():
+    task = json.loads((options.folder / "workload.json").read_text())["task"]
+    if task["device"] == "cuda":
         found["peak_mib"] = torch.cuda.max_memory_allocated() / (1 << 20)
     versions = {"trl": trl.__version__, "transformers": transformers.__version__}
     print(json.dumps({**found, "versions": versions}))

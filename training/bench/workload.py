@@ -59,6 +59,24 @@ class Task:
     ppo_steps: int
     warm_up: int  # steps before the clock starts, in which kernels are compiled; also PPO's
 
+    def __post_init__(self) -> None:
+        """Refuse what the two sides would do differently."""
+        for name, whole, part in (
+            ("rival_rows", self.batch, self.rival_rows),
+            ("rival_ppo_rows", self.ppo_batch, self.rival_ppo_rows),
+        ):
+            if part < 1 or whole % part:
+                raise ValueError(f"{name} is {part}: {whole} must be a multiple of it")
+        if self.ppo_steps < max(1, self.warm_up) + 1:
+            raise ValueError(
+                f"ppo_steps is {self.ppo_steps}: give {max(1, self.warm_up) + 1} or more"
+            )
+
+    @property
+    def fewest(self) -> int:
+        """Comparisons that the task needs: a step behind the warm-up, and a prompt for each of PPO's."""
+        return max((self.warm_up + 1) * self.batch, self.ppo_batch * self.ppo_steps)
+
 
 TASKS = {
     "cpu": Task(
@@ -84,7 +102,12 @@ class Workload:
 def write(
     folder: Path, *, comparisons: int, hh: Path | None, size: Size, task: Task, seed: int = 0
 ) -> Workload:
-    """Make the models and tokens; without an HH file the texts are random words of like lengths."""
+    """Make the models and tokens; without an HH file the texts are random words of like lengths.
+
+    Raises ValueError for fewer comparisons than the task needs.
+    """
+    if comparisons < task.fewest:
+        raise ValueError(f"{comparisons} comparisons: the task needs {task.fewest} or more")
     tokenizer = TextTokenizer.from_file(STARTER / "tokenizer.json")
     dialogues = list(hh_dialogues(hh) if hh else _random_dialogues(seed))[:comparisons]
     workload = Workload(
