@@ -25,11 +25,10 @@ class TreeRuns:
     keys: Tensor | None  # (K,) row index of each key; None: every token once, as they come
     first: Tensor  # (T,) where each token first stands among the keys
     again: Tensor  # where keys stand that stood before
-    unseen: Tensor | None  # tokens that stand nowhere, as nobody asks about them
+    unseen: Tensor  # tokens that stand nowhere, as nobody asks about them
     query_starts: Tensor  # (R + 1,) int32
     key_starts: Tensor  # (R + 1,) int32
     longest: tuple[int, int]  # queries and keys of a run, at most
-    tokens: int  # T
     window: int | None
 
     def in_order(self, queries: Tensor) -> Tensor:
@@ -48,11 +47,7 @@ class TreeRuns:
         """(K, G, D) → (T, G, D): what all runs ask of a token, summed in float32."""
         if self.keys is None:
             return gradients
-        if not len(self.keys):
-            return gradients.new_zeros(self.tokens, *gradients.shape[1:])
-        total = gradients.index_select(0, self.first).float()
-        if self.unseen is not None:
-            total.index_fill_(0, self.unseen, 0)
+        total = gradients.index_select(0, self.first).float().index_fill_(0, self.unseen, 0)
         again = gradients.index_select(0, self.again).float()
         return total.index_add_(0, self.keys[self.again], again).to(gradients.dtype)
 
@@ -83,11 +78,10 @@ def tree_runs(
         keys=None if is_plain else there(keys),
         first=there(first),
         again=there(again),
-        unseen=there(unseen) if len(unseen) else None,
+        unseen=there(unseen),
         query_starts=there(np.append(begins, len(rows)), dtype=torch.int32),
         key_starts=there(np.cumsum([0, *lengths]), dtype=torch.int32),
         longest=(int(max(ends - begins, default=0)), max(lengths, default=0)),
-        tokens=len(positions),
         window=visibility.window,
     )
 

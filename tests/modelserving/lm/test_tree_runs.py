@@ -26,7 +26,7 @@ def random_groups(seed: int) -> list[list[list[int]]]:
 
 def seen_by_runs(runs: TreeRuns, *, queries: int) -> list[list[int]]:
     """Row indices that each query sees, by what a causal kernel does with the runs."""
-    keys = list(range(runs.tokens)) if runs.keys is None else runs.keys.tolist()
+    keys = list(range(len(runs.first))) if runs.keys is None else runs.keys.tolist()
     order = list(range(queries)) if runs.order is None else runs.order.tolist()
     starts, key_starts = runs.query_starts.tolist(), runs.key_starts.tolist()
     found: list[list[int]] = [[] for _ in range(queries)]
