@@ -14,7 +14,13 @@ from typing import TypeVar
 import torch
 
 from modelserving.server.checkpoints import ServedCheckpoint, ServingLimits
-from modelserving.server.errors import Conflict, GenerationFailed, Overloaded, model_not_loaded
+from modelserving.server.errors import (
+    Conflict,
+    GenerationFailed,
+    Overloaded,
+    Refused,
+    model_not_loaded,
+)
 from modelserving.server.jobs import Delivery, SampleJob, ScoreJob, deliver
 from modelserving.server.metrics import Metrics
 from modelserving.server.turns import Turns, warm_up
@@ -181,21 +187,33 @@ class Engine:
         self.metrics.count("checkpoints_loaded")
 
     def make_room(self, wanted: int, *, wanted_too: ServedCheckpoint | None = None) -> None:
-        """Unload what was used longest ago until `wanted` bytes fit; never what is in use."""
+        """Unload what was used longest ago until `wanted` bytes fit; never what is in use.
+
+        Where they would not fit in the end, everything stays.
+        """
+        self._check_room(wanted, wanted_too=wanted_too)
         while self.bytes_used + wanted > self.limits.memory_bytes:
-            idle = [
-                each
-                for each in self.checkpoints.values()
-                if not (each.is_busy or each is wanted_too or self._is_base(each))
-            ]
-            if not idle:
-                raise Overloaded(
-                    f"{wanted} bytes do not fit into the memory budget of {self.limits.memory_bytes} "
-                    "while other checkpoints are in use: try later or raise --memory-budget",
-                    code="memory_budget",
-                    retry_after=10,
-                )
+            idle = [each for each in self._may_go(but=wanted_too) if not self._is_base(each)]
             self._drop(min(idle, key=lambda each: each.used_at))
+
+    def _check_room(self, wanted: int, *, wanted_too: ServedCheckpoint | None) -> None:
+        limit = self.limits.memory_bytes
+        text = f"{wanted} bytes do not fit into the memory budget of {limit}"
+        if wanted + (wanted_too.bytes_used if wanted_too else 0) > limit:
+            raise Refused(f"{text}: raise --memory-budget", code="memory_budget")
+        may_go = self._may_go(but=wanted_too)
+        if self.bytes_used - sum(each.bytes_used for each in may_go) + wanted > limit:
+            raise Overloaded(
+                f"{text} while other checkpoints are in use: try later or raise --memory-budget",
+                code="memory_budget",
+                retry_after=10,
+            )
+
+    def _may_go(self, *, but: ServedCheckpoint | None) -> list[ServedCheckpoint]:
+        """What is idle; a base only where all its adapters are."""
+        stay = [each for each in self._every if each.is_busy or each is but or each.draining]
+        stay += [each.base for each in stay if each.base is not None]
+        return [each for each in self.checkpoints.values() if each not in stay]
 
     def unload(self, name: str) -> None:
         """Take no new requests for a checkpoint and drop it when the running ones are done."""
