@@ -21,6 +21,7 @@ from modelserving.core.adapters import WEIGHTS, AdapterConfig
 from modelserving.core.architectures import CheckpointRefused
 from modelserving.lm.llama_body import LlamaBody
 from modelserving.lm.matrices import Matrix
+from modelserving.lm.slots import KeyValueShape
 
 PREFIX, DOWN, UP = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -55,43 +56,34 @@ class Adapter:
 
     def body(self, base: LlamaBody) -> LlamaBody:
         """The base's body with this adapter: everything else is the base's own."""
-        adapted = copy.copy(base)
+        adapted, parts = copy.copy(base), self._like(base.shape)
         adapted._layers = [  # noqa: SLF001 -- a body like the base's, made here alone
             dataclasses.replace(
                 layer,
-                queries_keys_values=self._beside(
-                    layer.queries_keys_values, index, ATTENTION[:3], widths=_widths(base)
+                queries_keys_values=_beside(
+                    layer.queries_keys_values,
+                    _of(parts, index, ATTENTION[:3]),
+                    widths=_widths(base),
                 ),
-                out=self._beside(layer.out, index, ("o_proj",)),
-                gate=self._beside(layer.gate, index, ("gate_proj",)),
-                up=self._beside(layer.up, index, ("up_proj",)),
-                down=self._beside(layer.down, index, ("down_proj",)),
+                out=_beside(layer.out, _of(parts, index, ("o_proj",))),
+                gate=_beside(layer.gate, _of(parts, index, ("gate_proj",))),
+                up=_beside(layer.up, _of(parts, index, ("up_proj",))),
+                down=_beside(layer.down, _of(parts, index, ("down_proj",))),
             )
             for index, layer in enumerate(base._layers)  # noqa: SLF001 -- as above
         ]
         return adapted
 
-    def _beside(
-        self, matrix: Matrix, index: int, names: Sequence[str], *, widths: Sequence[int] = (0,)
-    ) -> Matrix:
-        """The matrix of layers side by side with the parts of those that are adapted."""
-        found = [self._parts.get(_place(index, name)) for name in names]
-        parts = [part for part in found if part is not None]
-        if not parts:
-            return matrix
-        if len(names) == 1:
-            return _Adapted(matrix, down=parts[0].down, up=parts[0].up)
-        blocks, offset, rows = [], 0, 0  # each part writes its own layer's outputs only
-        for part, width in zip(found, widths, strict=True):
-            if part is not None:
-                rank = part.up.shape[1]
-                blocks.append((offset, rows, part.up))
-                rows += rank
-            offset += width
-        up = parts[0].up.new_zeros(offset, rows)
-        for start, column, block in blocks:
-            up[start : start + block.shape[0], column : column + block.shape[1]] = block
-        return _Adapted(matrix, down=torch.cat([part.down for part in parts]), up=up)
+    def _like(self, shape: KeyValueShape) -> dict[str, _LowRank]:
+        """The parts in the type, and on the device, that the base computes in."""
+
+        def there(part: Tensor) -> Tensor:
+            return part.to(device=shape.device, dtype=shape.dtype)
+
+        return {
+            name: _LowRank(down=there(part.down), up=there(part.up))
+            for name, part in self._parts.items()
+        }
 
 
 def load_adapter(directory: Path, *, config: AdapterConfig, base: PreTrainedModel) -> Adapter:
@@ -123,6 +115,33 @@ def _linears(base: PreTrainedModel) -> dict[str, nn.Linear]:
     head = base.get_output_embeddings()
     every = base.named_modules()
     return {name: each for name, each in every if isinstance(each, nn.Linear) and each is not head}
+
+
+def _of(parts: Mapping[str, _LowRank], index: int, names: Sequence[str]) -> list[_LowRank | None]:
+    """The parts of some layers of one block."""
+    return [parts.get(_place(index, name)) for name in names]
+
+
+def _beside(
+    matrix: Matrix, found: Sequence[_LowRank | None], *, widths: Sequence[int] = (0,)
+) -> Matrix:
+    """The matrix of layers side by side with the parts of those that are adapted."""
+    parts = [part for part in found if part is not None]
+    if not parts:
+        return matrix
+    if len(found) == 1:
+        return _Adapted(matrix, down=parts[0].down, up=parts[0].up)
+    blocks, offset, rows = [], 0, 0  # each part writes its own layer's outputs only
+    for part, width in zip(found, widths, strict=True):
+        if part is not None:
+            rank = part.up.shape[1]
+            blocks.append((offset, rows, part.up))
+            rows += rank
+        offset += width
+    up = parts[0].up.new_zeros(offset, rows)
+    for start, column, block in blocks:
+        up[start : start + block.shape[0], column : column + block.shape[1]] = block
+    return _Adapted(matrix, down=torch.cat([part.down for part in parts]), up=up)
 
 
 def _place(index: int, name: str) -> str:
