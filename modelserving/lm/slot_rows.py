@@ -13,6 +13,9 @@ from modelserving.lm.seating import Row, Seating
 from modelserving.lm.slot_attention import RowsStep, Standing, seats_of
 from modelserving.lm.slots import KeyValueShape, PromptKeyValues, Slots, own_room
 
+FIRST_TOKENS = 64  # room for own tokens at first: most samples end long before their most
+KEPT_BYTES = 64 << 20  # of lines while nobody samples
+
 
 class RunningRows(Protocol):
     """The keys and values of what runs, and the reading of one more token of each."""
@@ -23,7 +26,7 @@ class RunningRows(Protocol):
         ...
 
     def start(self, rows: Sequence[Row], prompt: PromptKeyValues) -> None:
-        """Make room for samples of one prompt."""
+        """Seat samples of one prompt; room for their own tokens grows as they are drawn."""
         ...
 
     def leave(self, row: Row) -> None:
@@ -59,14 +62,17 @@ class SlotRows:
     def start(self, rows: Sequence[Row], prompt: PromptKeyValues) -> None:
         """Seat samples of one prompt, two to a line where they can share it."""
         fresh = [row.line for row in rows if self._seating.take(row)]
-        own = own_room(rows[0].request.max_tokens, seats=self._seating.seats)
+        first = min(rows[0].request.max_tokens, FIRST_TOKENS)
+        own = own_room(first, seats=self._seating.seats)
         self._slots.make_room(lines=len(self._seating.lines), tokens=prompt.filled + own)
         for line in fresh:
             self._slots.start(line=line, prompt=prompt)
 
     def leave(self, row: Row) -> None:
-        """Free a seat; lines in use stay next to each other."""
+        """Free a seat; lines in use stay next to each other, and large ones go with the last sample."""
         moved = self._seating.leave(row)
+        if not self._seating.lines and self._slots.bytes_used > KEPT_BYTES:
+            self._slots = Slots(shape=self._slots.shape, seats=self._seating.seats)
         if moved is not None:
             tokens = self._seating.end(row.line)
             self._slots.move(source=moved, target=row.line, tokens=tokens)

@@ -105,16 +105,19 @@ class Slots:
         return self._stores[index]
 
     def make_room(self, *, lines: int, tokens: int) -> None:
-        """Grow to at least this many lines of this many tokens; never shrinks."""
-        room = -(-tokens // ROOM_STEP) * ROOM_STEP
-        lines = -(-lines // LINE_STEP) * LINE_STEP
-        if lines <= self.lines and room <= self.room:
+        """Grow to at least this many lines of this many tokens; never shrinks.
+
+        Lines that must grow do so by a quarter at least, as each growth copies everything. One layer grows after
+        another: only its old numbers stand beside the new ones.
+        """
+        if lines <= self.lines and tokens <= self.room:
             return
-        lines, room = max(lines, self.lines), max(room, self.room)
-        self._stores = [
-            (self._grown(keys, lines, room), self._grown(values, lines, room))
-            for keys, values in self._stores
-        ]
+        if tokens > self.room:
+            tokens = max(tokens, self.room * 5 // 4)
+        room = max(self.room, -(-tokens // ROOM_STEP) * ROOM_STEP)
+        lines = max(self.lines, -(-lines // LINE_STEP) * LINE_STEP)
+        for index, (keys, values) in enumerate(self._stores):
+            self._stores[index] = self._grown(keys, lines, room), self._grown(values, lines, room)
         self.lines, self.room = lines, room
 
     def _grown(self, old: Tensor, lines: int, room: int) -> Tensor:
@@ -123,10 +126,14 @@ class Slots:
         return new
 
     def start(self, *, line: int, prompt: PromptKeyValues) -> None:
-        """Copy a prompt into a line."""
+        """Copy a prompt into a line, and forget what another sample left behind it."""
         for index, (keys, values) in enumerate(self._stores):
             keys[line, :, : prompt.filled] = prompt.values[0, index, :, : prompt.filled]
             values[line, :, : prompt.filled] = prompt.values[1, index, :, : prompt.filled]
+            keys[line, :, prompt.filled :] = (
+                0.0  # under a mask, too, what is no number spoils the sum
+            )
+            values[line, :, prompt.filled :] = 0.0
 
     def move(self, *, source: int, target: int, tokens: int) -> None:
         """Copy one line over another, so that the lines in use stay next to each other."""
