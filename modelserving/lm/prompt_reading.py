@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from modelserving.lm.prefix_cache import BLOCK, PrefixCache
 from modelserving.lm.reading import Reader
-from modelserving.lm.sample_requests import SampleRequest
+from modelserving.lm.sample_requests import SampleRequest, TopLogprobs
 from modelserving.lm.slot_attention import Piece
 from modelserving.lm.slots import PromptKeyValues
 
@@ -25,7 +26,10 @@ class WaitingPrompt:
     cached_tokens: int = -1  # negative until it is first read on
     logits: Tensor | None = None  # (1, V) behind the last token, once read
     waiting: deque[int] = field(default_factory=deque)  # samples not started yet
-    pieces: list[Tensor] = field(default_factory=list)  # logits of the prompt's own tokens
+    logprobs: list[float] = field(
+        default_factory=list
+    )  # of the prompt's own tokens, where asked for
+    tops: list[TopLogprobs] = field(default_factory=list)
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -54,7 +58,7 @@ class PromptReading:
         found = self._reader.read_pieces([piece for _, piece in chosen], all_logits=keep_all)
         for (prompt, piece), logits in zip(chosen, found, strict=True):
             if keep_all:
-                prompt.pieces.append(logits.float())
+                _tell(prompt, logits, start=prompt.store.filled - len(piece.token_ids))
             if not self._reader.whole_prompts:
                 self._keep(prompt, fresh=len(piece.token_ids))
             if not prompt.unread:
@@ -132,6 +136,25 @@ class PromptReading:
             prompt.cached_tokens = read.store.filled
             self._cache.hit_tokens += read.store.filled
         return found
+
+
+def _tell(prompt: WaitingPrompt, logits: Tensor, *, start: int) -> None:
+    """Write down what a piece from `start` on says of the tokens behind each of its own; logits (C, V) are not kept."""
+    told = prompt.tokens[start + 1 : start + 1 + len(logits)]
+    if not told:
+        return
+    logprobs = torch.log_softmax(logits[: len(told)].float(), dim=-1)  # (C, V)
+    ids = torch.tensor(told, device=logprobs.device)
+    prompt.logprobs += logprobs.gather(1, ids[:, None])[:, 0].tolist()
+    prompt.tops += tops_of(logprobs, prompt.request.top_logprobs)
+
+
+def tops_of(logprobs: Tensor, count: int) -> list[TopLogprobs]:
+    """The `count` likeliest tokens of each row."""
+    values, ids = logprobs.topk(count, dim=-1)
+    return [
+        tuple(zip(i, v, strict=True)) for i, v in zip(ids.tolist(), values.tolist(), strict=True)
+    ]
 
 
 def _shared_tokens(tokens: Sequence[int], earlier: Sequence[int]) -> int:

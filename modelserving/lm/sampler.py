@@ -13,7 +13,7 @@ from torch import Tensor
 from modelserving.core.sampling import uniform
 from modelserving.lm.choosing import Settings, choose, log_probabilities
 from modelserving.lm.prefix_cache import PrefixCache
-from modelserving.lm.prompt_reading import PromptReading, WaitingPrompt
+from modelserving.lm.prompt_reading import PromptReading, WaitingPrompt, tops_of
 from modelserving.lm.reading import Reader
 from modelserving.lm.sample_requests import (
     Event,
@@ -127,14 +127,11 @@ class Sampler:
         request = prompt.request
         if not request.prompt_logprobs:
             return PromptRead(key=request.key, cached_tokens=prompt.cached_tokens)
-        logprobs = torch.log_softmax(torch.cat(prompt.pieces), dim=-1)[:-1]  # (tokens - 1, V)
-        prompt.pieces = []
-        told = torch.tensor(request.prompt[1:], device=logprobs.device)
         return PromptRead(
             key=request.key,
             cached_tokens=0,
-            logprobs=tuple(logprobs.gather(1, told[:, None])[:, 0].tolist()),
-            tops=tuple(_tops(logprobs, request.top_logprobs)),
+            logprobs=tuple(prompt.logprobs),
+            tops=tuple(prompt.tops),
         )
 
     def _first_tokens(self, prompt: WaitingPrompt) -> list[Event]:
@@ -173,7 +170,7 @@ class Sampler:
         tops: Sequence[TopLogprobs] = [()] * len(rows)
         if most:
             logprobs = log_probabilities(logits=logits, temperature=settings.temperature)
-            tops = _tops(logprobs, most)
+            tops = tops_of(logprobs, most)
         return self._settle(rows, ids=tokens.tolist(), costs=costs.tolist(), tops=tops)
 
     def _settle(
@@ -200,11 +197,3 @@ class Sampler:
             if finish:
                 self._leave(row)
         return events
-
-
-def _tops(logprobs: Tensor, count: int) -> list[TopLogprobs]:
-    """The `count` likeliest tokens of each row."""
-    values, ids = logprobs.topk(count, dim=-1)
-    return [
-        tuple(zip(i, v, strict=True)) for i, v in zip(ids.tolist(), values.tolist(), strict=True)
-    ]
