@@ -1,14 +1,25 @@
 """What `./start bench training` makes of its children's numbers."""
 
 import argparse
+import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from transformers import LlamaConfig
 
-from training.bench.__main__ import _setting, contestants, summary
+from training.bench.__main__ import (
+    ChildFailed,
+    _setting,
+    alternated,
+    child,
+    contestants,
+    rival_environment,
+    summary,
+)
 from training.bench.ours import _comparison, _products
-from training.bench.workload import SIZES, TASKS, write
+from training.bench.workload import SIZES, TASKS, Size, load, write
 
 
 def test_ratios_are_over_the_fastest_and_leanest_of_the_rival():
@@ -68,3 +79,48 @@ def test_what_the_two_sides_would_do_differently_is_refused(changes: dict):
 def test_too_few_comparisons_for_the_task_are_refused(tmp_path):
     with pytest.raises(ValueError, match="needs 64 or more"):
         write(tmp_path, comparisons=63, hh=None, size=SIZES["6m"], task=TASKS["cpu"])
+
+
+def test_random_words_do_where_there_is_no_file(tmp_path):
+    tiny = Size(hidden=8, layers=1, intermediate=8, heads=2, key_heads=2)
+
+    write(tmp_path, comparisons=70, hh=None, size=tiny, task=TASKS["cpu"])
+
+    assert [len(each) for each in (load(tmp_path).pairs, load(tmp_path).prompts)] == [70, 70]
+
+
+def test_a_rival_whose_row_fails_is_left_out_and_ours_go_on(capsys):
+    rows = {"pm": _printing({"pairs_per_second": 3.0}), "trl_pm": [sys.executable, "-c", "1 / 0"]}
+    options = argparse.Namespace(repeats=2, device="cpu", threads=1)
+
+    found, limits = alternated(rows, options=options, precision="float32")
+
+    assert found == {"pm": [{"pairs_per_second": 3.0}] * 2}
+    assert len(limits) == 2
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_ours_that_fail_end_the_bench():
+    options = argparse.Namespace(repeats=1, device="cpu", threads=1)
+
+    with pytest.raises(ChildFailed, match="ZeroDivisionError"):
+        child([sys.executable, "-c", "1 / 0"], threads=1)
+    with pytest.raises(SystemExit, match="ZeroDivisionError"):
+        alternated({"pm": [sys.executable, "-c", "1 / 0"]}, options=options, precision="float32")
+
+
+def test_an_environment_that_could_not_be_installed_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    nothing = Path(tmp_path, "requirements.txt")
+    nothing.write_text("a-package-that-is-nowhere==1\n")
+    folder = tmp_path / "rival"
+
+    assert rival_environment(folder, requirements=str(nothing)) is None
+    assert rival_environment(folder, requirements=str(nothing)) is None
+    nothing.write_text("")
+    assert rival_environment(folder, requirements=str(nothing)) == folder / "bin" / "python"
+
+
+def _printing(found: dict) -> list[str]:
+    return [sys.executable, "-c", f"print({json.dumps(json.dumps(found))})"]

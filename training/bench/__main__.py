@@ -29,14 +29,21 @@ RIVAL = HERE / "rival.py"
 TRL_PPO = ("trl_ppo", "trl_ppo_float32", "trl_ppo_all_bfloat16")
 Found = dict[str, Any]
 OURS = {"pm": "preference", "ppo": "ppo", "ppo_shared": "ppo_shared"}
+ROWS = (*OURS, "trl_pm", "trl_pm_tuned", *TRL_PPO)
+
+
+class ChildFailed(RuntimeError):
+    """A measurement ended without a number; the message holds its last words."""
 
 
 def rival_environment(folder: Path, *, requirements: str) -> Path | None:
     """The Python of a virtual environment with TRL, which shares our torch; None where it cannot be installed."""
     python = folder / "bin" / "python"
-    if python.exists():
+    unfinished = folder / "unfinished"
+    if python.exists() and not unfinished.exists():
         return python
-    venv.create(folder, with_pip=True)
+    venv.create(folder, with_pip=True, clear=True)
+    unfinished.touch()
     site = next((folder / "lib").glob("python*/site-packages"))
     ours = next(path for path in sys.path if path.endswith("site-packages"))
     (site / "ours.pth").write_text(ours + "\n")
@@ -53,11 +60,12 @@ def rival_environment(folder: Path, *, requirements: str) -> Path | None:
     if subprocess.run(command, check=False).returncode != 0:
         print(f"{requirements} could not be installed: its rows are left out", file=sys.stderr)
         return None
+    unfinished.unlink()
     return python
 
 
 def child(command: list[str], *, threads: int) -> Found:
-    """One measurement in a process of its own."""
+    """One measurement in a process of its own. Raises ChildFailed."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
     environment.setdefault("CUDA_VISIBLE_DEVICES", "0")  # of several, TRL would take all
     done = subprocess.run(
@@ -65,7 +73,7 @@ def child(command: list[str], *, threads: int) -> Found:
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+        raise ChildFailed(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
     found: Found = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
@@ -178,28 +186,47 @@ def main() -> None:
         work = Path(scratch)
         task = prepared(work, options=options, size=size)
         rows = contestants(options.environments, work=work, precision=precision, device=device)
-        unknown = set(options.rows or ()) - set(rows)
-        if unknown:
-            sys.exit(f"--rows {' '.join(sorted(unknown))}: there are {' '.join(rows)}")
+        absent = set(options.rows or ()) - set(rows)
+        if absent:
+            sys.exit(f"--rows {' '.join(sorted(absent))}: here there are {' '.join(rows)}")
         rows = {name: each for name, each in rows.items() if name in (options.rows or rows)}
-        found: dict[str, list[Found]] = {row: [] for row in rows}
-        limits = []
-        for repeat in range(options.repeats):
-            limits.append(
-                gpu_gflops()
-                if device == "cuda"
-                else matmul_gflops(threads=options.threads, precision=precision)
-            )
-            for row, command in rows.items():
-                found[row].append(child(command, threads=options.threads))
-                print(repeat, row, json.dumps(found[row][-1]), flush=True)
-                versions |= {f"{row} {k}": v for k, v in found[row][-1].get("versions", {}).items()}
+        found, limits = alternated(rows, options=options, precision=precision)
+    versions |= {
+        f"{row} {name}": version
+        for row, each in found.items()
+        for name, version in each[-1].get("versions", {}).items()
+    }
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     measured = {
         "comparisons": options.comparisons, "precision": precision, "device": name, "size": size,
         "task": asdict(task),
     }  # fmt: skip
     print(json.dumps({**summary(found, limits=limits), **measured, "versions": versions}))
+
+
+def alternated(
+    rows: dict[str, list[str]], *, options: argparse.Namespace, precision: str
+) -> tuple[dict[str, list[Found]], list[float]]:
+    """What each row found, round by round, and the limit in each; a rival's row that fails is left out, and said."""
+    found: dict[str, list[Found]] = {row: [] for row in rows}
+    limits = []
+    for repeat in range(options.repeats):
+        limits.append(
+            gpu_gflops()
+            if options.device == "cuda"
+            else matmul_gflops(threads=options.threads, precision=precision)
+        )
+        for row in list(found):
+            try:
+                found[row].append(child(rows[row], threads=options.threads))
+            except ChildFailed as failed:
+                if row in OURS:
+                    sys.exit(str(failed))
+                del found[row]
+                print(f"{row} is left out: {failed}", file=sys.stderr, flush=True)
+            else:
+                print(repeat, row, json.dumps(found[row][-1]), flush=True)
+    return found, limits
 
 
 def prepared(work: Path, *, options: argparse.Namespace, size: str) -> Task:
@@ -237,7 +264,7 @@ def asked() -> argparse.Namespace:
         "--set", nargs="+", action="extend", type=_setting, default=[], metavar="NAME=NUMBER",
         help="of the task that both sides do: training/bench/workload.py tells the names",
     )  # fmt: skip
-    parser.add_argument("--rows", nargs="+", help="only these, by the names that are printed")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, help="only these")
     parser.add_argument("--environments", type=Path, default=ROOT / "var" / "bench")
     return parser.parse_args()
 

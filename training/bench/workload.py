@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +105,16 @@ def write(
 ) -> Workload:
     """Make the models and tokens; without an HH file the texts are random words of like lengths.
 
-    Raises ValueError for fewer comparisons than the task needs.
+    Raises ValueError for fewer comparisons than the task needs, and for a file with fewer than were asked for.
     """
     if comparisons < task.fewest:
         raise ValueError(f"{comparisons} comparisons: the task needs {task.fewest} or more")
     tokenizer = TextTokenizer.from_file(STARTER / "tokenizer.json")
-    dialogues = list(hh_dialogues(hh) if hh else _random_dialogues(seed))[:comparisons]
+    dialogues = list(islice(hh_dialogues(hh) if hh else _random_dialogues(seed), comparisons))
+    if len(dialogues) < comparisons:
+        raise ValueError(
+            f"{hh} has {len(dialogues)} comparisons: give --comparisons as many or fewer"
+        )
     workload = Workload(
         pairs=[_pair(dialogue, tokenizer=tokenizer) for dialogue in dialogues],
         prompts=[_prompt(dialogue["messages"], tokenizer=tokenizer) for dialogue in dialogues],
