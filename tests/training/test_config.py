@@ -71,6 +71,17 @@ def test_every_kind_has_the_three_presets(kind: str) -> None:
             "objective_weights gives helpful -1.0: set it to 0 or more",
         ),
         (
+            {"kind": "ppo", "batch_prompts": 6, "minibatches": 4},
+            "6 prompts a step do not divide into 4",
+        ),
+        ({"kind": "ppo", "adaptive_kl_target": 6, "kl_weight": 0}, "set kl_weight above 0"),
+        (
+            {"kind": "ppo", "adaptive_kl_target": 6, "adaptive_kl_horizon": 10},
+            "10 samples, less than the 64 of one step",
+        ),
+        ({"kind": "preference_model", "strength": "margin"}, "a margin needs both"),
+        ({"kind": "preference_model", "strength_margin": 0.5}, "a margin needs both"),
+        (
             {"kind": "language_model", "phases": [{"until": 1.0, "weights": {"books": 0}}]},
             "weights gives every source 0",
         ),

@@ -3,7 +3,7 @@
 It does not know the kinds, nor how a configuration is stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,6 +13,7 @@ Sharding = Literal["none", "full"]
 Publish = Literal["merged", "adapter"]
 Schedule = Literal["constant", "linear", "cosine"]
 LARGEST_SEED = 2**32 - 1  # numpy takes no more
+OBJECTIVES = ("helpful", "harmless")  # of campaigns; files from elsewhere may bring others
 
 
 class ConfigError(ValueError):
@@ -41,6 +42,16 @@ def require_weights(*, name: str, weights: Mapping[str, float]) -> None:
     """No weight of a named table may be below zero."""
     for key, weight in weights.items():
         require(weight >= 0, f"{name} gives {key} {weight}: set it to 0 or more")
+
+
+def require_objectives(*, name: str, asked: Iterable[str], found: Iterable[str]) -> None:
+    """Refuse objectives that are none: not in the data, nor one of those that may come with the next release."""
+    known = {*found, *OBJECTIVES}
+    for objective in asked:
+        require(
+            objective in known,
+            f"{name} names {objective!r}, which no row has: there are {', '.join(sorted(known))}",
+        )
 
 
 def require_below_one(**values: float) -> None:

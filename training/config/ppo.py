@@ -24,6 +24,9 @@ class PPOConfig(RunConfig):
     """Reward = PM score at the last token minus kl_weight times KL to the frozen start (§4)."""
 
     kind: Literal["ppo"] = "ppo"
+    checkpoint_every: int = (
+        10  # steps are few and long, and what stops by itself falls back on the newest
+    )
     steps: int = 40
     batch_prompts: int = 64  # prompts per rollout
     samples_per_prompt: int = 1
@@ -70,14 +73,28 @@ class PPOConfig(RunConfig):
             f"rollout_endpoint is {self.rollout_endpoint!r}: set it to an http:// address or leave it empty",
         )
         self._require_numbers()
-        rollout = self.batch_prompts * self.samples_per_prompt
         require(
-            rollout % self.minibatches == 0,
-            f"{rollout} samples a step do not divide into {self.minibatches} minibatches: "
+            self.batch_prompts % self.minibatches == 0,
+            f"{self.batch_prompts} prompts a step do not divide into {self.minibatches} minibatches: "
             "change batch_prompts or minibatches",
         )
+        self._require_adaptive_kl()
         require_choice(
             name="value_network", value=self.value_network, choices=("separate", "shared")
+        )
+
+    def _require_adaptive_kl(self) -> None:
+        """A controller that can move the coefficient, and never below zero."""
+        if self.adaptive_kl_target == 0:
+            return
+        require(
+            self.kl_weight > 0,
+            "kl_weight is 0, and adaptive_kl_target only scales it: set kl_weight above 0",
+        )
+        rollout = self.batch_prompts * self.samples_per_prompt
+        require(
+            self.adaptive_kl_horizon >= rollout,
+            f"adaptive_kl_horizon is {self.adaptive_kl_horizon:g} samples, less than the {rollout} of one step: raise it",
         )
 
     def _require_numbers(self) -> None:

@@ -93,6 +93,11 @@ class PreferenceModelConfig(_PreferenceTraining):
             name="strength", value=self.strength, choices=("ignore", "margin", "soft_label")
         )
         require(
+            (self.strength == "margin") == (self.strength_margin > 0),
+            f"strength is {self.strength} and strength_margin {self.strength_margin}: a margin needs both, "
+            "strength=margin and strength_margin above 0; anything else neither",
+        )
+        require(
             self.disjoint_models in (1, 2),
             f"disjoint_models is {self.disjoint_models}: set it to 1 or 2",
         )

@@ -65,14 +65,14 @@ _PRESETS: dict[str, dict[str, RunConfig]] = {
         ),
         "small": PPOConfig(steps=200, max_response_tokens=128),
         "paper": PPOConfig(
-            steps=2000, batch_prompts=256, max_prompt_tokens=1024, max_response_tokens=256,
+            steps=2000, batch_prompts=256, max_prompt_tokens=1024, max_response_tokens=128,
             learning_rate=6e-7, micro_tokens=32768,
         ),
     },
     "best_of_k": {
         "demo": BestOfKConfig(prompts=32),
         "small": BestOfKConfig(),
-        "paper": BestOfKConfig(prompts=5000, max_prompt_tokens=1024, max_response_tokens=256),
+        "paper": BestOfKConfig(prompts=5000, max_prompt_tokens=1024),
     },
     "evaluation": {
         "demo": EvaluationConfig(max_examples=200),

@@ -14,6 +14,7 @@ from modelserving.lm.fused_norm import fuse_norms
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
 from modelserving.lm.packed_llama import leave_to_transformers
 from training.config import PPOConfig
+from training.config.common import require_objectives
 from training.core.ppo_learner import critic_is_ranker
 from training.core.prompts import (
     Prompt,
@@ -46,6 +47,11 @@ class World:
 
 def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) -> World:
     """Verify and load every input of the run."""
+    if config.stop_on_divergence > 0 and not run.has_input("test_pm"):
+        raise InputRefused(
+            f"stop_on_divergence is {config.stop_on_divergence:g}, which compares with a second preference model: "
+            "give the run a test_pm, or set it to 0"
+        )
     policy, reference, ranker, test_ranker = _read_models(run, config=config, device=device)
     readers = [policy, ranker] if critic_is_ranker(policy, ranker, config=config) else [policy]
     require_positions(
@@ -64,6 +70,11 @@ def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) ->
         release_prompts(release, "test", **encoding),
         count=config.held_out_prompts,
         training=training,
+    )
+    require_objectives(
+        name="objective_weights",
+        asked=config.objective_weights,
+        found={prompt.objective for prompt in training},
     )
     written = _written(reference, training, config=config)
     return World(

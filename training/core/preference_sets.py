@@ -12,6 +12,7 @@ from typing import Any
 
 from modelserving.core.dialogue import DialogueFormat, TextEncoder
 from training.config import ConfigError, PreferenceModelConfig
+from training.config.common import require_objectives
 from training.core.batching import EncodedComparison, Half, encode_comparison, in_half
 from training.core.data import ReleaseRow, Split, read_release, require_two_sided
 
@@ -63,15 +64,20 @@ def read_comparisons(
 ) -> ComparisonSets:
     """Encode the usable rows of both splits; only the train split is halved or shortened."""
     left_out: Counter[str] = Counter()
+    objectives: set[str] = set()
     encoded: dict[str, list[EncodedComparison]] = {}
     splits: tuple[Split, ...] = ("train", "test")
     for split in splits:
         every_row = read_release(release, split)
         require_two_sided(every_row)
+        objectives |= {row.objective for row in every_row}
         rows = list(_used(every_row, config=config, left_out=left_out))
         if split == "train":
             rows = _limited([row for row in rows if in_half(row.first_human_message, half)], config)
         encoded[split] = [encode_comparison(row, encoder=encoder, layout=layout) for row in rows]
+    for name in ("objectives", "objective_weights"):
+        require_objectives(name=name, asked=getattr(config, name), found=objectives)
+    for split in splits:
         if not encoded[split]:
             raise ConfigError(
                 f"the release leaves no {split} comparison (left out: {dict(left_out)}): cut a "

@@ -254,3 +254,21 @@ def test_samples_are_logged(inputs: dict[str, Path], tmp_path: Path):
     logged = [json.loads(line) for line in (path / "samples.jsonl").read_text().splitlines()]
     assert {each["step"] for each in logged} == {1, 2}
     assert {"prompt", "response", "score", "ended", "step"} <= set(logged[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing", "reason"),
+    [
+        ({"stop_on_divergence": 0.5}, "test_pm", "give the run a test_pm"),
+        ({"objective_weights": {"harmles": 2.0}}, "", "names 'harmles', which no row has"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(
+    inputs: dict[str, Path], tmp_path: Path, changes: dict, missing: str, reason: str
+):
+    given = {role: each for role, each in inputs.items() if role != missing}
+    path = make_run(tmp_path / "run", config=CONFIG | changes, inputs=given)
+
+    assert run(path) == 2
+
+    assert reason in status(path)["reason"]

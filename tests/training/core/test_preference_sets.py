@@ -55,7 +55,7 @@ def test_an_objective_of_weight_0_is_left_out_and_counted(initial: Path, tmp_pat
     left_out = status(path)["results"]["comparisons"]["left_out"]
     assert [each["step"] for each in metrics(path)] == [1]
     assert left_out == {"an objective of weight 0": 2}  # of each split one
-    assert "'an objective of weight 0': 1" in status(refused)["reason"]
+    assert "'an objective of weight 0': 2" in status(refused)["reason"]
 
 
 def test_a_release_that_leaves_nothing_is_refused(initial: Path, tmp_path: Path):
@@ -67,3 +67,21 @@ def test_a_release_that_leaves_nothing_is_refused(initial: Path, tmp_path: Path)
     assert run(path) == 2
 
     assert "leaves no train comparison" in status(path)["reason"]
+
+
+@pytest.mark.parametrize(
+    "named", [{"objectives": ["harmles"]}, {"objective_weights": {"harmles": 2.0}}]
+)
+def test_an_objective_that_is_none_is_refused(initial: Path, tmp_path: Path, named: dict):
+    rows = [row(0, objective="helpful"), row(1, objective="from elsewhere")]
+    release = make_release(tmp_path / "both", train=rows, test=rows)
+    inputs = {"initial": initial, "release": release}
+    path = make_run(tmp_path / "run", config=CONFIG | named, inputs=inputs)
+    known = CONFIG | {"objective_weights": {"from elsewhere": 2.0, "harmless": 1.0}}
+    fine = make_run(tmp_path / "fine", config=known, inputs=inputs)
+
+    assert run(path) == 2
+    assert run(fine) == 0
+
+    (name,) = named
+    assert f"{name} names 'harmles', which no row has" in status(path)["reason"]
