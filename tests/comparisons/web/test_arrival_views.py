@@ -231,4 +231,5 @@ def test_no_way_to_serve_that_we_ship_logs_the_query():
     assert "access_log=False" in (root / "labelapp" / "listening.py").read_text()
     assert [name for name, _ in formats] == re.findall(r"access_log \S+ (\w+);", nginx)
     for _, text in formats:
-        assert not re.search(r"\$(request|request_uri|args|query_string|http_referer)\b", text)
+        assert not re.search(r"\$(request|request_uri|uri|args|query_string|http_referer)\b", text)
+    assert re.findall(r"error_log \S+ (\w+);", nginx) == ["alert"] * nginx.count("server {")
