@@ -23,7 +23,7 @@ from modelserving.server.errors import (
 )
 from modelserving.server.jobs import Delivery, SampleJob, ScoreJob, deliver
 from modelserving.server.metrics import Metrics
-from modelserving.server.turns import Turns, warm_up
+from modelserving.server.turns import Turns, refuse, warm_up
 
 Command = Callable[[], None]
 T = TypeVar("T")
@@ -162,7 +162,7 @@ class Engine:
 
     def _submit_scores(self, job: ScoreJob, checkpoint: ServedCheckpoint) -> None:
         if self.checkpoints.get(checkpoint.name) is not checkpoint or checkpoint.draining:
-            job.answer.set_exception(model_not_loaded(checkpoint.name))
+            refuse(job, model_not_loaded(checkpoint.name))
             return
         checkpoint.score_jobs.append(job)
 

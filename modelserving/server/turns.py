@@ -81,7 +81,7 @@ class Turns:
             job.scores += checkpoint.scorer.score_dialogues(part)
         except ValueError as wrong:  # a dialogue that cannot be rendered: the caller's fault
             checkpoint.score_jobs.popleft()
-            _refuse(job, wrong)
+            refuse(job, wrong)
             return
         if len(job.scores) == len(job.dialogues):
             checkpoint.score_jobs.popleft()
@@ -102,7 +102,7 @@ class Turns:
         if checkpoint.sampler is not None:
             checkpoint.sampler.clear()
         for job in checkpoint.score_jobs:
-            _refuse(job, error)
+            refuse(job, error)
         checkpoint.score_jobs.clear()
 
     def _settle(self, checkpoint: ServedCheckpoint, events: list[Event]) -> None:
@@ -161,7 +161,8 @@ class Turns:
             self._metrics.finished_after(self._clock() - job.submitted)
 
 
-def _refuse(job: ScoreJob, error: Exception) -> None:
+def refuse(job: ScoreJob, error: Exception) -> None:
+    """Answer a scoring job with an error, unless nobody waits for it any more."""
     if job.answer.set_running_or_notify_cancel():
         job.answer.set_exception(error)
 
