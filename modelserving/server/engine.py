@@ -5,15 +5,15 @@ event loop. Does not know HTTP, text or the clock, which is passed in.
 """
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-import torch
-
 from modelserving.server.checkpoints import ServedCheckpoint, ServingLimits
+from modelserving.server.device import is_out_of_memory, still_computes
 from modelserving.server.errors import (
     Conflict,
     GenerationFailed,
@@ -24,6 +24,8 @@ from modelserving.server.errors import (
 from modelserving.server.jobs import Delivery, SampleJob, ScoreJob, deliver
 from modelserving.server.metrics import Metrics
 from modelserving.server.turns import Turns, refuse, warm_up
+
+logger = logging.getLogger(__name__)
 
 Command = Callable[[], None]
 T = TypeVar("T")
@@ -44,6 +46,7 @@ class Engine:
         self.clock = clock
         self.last_turn = clock()
         self.working = False
+        self.lost = False  # the thread or the device: only a new process helps
         self._turns = Turns(metrics=metrics, clock=clock, post=self._post)
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -114,6 +117,13 @@ class Engine:
     # --- the thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception:
+            logger.critical("the engine thread ended", exc_info=True)
+            self.lost = True
+
+    def _serve(self) -> None:
         while True:
             self.working = any(each.is_busy for each in self._every)
             if not self._obey():
@@ -143,7 +153,7 @@ class Engine:
             if checkpoint.score_jobs:
                 self._turns.score(checkpoint)
         except Exception as raised:  # noqa: BLE001 -- a process boundary: others are served on
-            if _is_out_of_memory(raised):
+            if is_out_of_memory(raised):
                 text = "out of memory: the running requests were dropped, try again"
                 error = Overloaded(text, code="out_of_memory", retry_after=5)
                 self._turns.fail(checkpoint, raised, error)
@@ -151,6 +161,7 @@ class Engine:
                 text = f"the engine failed: {type(raised).__name__}"
                 error = GenerationFailed(text, code="engine_failed")
                 self._turns.fail(checkpoint, raised, error)
+                self.lost = not still_computes(checkpoint.loaded.model.device)
         if checkpoint.draining and not checkpoint.is_busy:
             self._drop(checkpoint)
 
@@ -236,11 +247,3 @@ class Engine:
         self.checkpoints = {k: v for k, v in self.checkpoints.items() if v is not checkpoint}
         self._leaving = [each for each in self._leaving if each is not checkpoint]
         self.metrics.count("checkpoints_unloaded")
-
-
-def _is_out_of_memory(raised: Exception) -> bool:
-    """CUDA says it by type, the CPU allocator by text."""
-    if isinstance(raised, MemoryError | torch.OutOfMemoryError):
-        return True
-    texts = ("not enough memory", "can't allocate memory")
-    return isinstance(raised, RuntimeError) and any(text in str(raised) for text in texts)

@@ -1,6 +1,6 @@
-"""Ends the process when the engine thread hangs in a step, so that whoever supervises it starts anew.
+"""Ends the process when the engine thread hangs in a step or is lost, so that whoever supervises it starts anew.
 
-A hung device cannot be called back from inside. Does not know what the engine does.
+A device that hangs or refuses everything cannot be called back from inside. Does not know what the engine does.
 """
 
 import logging
@@ -14,10 +14,11 @@ EXIT_CODE = 70  # "internal software error" of sysexits.h
 
 
 class Watched(Protocol):
-    """What is watched: whether there is work, and when a turn last ended."""
+    """What is watched: whether there is work, when a turn last ended, and whether nothing can be done here any more."""
 
     working: bool
     last_turn: float
+    lost: bool
 
 
 class Watchdog:
@@ -48,7 +49,11 @@ class Watchdog:
         self._stopped.set()
 
     def look(self) -> None:
-        """End the process if the present turn has taken too long."""
+        """End the process if the present turn has taken too long, or the engine is lost."""
+        if self._watched.lost:
+            logger.critical("the engine can do nothing any more: ending the process")
+            self._end(EXIT_CODE)
+            return
         taken = self._clock() - self._watched.last_turn
         if self._watched.working and taken > self._limit:
             logger.critical("the engine has been in one step for %.0f s: ending the process", taken)

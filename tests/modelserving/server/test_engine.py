@@ -1,11 +1,15 @@
-"""The engine thread: what it survives."""
+"""The engine thread: what it survives, and what it knows that it cannot."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import pytest
+import torch
 
+from modelserving.server.device import still_computes
 from modelserving.server.engine import Engine
+from modelserving.server.errors import GenerationFailed
 from modelserving.server.jobs import ScoreJob
 from tests.modelserving.server.in_process import engine_of, ranker
 
@@ -22,6 +26,13 @@ def engine() -> Iterator[Engine]:
     loop.close()
 
 
+def lost_within(engine: Engine, seconds: float) -> bool:
+    ends = time.monotonic() + seconds
+    while not engine.lost and time.monotonic() < ends:
+        time.sleep(0.01)
+    return engine.lost
+
+
 def test_scores_that_nobody_waits_for_any_more_end_nothing(engine, tmp_path):
     checkpoint = ranker(engine, tmp_path / "ranker")
     engine.call(lambda: engine.unload("ranker")).result(timeout=10)
@@ -31,3 +42,37 @@ def test_scores_that_nobody_waits_for_any_more_end_nothing(engine, tmp_path):
     engine.score(job, checkpoint=checkpoint)
 
     assert engine.call(lambda: "here").result(timeout=10) == "here"
+
+
+def test_a_thread_that_ended_is_known(engine):
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    engine._commands.put(fail)
+
+    assert lost_within(engine, 10)
+
+
+def test_a_device_that_computes_nothing_any_more_is_known(engine, tmp_path):
+    checkpoint = ranker(engine, tmp_path / "ranker")
+    checkpoint.loaded.model.to("meta")  # where every number is refused, as after a CUDA error
+    job = ScoreJob(dialogues=[DIALOGUE])
+
+    engine.score(job, checkpoint=checkpoint)
+
+    with pytest.raises(GenerationFailed):
+        job.answer.result(timeout=10)
+    assert lost_within(engine, 10)
+
+
+def test_a_step_that_failed_on_a_sound_device_is_not_the_end(engine, tmp_path):
+    checkpoint = ranker(engine, tmp_path / "ranker")
+    checkpoint.scorer = None
+    job = ScoreJob(dialogues=[DIALOGUE])
+
+    engine.score(job, checkpoint=checkpoint)
+
+    with pytest.raises(GenerationFailed):
+        job.answer.result(timeout=10)
+    assert engine.call(lambda: engine.lost).result(timeout=10) is False
+    assert still_computes(torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""A hung step ends the process; an idle engine or a slow but moving one does not."""
+"""A hung step or a lost engine ends the process; an idle engine or a slow but moving one does not."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from modelserving.server.watchdog import EXIT_CODE, Watchdog
 class Engine:
     working: bool
     last_turn: float
+    lost: bool = False
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,12 @@ def test_only_a_hung_step_ends_the_process(
     Watchdog(engine, limit=60.0, clock=lambda: 100.0, end=ended.append).look()
 
     assert ended == expected
+
+
+def test_a_lost_engine_ends_the_process_although_nothing_hangs() -> None:
+    ended: list[int] = []
+    engine = Engine(working=False, last_turn=0.0, lost=True)
+
+    Watchdog(engine, limit=60.0, clock=lambda: 100.0, end=ended.append).look()
+
+    assert ended == [EXIT_CODE]
