@@ -81,7 +81,7 @@ def look(crowdworker: Crowdworker, *, besides: Showing | None = None) -> Outlook
     standing = next((pk for pk in held if besides is None or pk != besides.pk), None)
     if standing:
         return Outlook(crowdworker=crowdworker, standing=standing, waiting=())
-    campaigns = {each.pk: each for each in _under_cap(crowdworker, every)}
+    campaigns = {each.pk: each for each in under_cap(crowdworker, every)}
     waiting = queue.next_items(crowdworker, campaigns=list(campaigns))
     start = secrets.randbelow(len(waiting)) if waiting else 0
     turned = [(pk, campaigns[campaign]) for pk, campaign in waiting[start:] + waiting[:start]]
@@ -100,7 +100,7 @@ def claim(outlook: Outlook, *, layout: str = "", theme: str = "") -> int | None:
     return None
 
 
-def _under_cap(crowdworker: Crowdworker, campaigns: Sequence[OpenCampaign]) -> list[OpenCampaign]:
+def under_cap(crowdworker: Crowdworker, campaigns: Sequence[OpenCampaign]) -> list[OpenCampaign]:
     """Those that take two more red-team responses: by their daily cap, and after a long stretch."""
     has_red_team = any(each.is_red_team for each in campaigns)
     shown = wellbeing.shown_today(crowdworker) if has_red_team else 0
@@ -135,7 +135,7 @@ def _claimed(
 def _is_still_under_cap(crowdworker: Crowdworker, campaign: OpenCampaign) -> bool:
     """Looked at again with the person's row held, so that two tabs do not pass the cap together."""
     person = Crowdworker.objects.select_for_update().get(pk=crowdworker.pk)
-    return campaign in _under_cap(person, queue.open_campaigns(person))
+    return campaign in under_cap(person, queue.open_campaigns(person))
 
 
 def _renewed(pk: int) -> bool:
@@ -161,7 +161,7 @@ def pass_on(showing: Showing) -> bool:
 
 def waiting_count(crowdworker: Crowdworker) -> int:
     """How many items the person could take now; counted up to one hundred."""
-    campaigns = [each.pk for each in _under_cap(crowdworker, queue.open_campaigns(crowdworker))]
+    campaigns = [each.pk for each in under_cap(crowdworker, queue.open_campaigns(crowdworker))]
     waiting = queue.waiting_for(
         crowdworker=crowdworker.pk, campaigns=campaigns, limits=queue.limits_of(crowdworker)
     )

@@ -4,7 +4,7 @@ Knows wanted replies and responses; the comparison with the model's reply is `op
 """
 
 import hashlib
-from datetime import timedelta
+from collections.abc import Sequence
 
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -23,11 +23,12 @@ from comparisons.models import (
 )
 from comparisons.queries import opinions as queue
 from comparisons.queries.flags import HEEDED, PERSONAL_DATA, flagged
-from comparisons.services import opinions
+from comparisons.queries.opinions import OpenCampaign
+from comparisons.services import opinions, wellbeing
 from comparisons.services.onboarding import check_active
 from comparisons.services.turns import known_reason
 
-LEASE = timedelta(minutes=60)
+LEASE = wellbeing.REPLY_LEASE
 MOST_CHARACTERS = 20_000
 MOST_ACTIVE_MILLISECONDS = 60 * 60 * 1000
 LOOKED_AT = 40  # waiting prompts considered at once, so that many people do not all want the first
@@ -78,18 +79,17 @@ def take(crowdworker: Crowdworker) -> WantedReply | None:
 
 def held(crowdworker: Crowdworker) -> WantedReply | None:
     """What the person holds on a lease that goes on."""
-    mine = _loaded(crowdworker).filter(
+    mine = _loaded(queue.open_campaigns(crowdworker)).filter(
         crowdworker=crowdworker, response__isnull=True, lease_until__gt=Now()
     )
     return mine.first()
 
 
-def _loaded(crowdworker: Crowdworker) -> QuerySet[WantedReply]:
-    """Prompts of conversations that may be shown to this person."""
-    every = queue.open_campaigns(crowdworker)
+def _loaded(campaigns: Sequence[OpenCampaign]) -> QuerySet[WantedReply]:
+    """Prompts of conversations of these campaigns."""
     return WantedReply.objects.select_related("turn__conversation__campaign").filter(
         turn__conversation__is_withdrawn=False,
-        turn__conversation__campaign__in=[each.pk for each in every],
+        turn__conversation__campaign__in=[each.pk for each in campaigns],
         turn__continued_by__isnull=False,
     )
 
@@ -97,7 +97,8 @@ def _loaded(crowdworker: Crowdworker) -> QuerySet[WantedReply]:
 def _waiting_for(crowdworker: Crowdworker) -> QuerySet[WantedReply]:
     passed = PassedReply.objects.filter(wanted=OuterRef("pk"), crowdworker=crowdworker)
     judged = Comparison.objects.filter(turn=OuterRef("turn"), crowdworker=crowdworker)
-    waiting = _loaded(crowdworker).filter(
+    campaigns = opinions.under_cap(crowdworker, queue.open_campaigns(crowdworker))
+    waiting = _loaded(campaigns).filter(
         ~flagged(HEEDED | PERSONAL_DATA), crowdworker__isnull=True, response__isnull=True
     )
     others = waiting.exclude(turn__conversation__crowdworker=crowdworker)
@@ -121,7 +122,7 @@ def _claimed(pk: int, crowdworker: Crowdworker) -> WantedReply | None:
             taken = free.update(crowdworker=person, lease_until=Now() + LEASE)
     except IntegrityError:  # another tab of the same person took one first
         return held(crowdworker)
-    return _loaded(crowdworker).filter(pk=pk).first() if taken == 1 else None
+    return _loaded(queue.open_campaigns(person)).filter(pk=pk).first() if taken == 1 else None
 
 
 def write(

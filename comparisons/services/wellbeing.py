@@ -11,9 +11,10 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from comparisons.models import Campaign, Crowdworker, Showing
+from comparisons.models import Campaign, Crowdworker, PassedReply, Showing, WantedReply
 from comparisons.models.campaign import Objective
 
+HARMLESS = Objective.HARMLESS
 BREAK_AFTER = 20  # red-team responses in a row
 STRETCH = 40  # red-team responses without a longer break; then a rest is not a choice any more
 COOL_DOWN = timedelta(minutes=15)
@@ -21,6 +22,7 @@ TOPICS = (
     "violence", "self_harm", "sexual", "hate", "drugs", "weapons", "crime", "animals", "health",
 )  # fmt: skip
 OPINION_LEASE = timedelta(minutes=15)
+REPLY_LEASE = timedelta(minutes=60)
 COVERS = ("always", "never")
 COMFORTS = ("mild", "moderate", "strong")
 
@@ -39,7 +41,9 @@ class NotOptedIn(Exception):
 
 def shown_today(crowdworker: Crowdworker) -> int:
     """Red-team responses shown to the person within the last 24 hours."""
-    return 2 * _shown_since(crowdworker, timezone.now() - timedelta(hours=24)).count()
+    since = timezone.now() - timedelta(hours=24)
+    # A prompt for a reply shows a whole dialogue: it counts like a pair.
+    return 2 * (_shown_since(crowdworker, since).count() + len(_prompts_since(crowdworker, since)))
 
 
 def _shown_since(crowdworker: Crowdworker, since: datetime) -> QuerySet[Showing]:
@@ -49,17 +53,30 @@ def _shown_since(crowdworker: Crowdworker, since: datetime) -> QuerySet[Showing]
     return Showing.objects.filter(
         own | opinion,
         crowdworker=crowdworker,
-        turn__conversation__objective=Objective.HARMLESS,
+        turn__conversation__objective=HARMLESS,
     )
+
+
+def _prompts_since(crowdworker: Crowdworker, since: datetime) -> list[datetime]:
+    """When the person was shown red-team prompts for replies, and those they gave back."""
+    objective = "turn__conversation__objective"
+    taken = WantedReply.objects.filter(
+        crowdworker=crowdworker, lease_until__gte=since + REPLY_LEASE, **{objective: HARMLESS}
+    )
+    passed = PassedReply.objects.filter(
+        crowdworker=crowdworker, at__gte=since, **{f"wanted__{objective}": HARMLESS}
+    )
+    seen = [until - REPLY_LEASE for until in taken.values_list("lease_until", flat=True) if until]
+    return [*seen, *passed.values_list("at", flat=True)]
 
 
 def cooling_until(crowdworker: Crowdworker) -> datetime | None:
     """When red-team work opens again after a long stretch of it; None while it is open."""
     longest = COOL_DOWN * (STRETCH // 2)  # a stretch that lasted longer had a break in it
-    rows = _shown_since(crowdworker, timezone.now() - longest).values_list(
-        "purpose", "created_at", "lease_until"
-    )
-    times = sorted((_seen_at(*row) for row in rows), reverse=True)[: STRETCH // 2]
+    since = timezone.now() - longest
+    rows = _shown_since(crowdworker, since).values_list("purpose", "created_at", "lease_until")
+    seen = [*(_seen_at(*row) for row in rows), *_prompts_since(crowdworker, since)]
+    times = sorted(seen, reverse=True)[: STRETCH // 2]
     if len(times) < STRETCH // 2:
         return None
     has_break = any(after - before >= COOL_DOWN for after, before in pairwise(times))
@@ -100,6 +117,11 @@ def should_suggest_break(crowdworker: Crowdworker) -> int:
     """The number of red-team responses read today when a break is due, otherwise 0."""
     shown = shown_today(crowdworker)
     return shown if shown and shown % BREAK_AFTER == 0 else 0
+
+
+def covers(crowdworker: Crowdworker, campaign: Campaign) -> bool:
+    """Whether the person uncovers responses of this campaign one at a time."""
+    return campaign.is_red_team and crowdworker.cover_responses != "never"
 
 
 def opt_in(crowdworker: Crowdworker, *, comfort: str, cover: str) -> None:

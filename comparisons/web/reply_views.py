@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from comparisons.models import Crowdworker, WantedReply
 from comparisons.queries.dialogues import messages_of
-from comparisons.services import replies
+from comparisons.services import replies, wellbeing
 from comparisons.web.access import NOT_YOURS, crowdworker_required
 from comparisons.web.forms import ReplyForm
 from comparisons.web.stage import skip_words
@@ -23,11 +23,12 @@ from comparisons.web.stage import skip_words
 @crowdworker_required
 def next_prompt(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     """The prompt in the person's hands, or the next one."""
-    return _page(request, replies.take(crowdworker))
+    return _page(request, crowdworker, replies.take(crowdworker))
 
 
 def _page(
     request: HttpRequest,
+    crowdworker: Crowdworker,
     wanted: WantedReply | None,
     *,
     text: str = "",
@@ -37,9 +38,12 @@ def _page(
 ) -> HttpResponse:
     context: dict[str, Any] = {"wanted": wanted, "text": text, "kept": kept, "message": message}
     if wanted is not None:
+        campaign = wanted.turn.conversation.campaign
+        assert campaign is not None, "only campaigns ask for replies"
         context |= {
             "said": messages_of(wanted.turn),
-            "campaign": wanted.turn.conversation.campaign,
+            "campaign": campaign,
+            "is_covered": wellbeing.covers(crowdworker, campaign),
             "pass_reasons": skip_words(),
         }
     return render(request, "comparisons/reply.html", context, status=status)
@@ -64,18 +68,20 @@ def write(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Htt
     is_over = wanted is not None and wanted.crowdworker_id != crowdworker.pk
     if is_over and text.strip():  # the lease ran out while the person wrote: the text comes back
         message = _("This one went to someone else. Your text is kept below.")
-        return _page(request, replies.take(crowdworker), kept=text, message=message, status=409)
+        return _page(
+            request, crowdworker, replies.take(crowdworker), kept=text, message=message, status=409
+        )
     wanted = _own(crowdworker, public_id)
     if not form.is_valid():
         message = _("Write between 1 and {most} characters.").format(most=replies.MOST_CHARACTERS)
-        return _page(request, wanted, text=text, message=message, status=422)
+        return _page(request, crowdworker, wanted, text=text, message=message, status=422)
     try:
         replies.write(
             wanted, crowdworker, text=form.cleaned_data["text"],
             active_milliseconds=form.cleaned_data["active_milliseconds"] or 0,
         )  # fmt: skip
     except replies.ReplyRefused as error:
-        return _page(request, wanted, text=text, message=str(error), status=422)
+        return _page(request, crowdworker, wanted, text=text, message=str(error), status=422)
     messages.success(request, _("Your reply is kept. Thank you."))
     return redirect("replies")
 

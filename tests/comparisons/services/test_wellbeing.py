@@ -127,3 +127,63 @@ def test_exposure_is_shown_from_five_people_on():
     found = exposure()
     assert (found.people, found.responses) == (5, 14)
     assert found.median_a_day == 2
+
+
+def prompt_of(campaign, conversation):
+    """A red-team turn whose reply a person should write."""
+    chosen(answered(said(conversation)))
+    return agreed_person(campaign)
+
+
+def test_prompts_for_a_reply_count_towards_the_days_share():
+    campaign, conversation = red_team(human_reply_percent=100)
+    writer = prompt_of(campaign, conversation)
+
+    wanted = replies.take(writer)
+    held = wellbeing.shown_today(writer)
+    replies.pass_on(wanted, writer, reason="upsetting")
+
+    assert (held, wellbeing.shown_today(writer)) == (2, 2)
+
+
+def test_no_prompt_is_handed_out_past_the_daily_cap_or_in_a_rest():
+    campaign, conversation = red_team(human_reply_percent=100)
+    writer = prompt_of(campaign, conversation)
+    own = begun(campaign, writer)
+
+    read(own, turns=wellbeing.STRETCH // 2)  # a stretch that ends in a rest
+    assert replies.waiting_count(writer) == 0
+    assert replies.take(writer) is None
+
+    Showing.objects.filter(crowdworker=writer).update(
+        created_at=timezone.now() - 2 * wellbeing.COOL_DOWN
+    )
+    campaign.red_team_daily_cap = wellbeing.STRETCH
+    campaign.save(update_fields=["red_team_daily_cap"])
+    assert replies.waiting_count(writer) == 0
+    assert replies.take(writer) is None
+
+
+def test_a_prompt_in_hand_stays_in_hand_also_at_the_cap():
+    campaign, conversation = red_team(human_reply_percent=100)
+    writer = prompt_of(campaign, conversation)
+    campaign.red_team_daily_cap = 2
+    campaign.save(update_fields=["red_team_daily_cap"])
+
+    wanted = replies.take(writer)
+
+    assert wanted is not None
+    assert replies.take(writer) == wanted
+
+
+def test_a_rest_is_due_also_after_prompts_for_replies():
+    campaign, conversation = red_team(human_reply_percent=100)
+    for _ in range(wellbeing.STRETCH // 2):
+        chosen(answered(said(conversation)))
+        Showing.objects.update(created_at=timezone.now() - timedelta(days=2))
+    writer = agreed_person(campaign)
+    for _ in range(wellbeing.STRETCH // 2):
+        replies.pass_on(replies.take(writer), writer)
+
+    assert wellbeing.cooling_until(writer) is not None
+    assert replies.take(writer) is None

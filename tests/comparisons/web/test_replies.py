@@ -98,3 +98,44 @@ def test_a_second_opinion_can_be_flagged_and_stays_in_hand(client, person):
     flag = Flag.objects.get()
     assert (flag.turn, flag.crowdworker, flag.note) == (showing.turn, person, "Hm.")
     assert opinions.take(person) == showing
+
+
+def red_team_prompt(**values):
+    """A person who may answer the second message of a red-team dialogue."""
+    found = live_campaign(
+        objective="harmless", human_reply_percent=100, second_opinion_percent=100, **values
+    )
+    conversation = begun(found)
+    chosen(answered(said(conversation, "Insult me."), a="canary insult", b="canary other"))
+    WantedReply.objects.all().delete()
+    Showing.objects.filter(purpose="second_opinion").delete()
+    chosen(answered(said(conversation, "Again."), a="third", b="fourth"))
+    return agreed_person(found)
+
+
+@pytest.mark.parametrize("name", ["replies", "opinions"])
+@pytest.mark.parametrize(("cover", "is_covered"), [("always", True), ("never", False)])
+def test_earlier_red_team_replies_are_covered_like_the_pair(client, name, cover, is_covered):
+    person = red_team_prompt()
+    person.cover_responses = cover
+    person.save(update_fields=["cover_responses"])
+    client.force_login(person.account)
+
+    before, _, after = text_of(client, name).partition("canary insult")
+
+    assert after
+    assert (before.rpartition("<details")[2].find("</details>") == -1) == is_covered
+    assert ("This earlier reply is covered. It may be upsetting." in before) == is_covered
+
+
+def test_earlier_replies_of_helpful_work_are_open(client):
+    found = live_campaign(human_reply_percent=100)
+    conversation = begun(found)
+    chosen(answered(said(conversation, "How do bees sleep?"), a="canary answer"))
+    WantedReply.objects.all().delete()
+    chosen(answered(said(conversation, "And ants?")))
+    person = agreed_person(found)
+    client.force_login(person.account)
+
+    assert "This earlier reply is covered" not in text_of(client, "replies")
+    assert "canary answer" in text_of(client, "replies")
