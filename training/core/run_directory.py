@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -32,6 +32,7 @@ from training.core.checkpointing import (
 )
 from training.core.distributed import Ranks
 from training.core.preflight import require_space
+from training.core.row_files import append_rows, drop_rows, whole_lines
 
 Halt = Literal["stop", "interrupt"]
 State = Literal["done", "stopped", "failed", "interrupted"]
@@ -106,20 +107,30 @@ class RunDirectory:
 
     def metrics(self, step: int, values: Mapping[str, float | int | str]) -> None:
         """Append one row to metrics.jsonl."""
-        self._append("metrics.jsonl", {"step": step, "time": time.time(), **values})
+        self.append_rows("metrics.jsonl", [{"step": step, "time": time.time(), **values}])
 
     def sample(self, step: int, values: Mapping[str, Any]) -> None:
         """Append one row to samples.jsonl."""
-        self._append("samples.jsonl", {"step": step, **values})
+        self.append_rows("samples.jsonl", [{"step": step, **values}])
 
     def append_row(self, name: str, row: Mapping[str, Any]) -> None:
         """Append one row to a JSONL file of this run."""
-        self._append(name, row)
+        self.append_rows(name, [row])
+
+    def append_rows(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows that belong together."""
+        if self._writes:
+            append_rows(self.path / name, rows)
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """Every whole row of a JSONL file of this run."""
-        path = self.path / name
-        return [json.loads(line) for line in _whole_lines(path)] if path.exists() else []
+        return [json.loads(line) for line in whole_lines(self.path / name)]
+
+    def drop_rows(self, *, after: int) -> None:
+        """Drop rows of steps that will be computed again, so that no step appears twice."""
+        if self._writes:
+            for name in ("metrics.jsonl", "samples.jsonl"):
+                drop_rows(self.path / name, after=after)
 
     def progress(
         self, step: int, total: int, phase: str, *, seconds_left: float | None = None
@@ -207,11 +218,11 @@ class RunDirectory:
         """State of the newest checkpoint that verifies, or None for a fresh start."""
         found = newest_resume(self.checkpoints, report=self.log)
         if found is None:
-            self._truncate_rows(after=-1)  # an attempt broke off before its first checkpoint
+            self.drop_rows(after=-1)  # an attempt broke off before its first checkpoint
             return None
         path, state = found
         self.ranks.wait()
-        self._truncate_rows(after=state.step)
+        self.drop_rows(after=state.step)
         self.log(f"resuming from {path.name}")
         return state
 
@@ -240,35 +251,6 @@ class RunDirectory:
     def require_space(self, needed_bytes: int) -> None:
         """Refuse to start when two checkpoints would not fit on the disk."""
         require_space(self.path, needed_bytes=needed_bytes)
-
-    def _append(self, name: str, row: Mapping[str, Any]) -> None:
-        if not self._writes:
-            return
-        with (self.path / name).open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-    def _truncate_rows(self, *, after: int) -> None:
-        """Drop rows of steps that will be computed again, so that no step appears twice."""
-        if not self._writes:
-            return
-        for name in ("metrics.jsonl", "samples.jsonl"):
-            path = self.path / name
-            if not path.exists():
-                continue
-            kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= after]
-            write_durably(path, "".join(line + "\n" for line in kept))
-
-
-def _whole_lines(path: Path) -> list[str]:
-    """Lines that parse; a crash may have cut the last one."""
-    lines = []
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        try:
-            json.loads(line)
-        except ValueError:
-            continue
-        lines.append(line)
-    return lines
 
 
 def _read_json(path: Path) -> dict[str, Any]:
