@@ -133,7 +133,7 @@ def opt_in(crowdworker: Crowdworker, *, comfort: str, cover: str) -> None:
 
 
 def leave(crowdworker: Crowdworker) -> None:
-    """Leave red-team work; what was done stays saved and paid."""
+    """Take no more red-team work; what was done is handed in elsewhere."""
     crowdworker.is_red_team_opted_in = False
     crowdworker.save(update_fields=["is_red_team_opted_in"])
 

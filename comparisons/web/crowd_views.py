@@ -26,8 +26,8 @@ from comparisons.queries import pay, work
 from comparisons.queries.arrivals import arrival_to_hand_in
 from comparisons.queries.opinions import open_campaigns
 from comparisons.services import (
-    assignment_ends,
     chat,
+    leaving,
     onboarding,
     opinions,
     qualifying,
@@ -202,11 +202,14 @@ def opt_in(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpRes
 def leave(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResponse:
     """Leave red-team work: what was done is handed in, helpful work is offered."""
     campaign = visible_campaign(crowdworker, slug)
-    wellbeing.leave(crowdworker)
-    standing = onboarding.open_assignment_of(crowdworker, campaign)
-    if standing:
-        assignment_ends.give_back(standing)
-    messages.success(request, _("You left red-team work. What you did is saved and paid."))
+    if leaving.leave_red_team(crowdworker):
+        messages.success(request, _("You left red-team work. What you did is saved and paid."))
+    else:
+        words = _(
+            "You left red-team work. No choice was made this time, so nothing is counted; "
+            "what you finished before is saved and paid."
+        )
+        messages.success(request, words)
     if crowdworker.platform in ArrivalSource.Platform:  # other work has to be taken on there
         return redirect("campaign_home", campaign.slug)
     helpful: Any = work.helpful_alternatives(crowdworker, besides=campaign).first()
