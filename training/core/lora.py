@@ -28,6 +28,7 @@ def add_adapters(
     """Freeze the model but for adapters on the target modules, and for the modules of `also_train`."""
     if config.rank == 0:
         return model
+    _require_targets(model, targets=config.target_modules)
     torch.manual_seed(seed)
     settings = PeftConfig(
         r=config.rank,
@@ -35,17 +36,31 @@ def add_adapters(
         lora_dropout=config.dropout,
         target_modules=list(config.target_modules),
     )
-    try:
-        inject_adapter_in_model(settings, model)
-    except ValueError as unfit:
-        raise ConfigError(
-            f"lora.target_modules {config.target_modules} fit no module of this model: {unfit}"
-        ) from None
+    inject_adapter_in_model(settings, model)
     for name, parameter in model.named_parameters():
         is_adapter = ".lora_" in name
         is_head = name.split(".", 1)[0] in also_train
         parameter.requires_grad_(requires_grad=is_adapter or is_head)
     return model
+
+
+def _require_targets(model: nn.Module, *, targets: tuple[str, ...]) -> None:
+    """Every module that peft will adapt must be a linear layer with weights of its own: others are not merged."""
+    own = {name for name, _ in model.named_parameters()}
+    ends = tuple(f".{target}" for target in targets)
+    found = {name: each for name, each in model.named_modules() if f".{name}".endswith(ends)}
+    if not found:
+        raise ConfigError(f"lora.target_modules {targets} fit no module of this model: change it")
+    for name, module in found.items():
+        if not isinstance(module, nn.Linear):
+            raise ConfigError(
+                f"lora.target_modules names {name}, which is no linear layer but a "
+                f"{type(module).__name__}: name others, or set lora.rank to 0"
+            )
+        if f"{name}.weight" not in own:
+            raise ConfigError(
+                f"lora.target_modules names {name}, which shares its weights with another module: leave it out"
+            )
 
 
 def merged(parameters: Mapping[str, Tensor], *, config: LoraConfig) -> dict[str, Tensor]:

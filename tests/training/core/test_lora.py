@@ -1,11 +1,18 @@
 """Adapters: nothing changes before training, and what is published is plain and the same."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from modelserving.core.adapters import WEIGHTS, adapter_config
 from modelserving.core.architectures import CheckpointRefused
@@ -60,6 +67,45 @@ def test_a_module_that_is_not_there_is_refused(inputs: dict[str, Path]):
 
     with pytest.raises(ConfigError, match="target_modules"):
         add_adapters(load_language_model(inputs["initial"]).model, config=config, seed=0)
+
+
+def tiny_gpt2() -> GPT2LMHeadModel:
+    return GPT2LMHeadModel(
+        GPT2Config(vocab_size=320, n_positions=64, n_embd=16, n_layer=1, n_head=2)
+    )
+
+
+def tied_llama() -> LlamaForCausalLM:
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=320, tie_word_embeddings=True, **sizes, **heads))
+
+
+@pytest.mark.parametrize(
+    ("make", "target", "reason"),
+    [
+        (tiny_gpt2, "c_attn", "transformer.h.0.attn.c_attn, which is no linear layer but a Conv1D"),
+        (
+            tiny_gpt2,
+            "attn.c_proj",
+            "no linear layer but a Conv1D",
+        ),  # square: merged without an error
+        (
+            tied_llama,
+            "embed_tokens",
+            "model.embed_tokens, which is no linear layer but a Embedding",
+        ),
+        (tied_llama, "mlp", "no linear layer but a LlamaMLP"),
+        (tied_llama, "lm_head", "lm_head, which shares its weights"),
+    ],
+)
+def test_what_cannot_be_merged_is_no_target(
+    make: Callable[[], torch.nn.Module], target: str, reason: str
+):
+    config = LoraConfig(rank=2, target_modules=("q_proj", target))
+
+    with pytest.raises(ConfigError, match=rf"lora\.target_modules names .*{reason}"):
+        add_adapters(make(), config=config, seed=0)
 
 
 def test_a_preference_model_learns_through_adapters(inputs: dict[str, Path], tmp_path: Path):
