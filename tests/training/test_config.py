@@ -53,6 +53,7 @@ def test_every_kind_has_the_three_presets(kind: str) -> None:
         ({"kind": "poem"}, "set it to one of language_model"),
         ({"kind": "ppo", "lerning_rate": 1.0}, "did you mean learning_rate"),
         ({"kind": "ppo", "lora": {"rnk": 4}}, "unknown key lora.rnk: did you mean lora.rank"),
+        ({"kind": "ppo", "lora": {"dropout": 0.1}}, "lora.dropout is 0.1: .* leave it out"),
         ({"kind": "ppo", "steps": "many"}, "steps is 'many': it must be of type int"),
         ({"kind": "ppo", "steps": True}, "steps is True"),
         ({"kind": "ppo", "steps": -1}, "steps is -1: set it above 0"),
@@ -126,6 +127,17 @@ def test_nested_values_become_dataclasses() -> None:
 
     assert isinstance(config, LanguageModelConfig)
     assert config.phases == (MixturePhase(until=1.0, weights={"books": 2.0}),)
+
+
+@pytest.mark.parametrize("kind", ["preference_model", "preference_pretraining", "ppo"])
+def test_a_configuration_of_an_earlier_version_is_read_where_it_asks_for_nothing_else(
+    kind: str,
+) -> None:
+    stored = to_dict(presets(kind)["demo"])
+
+    earlier = stored | {"lora": stored["lora"] | {"dropout": 0.0}}
+
+    assert to_dict(from_dict(earlier)) == stored
 
 
 def test_overrides_are_read_by_the_type_of_the_field() -> None:

@@ -15,9 +15,7 @@ from training.models import TrainingRun
 from training.services import RunRequest, start_run
 
 pytestmark = pytest.mark.django_db
-LORA = (
-    '{"rank": 8, "alpha": 32.0, "dropout": 0.1, "target_modules": ["q_proj"], "publish": "merged"}'
-)
+LORA = '{"rank": 8, "alpha": 32.0, "target_modules": ["q_proj"], "publish": "merged"}'
 SETTINGS = [
     ("preference_model", {
         "lora": LORA, "objectives": "helpful,harmless", "tranches": '["online"]',

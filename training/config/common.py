@@ -108,7 +108,6 @@ class LoraConfig:
 
     rank: int = 0
     alpha: float = 16.0
-    dropout: float = 0.0
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     # merged: whole weights, which every engine takes; adapter: a few megabytes that the model server adds to the
     # start's weights, held once for all policies that share it
@@ -117,7 +116,6 @@ class LoraConfig:
     def __post_init__(self) -> None:
         require(self.rank >= 0, f"lora.rank is {self.rank}: set it to 0 (off) or more")
         require_positive(**{"lora.alpha": self.alpha})
-        require_below_one(**{"lora.dropout": self.dropout})
         require_choice(name="lora.publish", value=self.publish, choices=get_args(Publish))
         require(
             self.publish == "merged" or self.rank > 0,

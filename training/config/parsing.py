@@ -33,6 +33,10 @@ KINDS: dict[str, type[RunConfig]] = {
     "evaluation": EvaluationConfig,
 }
 LARGEST = 2**63 - 1
+# settings that are gone: what stored configurations may still hold, and why they may hold nothing else
+GONE = {
+    "lora.dropout": (0.0, "scores and ratios are those of the published weights, without dropout")
+}
 
 
 def kind_of(config: RunConfig) -> str:
@@ -130,12 +134,23 @@ def _build(target: type[Any], stored: Mapping[str, Any], *, path: str) -> Any:
     hints = get_type_hints(target)
     values: dict[str, Any] = {}
     for key, value in stored.items():
+        if _is_gone(f"{path}{key}", value=value):
+            continue
         _check_key(key, known=list(hints), path=path)
         values[key] = _convert(value, hint=hints[key], path=f"{path}{key}")
     try:
         return target(**values)
     except TypeError as missing:
         raise ConfigError(f"{path or 'configuration'}: {missing}") from None
+
+
+def _is_gone(path: str, *, value: Any) -> bool:
+    if path not in GONE:
+        return False
+    idle, reason = GONE[path]
+    if value != idle:
+        raise ConfigError(f"{path} is {value!r}: {reason}; leave it out")
+    return True
 
 
 def _convert(value: Any, *, hint: Any, path: str) -> Any:

@@ -33,7 +33,6 @@ def add_adapters(
     settings = PeftConfig(
         r=config.rank,
         lora_alpha=config.alpha,
-        lora_dropout=config.dropout,
         target_modules=list(config.target_modules),
     )
     inject_adapter_in_model(settings, model)
