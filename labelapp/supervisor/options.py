@@ -58,6 +58,13 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
     if words.threads < 1:
         raise CannotStart(f"--threads {words.threads} writes no response: give 1 or more")
     host, port, public_url = _addresses(words.host, words.port, environment.get("PUBLIC_URL", ""))
+    is_behind_proxy = environment.get("BEHIND_PROXY", "").strip().lower() == "true"
+    if public_url.startswith("https:") and not is_behind_proxy:
+        raise CannotStart(
+            f"PUBLIC_URL={public_url} needs a proxy before it that ends TLS and passes "
+            "X-Forwarded-Proto: set BEHIND_PROXY=true (without, every page would redirect to itself); "
+            "docs/operations.md, Behind a proxy"
+        )
     return Options(
         host=host,
         port=port,

@@ -23,6 +23,7 @@ from labelapp.supervisor.programs import PYTHON, Services
 
 READY_WITHIN = 180.0
 PREPARE_WITHIN = 600.0
+OTHERS_WITHIN = 5.0  # for further model servers once one has answered
 
 
 def say(text: str) -> None:
@@ -119,8 +120,10 @@ class Instance:
         finally:
             if process.returncode is None:
                 process.kill()
-        (self.places.log / "prepare.log").write_bytes(errors + output)
-        if process.returncode != 0:
+        has_failed = process.returncode != 0
+        # what it says of a good start goes to the terminal alone: there is a sign-in link in it
+        (self.places.log / "prepare.log").write_bytes(errors + output if has_failed else errors)
+        if has_failed:
             lines = (errors or output).decode(errors="replace").strip().splitlines()
             raise CannotStart(
                 f"the database could not be prepared: {lines[-1] if lines else 'no reason given'} "
@@ -138,14 +141,29 @@ class Instance:
             readiness.wait_for_page(
                 f"http://{shown}:{self.options.port}", host=host, within=READY_WITHIN
             ),
-            *(
-                readiness.wait_for_modelserver(url.strip(), within=READY_WITHIN)
-                for url in self.services.modelserver_urls.split(",")
-            ),
+            self._wait_for_modelservers(),
             *(_up(child) for child in self.children if child.program.ready_line),
         ]
         if not all(await asyncio.gather(*waits)):
             raise CannotStart(self._why_not_ready())
+
+    async def _wait_for_modelservers(self) -> bool:
+        """Until one of them answers; those that do not by then are named, and the rest serve without them."""
+        urls = [url.strip() for url in self.services.modelserver_urls.split(",")]
+        waits = {
+            url: asyncio.create_task(readiness.wait_for_modelserver(url, within=READY_WITHIN))
+            for url in urls
+        }
+        is_served = False
+        for answered in asyncio.as_completed(waits.values()):
+            if is_served := await answered:
+                break
+        _, late = await asyncio.wait(waits.values(), timeout=OTHERS_WITHIN)
+        for url, wait in waits.items():
+            if wait in late:
+                wait.cancel()
+                say(f"the model server {url} does not answer: the others serve without it")
+        return is_served
 
     def _why_not_ready(self) -> str:
         dying = [child for child in self.children if child.deaths] or self.children

@@ -25,7 +25,7 @@ from modelserving.server.__main__ import arguments
     ],
 )
 def test_addresses(words, public_url, expected):
-    options = read_options(words, {"PUBLIC_URL": public_url})
+    options = read_options(words, {"PUBLIC_URL": public_url, "BEHIND_PROXY": "True"})
 
     assert (options.host, options.port, options.public_url) == expected
 
@@ -33,6 +33,12 @@ def test_addresses(words, public_url, expected):
 def test_public_url_that_is_none_is_refused():
     with pytest.raises(CannotStart, match="write http://host"):
         read_options([], {"PUBLIC_URL": "labels.example.org"})
+
+
+@pytest.mark.parametrize("environment", [{}, {"BEHIND_PROXY": "false"}])
+def test_https_without_a_proxy_that_ends_tls_is_refused(environment):
+    with pytest.raises(CannotStart, match="set BEHIND_PROXY=true"):
+        read_options([], {"PUBLIC_URL": "https://labels.example.org", **environment})
 
 
 def _services(tmp_path, **environment):
