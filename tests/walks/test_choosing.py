@@ -115,3 +115,12 @@ def test_nothing_a_crowdworker_receives_names_a_checkpoint(product, crowdworker)
     assert hashes
     for secret in [*hashes, *[each[:8] for each in hashes], *names]:
         assert not [text for text in received if re.search(re.escape(secret), text)], secret
+
+
+def test_no_log_holds_a_password_or_a_sign_in_link(product, crowdworker):
+    secrets = [*(product.password(name) for name in ("casey", "alex", "rowan")), "/sign-in/link/"]
+
+    logs = {path.name: path.read_text(errors="replace") for path in (product.var / "log").iterdir()}
+
+    assert {"prepare.log", "web.log", "models.log"} <= set(logs)
+    assert [name for name, text in logs.items() if any(each in text for each in secrets)] == []
