@@ -17,7 +17,7 @@ DONE = "[DONE]"
 
 
 def events(response: httpx.Response) -> Iterator[dict[str, Any]]:
-    """The JSON object of every event until the stream says that it is done.
+    """The JSON object of every event until the stream says that it is done; a sign of life is an empty one.
 
     Ending without that word, or with anything that is not JSON, is `Unreachable`.
     """
@@ -26,6 +26,9 @@ def events(response: httpx.Response) -> Iterator[dict[str, Any]]:
     for text in _data(response):
         if text == DONE:
             return
+        if text is None:
+            yield {}  # whoever reads may have been stopped meanwhile
+            continue
         try:
             event = json.loads(text)
         except (ValueError, RecursionError):
@@ -36,8 +39,8 @@ def events(response: httpx.Response) -> Iterator[dict[str, Any]]:
     raise Unreachable("the stream ended without saying that it is complete")
 
 
-def _data(response: httpx.Response) -> Iterator[str]:
-    """The data of each event. Lines end at line feeds only: model text may hold any other break."""
+def _data(response: httpx.Response) -> Iterator[str | None]:
+    """The data of each event, None for a comment. Lines end at line feeds only: model text may hold any other break."""
     waiting = bytearray()
     collected: list[bytes] = []
     for piece in response.iter_raw():
@@ -47,6 +50,8 @@ def _data(response: httpx.Response) -> Iterator[str]:
             del waiting[: end + 1]
             if line.startswith(b"data:"):
                 collected.append(line[5:].removeprefix(b" "))
+            elif line.startswith(b":"):
+                yield None
             elif not line and collected:
                 yield b"\n".join(collected).decode("utf-8", "replace")
                 collected.clear()

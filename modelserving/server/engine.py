@@ -78,6 +78,10 @@ class Engine:
     def _every(self) -> list[ServedCheckpoint]:
         return [*self.checkpoints.values(), *self._leaving]
 
+    def is_moving(self, *, within: float) -> bool:
+        """Whether the thread has nothing to do, or ended a turn in the last seconds."""
+        return not self.working or self.clock() - self.last_turn < within
+
     def find(self, name: str) -> ServedCheckpoint:
         """The checkpoint of this name, if it takes requests."""
         found = self.checkpoints.get(name)

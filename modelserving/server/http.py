@@ -32,6 +32,7 @@ class Exchange:
         self._send = send
         self._body_read = asyncio.Event()
         self.started = False
+        self._ended = False
 
     def header(self, name: str) -> str:
         """A request header, or an empty text."""
@@ -130,8 +131,17 @@ class Exchange:
         )
         await self._chunk(f"data: {text}\n\n".encode("utf-8", "replace"))
 
+    async def sign_of_life(self) -> None:
+        """Send a comment, which readers skip, so that they go on waiting."""
+        if self._ended:
+            return
+        if not self.started:
+            await self.start_events()
+        await self._chunk(b": still at it\n\n")
+
     async def end_events(self) -> None:
         """Say that the stream is complete."""
+        self._ended = True
         await self.event("[DONE]")
         await self._send({"type": "http.response.body", "body": b""})
 

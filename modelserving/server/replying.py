@@ -6,6 +6,7 @@ Does not know how requests reach it or how tokens are drawn.
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from modelserving.core.ranking import NotRankable
@@ -13,8 +14,11 @@ from modelserving.server.answers import Answers
 from modelserving.server.engine import Engine
 from modelserving.server.errors import GenerationFailed
 from modelserving.server.generation import Piece, Running, Sample, pieces, rank, start
-from modelserving.server.http import Exchange
+from modelserving.server.http import Disconnected, Exchange
 from modelserving.server.protocol import GenerationRequest
+
+LIFE_SECONDS = 10.0  # between signs of life in a stream; clients wait for 30
+STILL_SECONDS = 20.0  # an engine that stands still for longer is nothing to wait for
 
 
 class Replying:
@@ -39,14 +43,34 @@ class Replying:
             identity=f"{prefix}-{uuid.uuid4().hex}",
             created=created,
         )
-        if self._request.best_of is not None:
-            await self._best_of(running, answers)
-        elif self._request.stream:
-            await self._stream(running, answers)
-        else:
-            async for _ in self._pieces(running):
-                pass
-            await self._exchange.reply(answers.whole(_all_choices(running, answers)))
+        async with self._signs_of_life():
+            if self._request.best_of is not None:
+                await self._best_of(running, answers)
+            elif self._request.stream:
+                await self._stream(running, answers)
+            else:
+                async for _ in self._pieces(running):
+                    pass
+                await self._exchange.reply(answers.whole(_all_choices(running, answers)))
+
+    @asynccontextmanager
+    async def _signs_of_life(self) -> AsyncIterator[None]:
+        """Beside what is done meanwhile, tell the reader of a stream that it is being done."""
+        telling = asyncio.create_task(self._tell_of_life()) if self._request.stream else None
+        try:
+            yield
+        finally:
+            if telling is not None:
+                telling.cancel()
+
+    async def _tell_of_life(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(LIFE_SECONDS)
+                if self._engine.is_moving(within=STILL_SECONDS):
+                    await self._exchange.sign_of_life()
+        except Disconnected:
+            return
 
     async def _pieces(self, running: list[Running]) -> AsyncIterator[Piece]:
         """Pieces of all prompts as they come."""

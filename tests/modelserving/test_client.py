@@ -242,6 +242,12 @@ def test_events_that_do_not_end_properly_are_refused(body):
         list(events(response(body)))
 
 
+def test_comments_are_signs_of_life_and_no_events():
+    body = b': still at it\n\ndata: {"a": 1}\n\n: still at it\n\ndata: [DONE]\n\n'
+
+    assert list(events(response(body))) == [{}, {"a": 1}, {}]
+
+
 def test_errors_are_sorted_by_what_to_do():
     kinds = {
         type(stated_error({"code": code, "message": "model x"}, status=status)).__name__
