@@ -66,6 +66,13 @@ def win_fraction_of_elo(difference: float) -> float:
     return 1.0 / (1.0 + math.exp(-difference / ELO_PER_NAT))
 
 
+def elo_of_win_fraction(fraction: float | None) -> float | None:
+    """The Elo difference at which the stronger side wins this often; None where it is without bound."""
+    if fraction is None or not 0 < fraction < 1:
+        return None
+    return ELO_PER_NAT * math.log(fraction / (1 - fraction))
+
+
 def elo_of_score(difference: float) -> float:
     """The Elo difference that a difference of preference-model scores predicts (174 per unit)."""
     return difference * ELO_PER_NAT

@@ -130,21 +130,24 @@ def choices_between(
     one: Deployment, two: Deployment, *, objective: str = Objective.HELPFUL
 ) -> list[Choice]:
     """The kept choices between two deployments: the evidence for a promotion."""
-    keys = {str(one.pk), str(two.pk)}
-    return [
-        choice
-        for choice, strength in _choices(objective, has_simulated=False)
-        if is_kept(strength) and {choice.winner, choice.loser} == keys
-    ]
+    pair = (one.pk, two.pk)
+    found = _choices(objective, has_simulated=False, pair=pair)
+    return [choice for choice, strength in found if is_kept(strength)]
 
 
 def _choices(
-    objective: str, *, has_simulated: bool, without: Crowdworker | None = None
+    objective: str,
+    *,
+    has_simulated: bool,
+    without: Crowdworker | None = None,
+    pair: tuple[int, int] | None = None,
 ) -> Iterator[tuple[Choice, int | None]]:
     """Each choice with its strength; the winner is the better response, whatever was asked."""
     compared = _compared(objective, has_simulated=has_simulated)
     if without is not None:
         compared = compared.exclude(crowdworker=without)
+    if pair is not None:
+        compared = compared.filter(picked__deployment__in=pair, other__deployment__in=pair)
     rows = compared.values_list(
         "question", "strength", "turn__conversation_id", "picked__deployment_id",
         "other__deployment_id",
