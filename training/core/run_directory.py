@@ -195,6 +195,11 @@ class RunDirectory:
         if not self._writes:
             self.ranks.wait()
             return self.checkpoints / step_name(step)
+        if (
+            milestone
+        ):  # first: a name without its directory does no harm, one that is missed is pruned
+            self._milestones.add(step_name(step))
+            self.write_json("milestones.json", {"kept": sorted(self._milestones)})
         path = write_checkpoint(
             self.checkpoints,
             step=step,
@@ -206,9 +211,6 @@ class RunDirectory:
             code=self._code,
         )
         verify(path)
-        if milestone:
-            self._milestones.add(path.name)
-            self.write_json("milestones.json", {"kept": sorted(self._milestones)})
         prune(self.checkpoints, keep=self.config.keep_checkpoints, milestones=self._milestones)
         self.log(f"published {path.name}")
         self.ranks.wait()
