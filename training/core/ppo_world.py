@@ -57,25 +57,7 @@ def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) ->
     require_positions(
         *readers, prompt=config.max_prompt_tokens, response=config.max_response_tokens
     )
-    encoding = {
-        "encoder": policy.tokenizer,
-        "layout": policy.dialogue_format,
-        "room": config.max_prompt_tokens,
-    }
-    release = run.inputs("release")
-    training = release_prompts(release, "train", **encoding)
-    if run.has_input("prompts"):
-        training += file_prompts(run.inputs("prompts"), **encoding)
-    held_out = held_out_prompts(
-        release_prompts(release, "test", **encoding),
-        count=config.held_out_prompts,
-        training=training,
-    )
-    require_objectives(
-        name="objective_weights",
-        asked=config.objective_weights,
-        found={prompt.objective for prompt in training},
-    )
+    training, held_out = _read_prompts(run, policy=policy, config=config)
     written = _written(reference, training, config=config)
     return World(
         policy=policy,
@@ -93,6 +75,32 @@ def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) ->
         counts={"training": len(training), "written": len(written), "held_out": len(held_out)},
         initial_directory=whole_weights(run.inputs("initial")),
     )
+
+
+def _read_prompts(
+    run: RunDirectory, *, policy: LoadedModel, config: PPOConfig
+) -> tuple[list[Prompt], list[Prompt]]:
+    """Prompts to train on and held-out ones, which share no opening."""
+    encoding = {
+        "encoder": policy.tokenizer,
+        "layout": policy.dialogue_format,
+        "room": config.max_prompt_tokens,
+    }
+    release = run.inputs("release")
+    training = release_prompts(release, "train", **encoding)
+    if run.has_input("prompts"):
+        training += file_prompts(run.inputs("prompts"), **encoding)
+    require_objectives(
+        name="objective_weights",
+        asked=config.objective_weights,
+        found={prompt.objective for prompt in training},
+    )
+    held_out = held_out_prompts(
+        release_prompts(release, "test", **encoding),
+        count=config.held_out_prompts,
+        training=training,
+    )
+    return training, held_out
 
 
 def _written(reference: LoadedModel, training: list[Prompt], *, config: PPOConfig) -> list[Prompt]:
