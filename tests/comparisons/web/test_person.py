@@ -3,6 +3,7 @@
 import pytest
 from django.urls import reverse
 
+from comparisons.services import quality, withdrawal
 from tests.comparisons.making import (
     make_account,
     make_campaign,
@@ -40,3 +41,18 @@ def test_a_turned_order_is_told_also_when_another_objective_moves_further(client
 
     assert [shift.is_order_changed for shift in page.context["shifts"]] == [False, True]
     assert ": the order changes." in page.content.decode()
+
+
+def test_staff_never_read_the_name_of_a_person_who_withdraws(client):
+    person, staff = make_crowdworker(), make_account("administrator")
+    person.account.username = "anna.schmidt@canary.example"
+    person.account.save(update_fields=["username"])
+    quality.note_asked(person, reason="Are you well?", actor=staff)
+    withdrawal.withdraw(person)
+    client.force_login(staff)
+
+    text = client.get(reverse("manage_person", args=[person.public_id])).content.decode()
+
+    assert "crowdworker.withdraw" in text
+    assert "anna.schmidt" not in text
+    assert f'Are you well?</span> <span class="muted">{staff.username}</span>' in text
