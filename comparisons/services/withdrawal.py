@@ -32,7 +32,7 @@ def withdraw(crowdworker: Crowdworker) -> None:
         mine = Q(crowdworker=crowdworker) | Q(turn__conversation__crowdworker=crowdworker)
         written = Q(picked__author=crowdworker) | Q(other__author=crowdworker)
         concerned = Comparison.objects.filter(mine | written)
-        concerned.filter(crowdworker=crowdworker).update(reason_text="")
+        concerned.update(reason_text="")  # what others wrote of it may name the person
         _leave_releases(concerned)
         Crowdworker.objects.filter(pk=crowdworker.pk).update(
             standing=Crowdworker.Standing.WITHDRAWN, withdrawn_at=now, external_id_hash=""
@@ -61,7 +61,6 @@ def delete_conversation(conversation: Conversation) -> None:
             return
         turns = Turn.objects.filter(conversation=conversation)
         _blank_turns(turns)
-        Flag.objects.filter(turn__in=turns, crowdworker=crowdworker).update(note="")
         concerned = Comparison.objects.filter(turn__in=turns)
         concerned.update(reason_text="")
         _leave_releases(concerned)
@@ -90,8 +89,12 @@ def _forget_streams(turns: QuerySet[Turn]) -> None:
 
 
 def _blank_turns(turns: QuerySet[Turn]) -> None:
-    """What was said and what was answered, with every sample of it."""
+    """What was said, what was answered or still being written, and what anybody noted about it."""
+    turns.filter(state=Turn.State.GENERATING).update(
+        state=Turn.State.SKIPPED, is_stop_requested=True
+    )
     turns.update(message="")
+    Flag.objects.filter(turn__in=turns).update(note="")
     Response.objects.filter(turn__in=turns).update(text="", candidates=[], token_ids=[])
 
 
@@ -110,9 +113,6 @@ def _give_up_replies(crowdworker: Crowdworker) -> None:
 def _blank_texts(crowdworker: Crowdworker) -> None:
     conversations = Conversation.objects.filter(crowdworker=crowdworker)
     turns = Turn.objects.filter(conversation__crowdworker=crowdworker)
-    turns.filter(state=Turn.State.GENERATING).update(
-        state=Turn.State.SKIPPED, is_stop_requested=True
-    )
     _blank_turns(turns)
     Flag.objects.filter(crowdworker=crowdworker).update(note="")
     conversations.filter(state=Conversation.State.OPEN).update(state=Conversation.State.ABANDONED)

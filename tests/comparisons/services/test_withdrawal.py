@@ -9,14 +9,26 @@ from comparisons.models import (
     Conversation,
     Crowdworker,
     DatasetRelease,
+    Flag,
     Response,
     Turn,
 )
 from comparisons.models.release import ReleaseComparison
 from comparisons.queries.own_data import own_data
-from comparisons.services import audit, chat, judging, onboarding, opinions, streaming, withdrawal
+from comparisons.services import (
+    assignment_ends,
+    audit,
+    chat,
+    judging,
+    onboarding,
+    opinions,
+    streaming,
+    turn_leases,
+    withdrawal,
+)
+from comparisons.services.flagging import flag_turn
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
-from tests.comparisons.turns import streamed
+from tests.comparisons.turns import completion, streamed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
 
@@ -173,3 +185,44 @@ def test_the_audit_is_asked_last_for_everything_else_waits_for_it(monkeypatch):
     withdrawal.withdraw(conversation.crowdworker)
 
     assert seen == [False, False]  # the work given back, and the withdrawal
+
+
+def test_a_deleted_conversation_gets_no_text_back_from_a_response_on_its_way():
+    person = agreed_person(campaign := live_campaign())
+    conversation = begun(campaign, person)
+    turn = said(conversation, SECRET)
+    lease = turn_leases.claim(turn.pk)
+    assignment_ends.give_back(person.assignments.get())
+    conversation.refresh_from_db()
+
+    withdrawal.delete_conversation(conversation)
+
+    for side in "AB":
+        turn_leases.store(lease, side=side, completion=completion(f"To {SECRET}: yes."))
+    assert set(Response.objects.values_list("text", flat=True)) == {""}
+    assert not turn_leases.forsaken_turns().exists()
+    turn.refresh_from_db()
+    assert (turn.message, turn.state) == ("", Turn.State.SKIPPED)
+
+
+@pytest.mark.parametrize("is_whole", [True, False], ids=["withdrawn", "deleted"])
+def test_what_others_noted_about_an_erased_conversation_goes_too(is_whole):
+    campaign = live_campaign(second_opinion_percent=100)
+    person, judge = agreed_person(campaign), agreed_person(campaign)
+    conversation = begun(campaign, person)
+    chosen(answered(said(conversation)))
+    item = opinions.take(judge)
+    texts = {"A": item.side_a.text_sha256, "B": item.side_b.text_sha256}
+    judging.record_choice(
+        item, side="A", strength=2, choice_key=uuid.uuid4(), text_sha256=texts, reason_text=SECRET
+    )
+    flag_turn(item.turn, judge, kind="personal_data", note=SECRET)
+    chat.end_conversation(conversation)
+
+    if is_whole:
+        withdrawal.withdraw(person)
+    else:
+        withdrawal.delete_conversation(conversation)
+
+    assert [*Comparison.objects.exclude(reason_text="")] == []
+    assert [*Flag.objects.values_list("note", flat=True)] == [""]
