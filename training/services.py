@@ -7,7 +7,9 @@ import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from kombu.exceptions import OperationalError as BrokerAway
@@ -137,6 +139,7 @@ def _checked(request: RunRequest) -> TrainingRun:
             f"`python -m training.core.new_run RUN_DIR --kind {request.kind} --input initial=CHECKPOINT "
             f"--input {role}=PATH`, then train: `python -m training.core RUN_DIR`."
         )
+    _check_rollouts(config)
     _check_release(request)
     initial = request.initial or registry.ensure_starter()
     if initial.kind == Checkpoint.Kind.PREFERENCE_MODEL and request.kind not in TAKES_SCORERS:
@@ -168,6 +171,26 @@ def _config(request: RunRequest) -> dict[str, object]:
         return to_dict(with_overrides(offered[request.preset], dict(request.overrides or {})))
     except ConfigError as refused:
         raise RunRefused(str(refused)) from refused
+
+
+def _check_rollouts(config: Mapping[str, object]) -> None:
+    """Sample on servers that whoever runs this machine named: others would be asked from within its network."""
+    endpoint = str(config.get("rollout_endpoint") or "")
+    named = {_origin(url) for url in (*settings.MODELSERVER_URLS, *settings.ALLOWED_ENDPOINTS)}
+    if endpoint and _origin(endpoint) not in named - {""}:
+        raise RunRefused(
+            f"rollout_endpoint {endpoint} is none of the servers this machine may ask: "
+            "add its http(s)://host:port to MODELSERVER_URLS or ALLOWED_ENDPOINTS, or leave it empty."
+        )
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port of a web address; empty for anything else."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}" if parts.scheme in {"http", "https"} else ""
 
 
 def _check_release(request: RunRequest) -> None:
