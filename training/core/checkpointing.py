@@ -108,11 +108,12 @@ def all_checkpoints(checkpoints: Path) -> list[Path]:
     """Published step directories, oldest first; nothing is said about their soundness."""
     if not checkpoints.is_dir():
         return []
-    return sorted(
-        path
-        for path in checkpoints.iterdir()
-        if path.is_dir() and path.name.startswith("step-") and not path.suffix
-    )
+    numbered = {
+        int(path.name.removeprefix("step-")): path
+        for path in checkpoints.glob("step-*")
+        if path.is_dir() and path.name.removeprefix("step-").isdecimal()
+    }
+    return [path for _, path in sorted(numbered.items())]
 
 
 def newest_resume(

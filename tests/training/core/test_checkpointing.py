@@ -175,6 +175,15 @@ def test_pruning_keeps_the_newest_and_milestones_without_their_state(tmp_path: P
         read_resume(tmp_path / "step-000001")
 
 
+def test_checkpoints_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
+    for step in (999_999, 1_000_000):
+        save(tmp_path, step)
+
+    assert newest_step(tmp_path) == 1_000_000
+    prune(tmp_path, keep=1, milestones=set())
+    assert [path.name for path in all_checkpoints(tmp_path)] == ["step-1000000"]
+
+
 @pytest.mark.parametrize(
     "make",
     [
