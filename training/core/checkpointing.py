@@ -53,7 +53,7 @@ def write_checkpoint(
     config: Mapping[str, Any],
     code: str,
 ) -> Path:
-    """Write `step-N.partial`, its manifests last, and rename it into place.
+    """Write `step-N.partial`, its manifests last, read it back, and rename it into place.
 
     What stands at that step already stays until the new one is whole: a crash loses neither.
     """
@@ -68,6 +68,8 @@ def write_checkpoint(
         _write_resume(partial / RESUME, resume)
         write_manifest(partial / RESUME, kind="resume", parents=[], **stamp)
     write_manifest(partial, kind=kind, parents=parents, **stamp)
+    for written in (partial, partial / RESUME) if resume is not None else (partial,):
+        verify(written)  # before it replaces, or lets go of, an older one
     replaced = checkpoints / f"{final.name}{REPLACED}"
     if final.exists():
         shutil.rmtree(replaced, ignore_errors=True)
@@ -134,7 +136,7 @@ def newest_resume(
 def prune(checkpoints: Path, *, keep: int, milestones: set[str]) -> None:
     """Drop older resume states, and older checkpoints that are no milestones.
 
-    Called after a new checkpoint was published and verified, so one sound state always stays.
+    Called after a new checkpoint was verified and published, so one sound state always stays.
     """
     paths = all_checkpoints(checkpoints)
     for path in paths[:-keep] if keep else paths:

@@ -210,7 +210,6 @@ class RunDirectory:
             config=to_dict(self.config),
             code=self._code,
         )
-        verify(path)
         prune(self.checkpoints, keep=self.config.keep_checkpoints, milestones=self._milestones)
         self.log(f"published {path.name}")
         self.ranks.wait()

@@ -157,6 +157,26 @@ def test_a_full_disk_leaves_the_one_before(tmp_path: Path) -> None:
     assert [path.name for path in all_checkpoints(tmp_path)] == ["step-000001"]
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "resume/state.safetensors"])
+def test_what_was_damaged_on_its_way_to_the_disk_replaces_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    save(tmp_path, 1)
+    write_durably = artifacts.write_durably
+
+    def write_and_damage(path: Path, text: str) -> None:
+        write_durably(path, text)
+        if path.parent.name == "step-000001.partial":  # the last file: all others were hashed
+            flip(path.parent / name)
+
+    monkeypatch.setattr(artifacts, "write_durably", write_and_damage)
+
+    with pytest.raises(ArtefactError, match="was changed or damaged"):
+        save(tmp_path, 1)
+
+    assert newest_step(tmp_path) == 1
+
+
 def test_nothing_to_resume_is_none(tmp_path: Path) -> None:
     assert newest_step(tmp_path / "absent") is None
 
