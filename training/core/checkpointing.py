@@ -25,6 +25,7 @@ from modelserving.core.artifacts import (
 from training.core.sharding import own_part
 
 RESUME = "resume"
+PARTIAL = ".partial"  # what is being written
 REPLACED = ".replaced"  # what stood at a step while its successor takes its place
 
 
@@ -58,7 +59,7 @@ def write_checkpoint(
     What stands at that step already stays until the new one is whole: a crash loses neither.
     """
     final = checkpoints / step_name(step)
-    partial = checkpoints / f"{final.name}.partial"
+    partial = checkpoints / f"{final.name}{PARTIAL}"
     if partial.exists():  # of an attempt that died
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
@@ -79,8 +80,15 @@ def write_checkpoint(
     return final
 
 
-def put_back_replaced(checkpoints: Path) -> None:
-    """Restore a checkpoint whose successor was never put in its place; drop it otherwise."""
+def discard_partials(checkpoints: Path) -> None:
+    """Remove checkpoints that were never finished."""
+    for partial in checkpoints.glob(f"step-*{PARTIAL}"):
+        shutil.rmtree(partial)
+
+
+def clear_up(checkpoints: Path) -> None:
+    """After an attempt that died: no half checkpoint, and each whose successor never came in its place again."""
+    discard_partials(checkpoints)
     for replaced in checkpoints.glob(f"step-*{REPLACED}"):
         final = checkpoints / replaced.name.removesuffix(REPLACED)
         if final.exists():
@@ -122,7 +130,6 @@ def newest_resume(
     checkpoints: Path, *, report: Callable[[str], None]
 ) -> tuple[Path, ResumeState] | None:
     """The newest checkpoint that verifies; damaged ones are reported and passed over."""
-    put_back_replaced(checkpoints)
     for path in reversed(all_checkpoints(checkpoints)):
         if not (path / RESUME).is_dir():
             continue

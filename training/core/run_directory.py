@@ -25,6 +25,7 @@ from training.config import ConfigError, RunConfig, from_dict, to_dict
 from training.core.checkpointing import (
     ResumeState,
     all_checkpoints,
+    clear_up,
     newest_resume,
     prune,
     step_name,
@@ -217,6 +218,9 @@ class RunDirectory:
 
     def load_resume(self) -> ResumeState | None:
         """State of the newest checkpoint that verifies, or None for a fresh start."""
+        if self._writes:
+            clear_up(self.checkpoints)
+        self.ranks.wait()
         found = newest_resume(self.checkpoints, report=self.log)
         if found is None:
             self.drop_rows(after=-1)  # an attempt broke off before its first checkpoint

@@ -13,6 +13,7 @@ from modelserving.core.artifacts import ArtefactError, verify
 from training.core.checkpointing import (
     ResumeState,
     all_checkpoints,
+    clear_up,
     newest_resume,
     optimizer_tensors,
     prune,
@@ -47,6 +48,7 @@ def save(checkpoints: Path, step: int) -> Path:
 
 
 def newest_step(checkpoints: Path) -> int | None:
+    clear_up(checkpoints)
     found = newest_resume(checkpoints, report=lambda _: None)
     return None if found is None else found[1].step
 

@@ -8,6 +8,7 @@ from modelserving.core.artifacts import verify
 from tests.training.core.dying import deaths
 from tests.training.core.tiny import language_model_config, make_run
 from training.core.checkpointing import ResumeState
+from training.core.distributed import Ranks
 from training.core.run_directory import RunDirectory
 
 
@@ -48,3 +49,43 @@ def test_a_milestone_outlives_a_death_at_any_file_operation(tmp_path: Path, stoo
         names = sorted(path.name for path in run.checkpoints.iterdir())
         assert names == ["step-000002", "step-000004"]
         assert verify(run.checkpoints / "step-000002").kind == "policy"
+
+
+def left_by_a_dead_attempt(run: RunDirectory) -> list[Path]:
+    """A checkpoint that was half written, and one whose successor never took its place."""
+    publish(run, 1, milestone=False)
+    half, replaced = (
+        run.checkpoints / name for name in ("step-000073.partial", "step-000002.replaced")
+    )
+    (half / "resume").mkdir(parents=True)
+    write_weights(half)
+    publish(run, 2, milestone=False)
+    (run.checkpoints / "step-000002").rename(replaced)
+    return [half, replaced]
+
+
+def test_a_run_that_goes_on_clears_up_after_the_attempt_before(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    left_by_a_dead_attempt(run)
+
+    state = run.load_resume()
+
+    assert state is not None
+    assert state.step == 2
+    assert [path.name for path in run.checkpoints.iterdir()] == ["step-000002"]
+
+
+def test_half_a_first_checkpoint_goes_too(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    (run.checkpoints / "step-000001.partial").mkdir(parents=True)
+
+    assert run.load_resume() is None
+    assert list(run.checkpoints.iterdir()) == []
+
+
+def test_only_the_process_that_writes_clears_up(tmp_path: Path) -> None:
+    left = left_by_a_dead_attempt(new_run(tmp_path / "run"))
+
+    RunDirectory(tmp_path / "run", ranks=Ranks(rank=1)).load_resume()
+
+    assert [path.exists() for path in left] == [True, True]
