@@ -119,6 +119,16 @@ class EncodedPrompt:
 
     token_ids: list[int]
     dropped_messages: int
+    is_cut: bool  # it lost messages, or the beginning of one
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedReplies:
+    """Replies to one prompt, each as a dialogue to score, and what did not fit."""
+
+    prompt: EncodedPrompt  # what all of them begin with
+    dialogues: list[list[int]]  # up to the end-of-context token
+    is_cut: bool  # the prompt or a reply lost something
 
 
 def encode_prompt(
@@ -138,7 +148,11 @@ def encode_prompt(
     turns = [encode_turn(message, encoder=encoder, layout=layout) for message in near]
     cue = _reply_cue(encoder=encoder, layout=layout)
     kept, dropped = truncate_left(turns, room=room - len(cue))
-    return EncodedPrompt(token_ids=[*kept, *cue], dropped_messages=far + dropped)
+    return EncodedPrompt(
+        token_ids=[*kept, *cue],
+        dropped_messages=far + dropped,
+        is_cut=far > 0 or len(kept) < sum(map(len, turns)),
+    )
 
 
 def encode_scored(
@@ -148,15 +162,38 @@ def encode_scored(
     check_dialogue(dialogue)
     if dialogue[-1]["role"] != "assistant":
         raise DialogueError("a dialogue to score ends on an assistant message")
-    end = encoder.token_id(layout.end_of_context)
-    half = layout.context_tokens // 2
-    reply = encode_response(
-        _end(dialogue[-1]["content"], room=half), encoder=encoder, layout=layout
-    )[-half:]
-    room = layout.context_tokens - len(reply) - 1
-    prompt = encode_prompt(dialogue[:-1], encoder=encoder, layout=layout, room=room)
+    found = encode_replies(dialogue[:-1], [dialogue[-1]["content"]], encoder=encoder, layout=layout)
     return EncodedPrompt(
-        token_ids=[*prompt.token_ids, *reply, end], dropped_messages=prompt.dropped_messages
+        token_ids=found.dialogues[0],
+        dropped_messages=found.prompt.dropped_messages,
+        is_cut=found.is_cut,
+    )
+
+
+def encode_replies(
+    prompt: Dialogue, replies: Sequence[str], *, encoder: TextEncoder, layout: DialogueFormat
+) -> EncodedReplies:
+    """Each reply behind the one prompt they share, plus the end-of-context token where a score is read.
+
+    Nothing is cut while all fit. Else a reply keeps its end: half of the context, or what the whole prompt
+    leaves where that is more. Then the prompt is cut as in `encode_prompt`, alike for all of them.
+    """
+    room = layout.context_tokens - 1  # for the end-of-context token
+    whole = encode_prompt(prompt, encoder=encoder, layout=layout, room=room)
+    left = 0 if whole.is_cut else room - len(whole.token_ids)
+    most = max(layout.context_tokens // 2, left)
+    encoded = [
+        encode_response(_end(text, room=most), encoder=encoder, layout=layout) for text in replies
+    ]
+    longest = min(most, max(map(len, encoded)))
+    fitted = whole
+    if longest > left:
+        fitted = encode_prompt(prompt, encoder=encoder, layout=layout, room=room - longest)
+    end = encoder.token_id(layout.end_of_context)
+    return EncodedReplies(
+        prompt=fitted,
+        dialogues=[[*fitted.token_ids, *reply[-most:], end] for reply in encoded],
+        is_cut=fitted.is_cut or any(len(reply) > most for reply in encoded),
     )
 
 
@@ -224,4 +261,7 @@ def _encode_with_template(dialogue: Dialogue, *, encoder: TextEncoder, room: int
         return ids
 
     first = bisect_left(range(len(near) // 2), -room, key=lambda each: -len(render(each)))
-    return EncodedPrompt(token_ids=render(first)[-room:], dropped_messages=far + 2 * first)
+    ids, dropped = render(first), far + 2 * first
+    return EncodedPrompt(
+        token_ids=ids[-room:], dropped_messages=dropped, is_cut=dropped > 0 or len(ids) > room
+    )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from modelserving.core.dialogue import DialogueFormat, TextEncoder, encode_prompt, encode_response
+from modelserving.core.dialogue import DialogueFormat, TextEncoder, encode_replies
 from modelserving.lm.threads import balanced_bins
 from training.core.data import ReleaseRow
 
@@ -29,30 +29,26 @@ class EncodedComparison:
     tranche: str
     strength: int | None
     dropped_messages: int
+    is_cut: bool = False  # messages were dropped, or one or a response lost its beginning
 
 
 def encode_comparison(
     row: ReleaseRow, *, encoder: TextEncoder, layout: DialogueFormat
 ) -> EncodedComparison:
     """Both dialogues up to the end-of-context token, cut alike from the left so that they share their prompt."""
-    longest = layout.context_tokens // 2
-    responses = [
-        encode_response(text, encoder=encoder, layout=layout)[-longest:]
-        for text in (row.chosen, row.rejected)
-    ]
-    room = layout.context_tokens - 1 - max(map(len, responses))
-    prompt = encode_prompt(row.messages, encoder=encoder, layout=layout, room=room)
-    end = encoder.token_id(layout.end_of_context)
+    both = encode_replies(row.messages, [row.chosen, row.rejected], encoder=encoder, layout=layout)
+    chosen, rejected = both.dialogues
     return EncodedComparison(
-        chosen=[*prompt.token_ids, *responses[0], end],
-        rejected=[*prompt.token_ids, *responses[1], end],
-        prompt_tokens=len(prompt.token_ids),
+        chosen=chosen,
+        rejected=rejected,
+        prompt_tokens=len(both.prompt.token_ids),
         conversation=row.conversation,
         turn=row.turn,
         objective=row.objective,
         tranche=row.tranche,
         strength=row.strength,
-        dropped_messages=prompt.dropped_messages,
+        dropped_messages=both.prompt.dropped_messages,
+        is_cut=both.is_cut,
     )
 
 

@@ -4,16 +4,10 @@ It does not know comparisons by crowdworkers; the steps are those of the prefere
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from modelserving.core.dialogue import (
-    DialogueFormat,
-    TextEncoder,
-    encode_prompt,
-    encode_response,
-)
+from modelserving.core.dialogue import DialogueFormat, TextEncoder, encode_replies
 from training.config import ConfigError, PreferenceModelConfig, PreferencePretrainingConfig
 from training.core.batching import EncodedComparison
 from training.core.outcome import Outcome
@@ -95,7 +89,7 @@ def read_pairs(
             f"{path.name} gives {len(train)} training and {len(test)} test pairs: "
             "bring more questions with differently scored answers"
         )
-    cut = sum(comparison.dropped_messages > 0 for comparison in (*train, *test))
+    cut = sum(comparison.is_cut for comparison in (*train, *test))
     return ComparisonSets(train=train, test=test, left_out={}, cut_from_the_left=cut)
 
 
@@ -119,24 +113,21 @@ class _PairEncoder:
         ]
 
     def _comparison(self, *, chosen: str, rejected: str) -> EncodedComparison:
-        layout, encoder = self._layout, self._encoder
-        longest = layout.context_tokens // 2
-        sides: Sequence[list[int]] = [
-            encode_response(text, encoder=encoder, layout=layout)[-longest:]
-            for text in (chosen, rejected)
-        ]
-        room = layout.context_tokens - 1 - max(map(len, sides))
-        messages = [{"role": "user", "content": self._question.text}]
-        prompt = encode_prompt(messages, encoder=encoder, layout=layout, room=room)
-        end = encoder.token_id(layout.end_of_context)
+        both = encode_replies(
+            [{"role": "user", "content": self._question.text}],
+            [chosen, rejected],
+            encoder=self._encoder,
+            layout=self._layout,
+        )
         return EncodedComparison(
-            chosen=[*prompt.token_ids, *sides[0], end],
-            rejected=[*prompt.token_ids, *sides[1], end],
-            prompt_tokens=len(prompt.token_ids),
+            chosen=both.dialogues[0],
+            rejected=both.dialogues[1],
+            prompt_tokens=len(both.prompt.token_ids),
             conversation=self._question.text,
             turn=1,
             objective="answers",
             tranche="base",
             strength=None,
-            dropped_messages=prompt.dropped_messages,
+            dropped_messages=both.prompt.dropped_messages,
+            is_cut=both.is_cut,
         )

@@ -24,7 +24,7 @@ class ComparisonSets:
     train: Sequence[EncodedComparison]
     test: Sequence[EncodedComparison]
     left_out: Mapping[str, int]  # reason -> rows, both splits
-    cut_from_the_left: int  # dialogues that lost exchanges to fit max_tokens
+    cut_from_the_left: int  # comparisons that lost exchanges, or a beginning, to fit max_tokens
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def read_comparisons(
         train=encoded["train"],
         test=encoded["test"],
         left_out=left_out,
-        cut_from_the_left=sum(comparison.dropped_messages > 0 for comparison in every),
+        cut_from_the_left=sum(comparison.is_cut for comparison in every),
     )
 
 

@@ -30,6 +30,7 @@ class Prompt:
     messages: tuple[Mapping[str, str], ...]
     objective: str
     token_ids: tuple[int, ...]
+    is_cut: bool = False  # it lost messages, or the beginning of one, to fit
 
     @property
     def first_message(self) -> str:
@@ -112,7 +113,12 @@ def _encoded(
 ) -> Prompt:
     encoded = encode_prompt(messages, encoder=encoder, layout=layout, room=room)
     kept = messages[encoded.dropped_messages :]
-    return Prompt(messages=tuple(kept), objective=objective, token_ids=tuple(encoded.token_ids))
+    return Prompt(
+        messages=tuple(kept),
+        objective=objective,
+        token_ids=tuple(encoded.token_ids),
+        is_cut=encoded.is_cut,
+    )
 
 
 def held_out_prompts(

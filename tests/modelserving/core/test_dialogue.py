@@ -8,6 +8,7 @@ from modelserving.core.dialogue import (
     DialogueFormat,
     check_dialogue,
     encode_prompt,
+    encode_replies,
     encode_scored,
     truncate_left,
 )
@@ -130,6 +131,59 @@ def test_truncation_that_fits_changes_nothing() -> None:
     turns = [[1, 2], [3], [4, 5]]
 
     assert truncate_left(turns, room=5) == ([1, 2, 3, 4, 5], 0)
+
+
+@pytest.mark.parametrize("format_", ["tokens", "chat_template"])
+def test_a_dialogue_that_fits_is_scored_whole(format_: str) -> None:
+    layout, tokenizer = DialogueFormat(format=format_, context_tokens=32), CountingTokenizer()
+    dialogue = talk("first", "r" * 22)
+
+    encoded = encode_scored(dialogue, encoder=tokenizer, layout=layout)
+
+    assert encoded.token_ids[-24:] == [*b"r" * 22, END, SCORE]
+    assert (encoded.dropped_messages, encoded.is_cut) == (0, False)
+
+
+def cut_by_hand(asked: list[int], replies: list[int], *, context: int) -> tuple[int, list[int]]:
+    """How many messages of these bytes are dropped, and how many bytes of each reply stay."""
+    sizes = [each + 1 + (place % 2) for place, each in enumerate(asked)]  # role, text, end of turn
+    room = context - 1  # the end of the context
+    whole = sum(sizes) + 1  # and the role of the reply
+    most = max(context // 2, room - whole)
+    kept = [min(each + 1, most) for each in replies]
+    first = 0
+    while sum(sizes[first:]) + 1 > room - max(kept) and first < len(sizes) - 1:
+        first += 2
+    return first, kept
+
+
+@pytest.mark.parametrize("asked", [[3], [9], [14], [15], [40], [4, 5, 6], [2, 30, 3], [20, 2, 20]])
+def test_what_a_reply_may_keep_and_the_prompt_loses_by_hand(asked: list[int]) -> None:
+    layout = DialogueFormat(context_tokens=32)
+    prompt = talk(*("q" * size for size in asked))
+    for replies in ([1, 2], [5, 14], [15, 15], [16, 3], [22, 2], [25, 26], [90, 1]):
+        first, kept = cut_by_hand(asked, replies, context=32)
+
+        found = encode_replies(
+            prompt, ["r" * size for size in replies], encoder=ByteTokenizer(), layout=layout
+        )
+
+        start = found.prompt.token_ids
+        assert found.prompt.dropped_messages == first
+        assert [len(each) - len(start) - 1 for each in found.dialogues] == kept
+        assert max(map(len, found.dialogues)) <= 32
+        assert all(each[: len(start)] == start and each[-1] == SCORE for each in found.dialogues)
+        bytes_and_roles = sum(asked) + len(asked) + len(asked) // 2 + 1
+        assert found.is_cut == (bytes_and_roles + max(replies) + 2 > 32)
+
+
+def test_what_is_lost_of_a_prompt_is_told() -> None:
+    def is_cut(dialogue: list[dict[str, str]], room: int) -> bool:
+        return encode_prompt(dialogue, encoder=ByteTokenizer(), layout=LAYOUT, room=room).is_cut
+
+    assert not is_cut(talk("abcd"), 6)
+    assert is_cut(talk("abcd"), 5)  # the beginning of its only message
+    assert is_cut(talk("a", "b", "abcd"), 6)  # an exchange
 
 
 def test_long_response_to_score_leaves_room_for_its_prompt() -> None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from modelserving.core.dialogue import DialogueFormat
+from modelserving.core.dialogue import DialogueFormat, encode_scored
 from tests.tiny_checkpoints import tiny_tokenizer
 from tests.training.core.tiny_release import row
 from training.core.batching import (
@@ -54,6 +54,37 @@ def test_too_long_dialogues_lose_the_same_exchanges_on_both_sides():
     assert max(len(comparison.chosen), len(comparison.rejected)) <= 64
     assert tiny_tokenizer().decode(comparison.chosen).startswith("three")
     assert tiny_tokenizer().decode(comparison.rejected).startswith("three")
+
+
+def test_a_long_response_to_a_short_prompt_is_not_cut():
+    text = "I am well, thank you. " * 3
+    whole = encoded(256, picked=text)
+
+    comparison = encoded(len(whole.chosen), picked=text)
+
+    assert comparison == whole
+    assert not comparison.is_cut
+    assert encoded(len(whole.chosen) - 1, picked=text).is_cut
+
+
+@pytest.mark.parametrize("words", [1, 5, 12, 15, 16])
+def test_a_dialogue_that_fits_is_trained_on_as_serving_reads_it(words: int):
+    layout, tokenizer = DialogueFormat(context_tokens=64), tiny_tokenizer()
+    changes = {"picked": "today " * words, "other": "Hello"}
+    comparison = encoded(64, **changes)
+    stored = ReleaseRow(**row(0, **changes))
+
+    served = [
+        encode_scored(
+            [*stored.messages, {"role": "assistant", "content": text}],
+            encoder=tokenizer,
+            layout=layout,
+        )
+        for text in (stored.chosen, stored.rejected)
+    ]
+
+    assert not comparison.is_cut
+    assert [each.token_ids for each in served] == [comparison.chosen, comparison.rejected]
 
 
 def test_halves_are_disjoint_and_complete():

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from modelserving.core.artifacts import verify
-from tests.tiny_checkpoints import make_tiny_language_model
+from modelserving.core.dialogue import DialogueFormat
+from tests.tiny_checkpoints import make_tiny_language_model, tiny_tokenizer
 from tests.training.core.test_preference_training import CONFIG, status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
+from training.config import PreferencePretrainingConfig
 from training.core.__main__ import run
+from training.core.preference_pretraining import read_pairs
 from training.core.scored_answers import (
     Question,
     ScoredAnswer,
@@ -83,6 +86,31 @@ def test_pairs_put_the_better_answer_first_and_leave_ties_out():
     pairs = ranked_pairs(Question(text="?", answers=answers), limit=9, seed=0)
 
     assert {(better.text, worse.text) for better, worse in pairs} == {("c", "a"), ("c", "b")}
+
+
+@pytest.mark.parametrize(("context", "cut"), [(64, 30), (32, 60)])
+def test_pairs_that_do_not_fit_are_counted(tmp_path: Path, context: int, cut: int):
+    answers = tmp_path / "answers.jsonl"
+    lines = [
+        {
+            "question": f"What is a dog {index}?",
+            "answers": [
+                {"text": "a small brown dog " * (1 + 9 * (index % 2)), "upvotes": 9},
+                {"text": "Hello there, how are you today? I am well", "upvotes": 0},
+            ],
+        }
+        for index in range(60)
+    ]
+    answers.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    sets = read_pairs(
+        answers,
+        encoder=tiny_tokenizer(),
+        layout=DialogueFormat(context_tokens=context),
+        config=PreferencePretrainingConfig(form="ranked"),
+    )
+
+    assert sets.counts["cut_from_the_left"] == cut
 
 
 @pytest.mark.parametrize("form", ["ranked", "binarised"])

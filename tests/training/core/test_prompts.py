@@ -1,6 +1,7 @@
 """Prompt files: what is read, and what a line that is no prompt is refused with."""
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,15 @@ def test_prompts_are_read_from_every_file_of_a_folder(tmp_path: Path):
         ("Hello", "helpful"),
         ("Hi", "harmless"),
     ]
+
+
+def test_a_prompt_that_lost_its_beginning_says_so(tmp_path: Path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "Hello"}\n' + json.dumps({"prompt": "Hello " * 60}) + "\n")
+
+    found = file_prompts(path, **ENCODING)
+
+    assert [each.is_cut for each in found] == [False, True]
 
 
 @pytest.mark.parametrize(
