@@ -40,9 +40,11 @@ def train(run: RunDirectory, config: PPOConfig) -> Outcome:
     """Train a policy against a preference model until the last step, a request, or a reason to stop."""
     device = prepare(config)
     run.progress(0, config.steps, "reading the inputs")
-    return _Trainer(
-        run=run, config=config, world=open_world(run, config=config, device=device)
-    ).run_to_end()
+    trainer = _Trainer(run=run, config=config, world=open_world(run, config=config, device=device))
+    try:
+        return trainer.run_to_end()
+    finally:
+        trainer.source.close()
 
 
 class _Trainer:
@@ -118,7 +120,7 @@ class _Trainer:
         )  # fmt: skip
         if not bool(torch.isfinite(rewards).all()):
             raise NonFinite("a reward", step=self.step)
-        scored = time.monotonic()
+        scored, learning_rate = time.monotonic(), self.learner.learning_rate(at_step=self.step)
         statistics = Updates(
             learner=self.learner, rollout=rollout, targets=targets, config=config, step=self.step,
             ranks=self.ranks,
@@ -128,7 +130,7 @@ class _Trainer:
         )
         metrics |= {
             "objective/kl_weight": self.kl.coefficient,
-            "ppo/learning_rate": self.learner.learning_rate(at_step=self.step),
+            "ppo/learning_rate": learning_rate,  # of the first update
             "ppo/samples": (self.step + 1) * rollout.size,
             "time/sample": sampled - began,
             "time/score": scored - sampled,

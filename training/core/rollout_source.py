@@ -55,6 +55,9 @@ class ResponseSource(Protocol):
     def sample(self, wanted: Wanted) -> list[list[list[int]]]:
         """Token ids of the responses to each prompt, with the end token where it came."""
 
+    def close(self) -> None:
+        """Let go of what the run held elsewhere."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OwnSampler:
@@ -77,6 +80,9 @@ class OwnSampler:
             stop_ids=wanted.stop_ids,
         )
         return [[each.token_ids for each in group] for group in found]
+
+    def close(self) -> None:
+        """It held nothing."""
 
 
 class EndpointSampler:
@@ -119,6 +125,15 @@ class EndpointSampler:
                     self._ask(UNLOAD, {"name": self._name(old)})
                     shutil.rmtree(old)
         self._ranks.wait()
+
+    def close(self) -> None:
+        """Have weights unloaded and delete them; those of a server that is gone wait for the run's next attempt."""
+        if self._ranks.is_main:
+            for weights in list(self._folder.glob("*")):
+                answer, _ = self._post(UNLOAD, {"name": self._name(weights)})
+                if answer is not None:
+                    shutil.rmtree(weights)
+        self._client.close()
 
     def _publish(self, *, write: Callable[[Path], None]) -> None:
         partial = self._weights.with_name(f"{self._weights.name}.partial")
