@@ -82,12 +82,11 @@ def generalised_advantages(
     return Advantages(advantages=advantages, returns=(advantages + values) * is_response)
 
 
-def whiten(values: Tensor, *, is_response: Tensor, shift_mean: bool = True) -> Tensor:
+def whiten(values: Tensor, *, is_response: Tensor) -> Tensor:
     """Zero mean and unit variance over the real tokens only; (B, R), 0 outside responses."""
     real = values[is_response]
-    mean = real.mean()
-    scaled = (values - mean) * torch.rsqrt(real.var(unbiased=False) + 1e-8)
-    return (scaled if shift_mean else scaled + mean) * is_response
+    scaled = (values - real.mean()) * torch.rsqrt(real.var(unbiased=False) + 1e-8)
+    return scaled * is_response
 
 
 @dataclass(frozen=True, kw_only=True)
