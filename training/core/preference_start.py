@@ -17,6 +17,7 @@ from modelserving.lm.preference_model import from_language_model, score_token_se
 from training.config import PreferenceModelConfig, PreferencePretrainingConfig
 from training.core.batching import EncodedComparison
 from training.core.lora import add_adapters
+from training.core.preference_sets import stable_order
 from training.core.run_directory import RunDirectory
 from training.core.sharding import loading, shard, whole
 
@@ -53,8 +54,12 @@ def initial_preference_model(
 def score_center(
     model: nn.Module, held_out: Sequence[EncodedComparison], *, dialogues: int
 ) -> float:
-    """Mean raw score over the first `dialogues` held-out responses: subtracting it makes PMs comparable (§3.3)."""
-    sides = [side for each in held_out for side in (each.chosen, each.rejected)][:dialogues]
-    keys = [each.conversation for each in held_out for _ in range(2)][:dialogues]
+    """Mean raw score over so many held-out responses: subtracting it makes PMs comparable (§3.3).
+
+    They come from all over the file, whose first rows may be of one campaign.
+    """
+    ordered = sorted(held_out, key=lambda each: stable_order(f"{each.conversation}:{each.turn}"))
+    sides = [side for each in ordered for side in (each.chosen, each.rejected)][:dialogues]
+    keys = [each.conversation for each in ordered for _ in range(2)][:dialogues]
     with whole(model):
         return float(score_token_sequences(model, sides, keys=keys).mean())
