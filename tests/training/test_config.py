@@ -113,6 +113,12 @@ def test_numbers_that_nothing_can_store_are_refused(key: str, text: str, reason:
         with_overrides(presets("preference_model")["demo"], {key: text})
 
 
+@pytest.mark.parametrize("number", [1e30, -1e30, float(2**63)])
+def test_a_whole_number_written_as_a_float_is_bounded_too(number: float) -> None:
+    with pytest.raises(ConfigError, match="steps is beyond 64 bits"):
+        from_dict({"kind": "ppo", "steps": number})
+
+
 def test_whole_numbers_serve_as_floats_and_back() -> None:
     config = from_dict({"kind": "ppo", "temperature": 1, "steps": 5.0})
 

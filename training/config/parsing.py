@@ -183,7 +183,7 @@ def _number_or_text(value: Any, *, hint: Any, path: str) -> Any:
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
+        return _within_bounds(int(value), path=path)
     if type(value) is not hint:
         raise ConfigError(f"{path} is {value!r}: it must be of type {hint.__name__}")
     return value
