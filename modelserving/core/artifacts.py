@@ -153,7 +153,20 @@ def read_manifest(directory: Path) -> Manifest:
             f"{path} has format version {manifest.format_version}, this program reads "
             f"{FORMAT_VERSION}: use the release of the program that wrote it"
         )
+    _check_files(manifest.files, path=path)
     return manifest
+
+
+def _check_files(files: object, *, path: Path) -> None:
+    """Refuse a manifest that does not say of each file what it is checked by."""
+    stated = files if isinstance(files, dict) else {"files": files}
+    for name, facts in stated.items():
+        known = facts if isinstance(facts, dict) else {}
+        if not isinstance(known.get("sha256"), str) or not isinstance(known.get("size"), int):
+            raise ArtefactError(
+                f"{path} does not state sha256 and size of {name}: it was changed or damaged; "
+                "restore it or use an older one"
+            )
 
 
 def verify(directory: Path) -> Manifest:

@@ -52,6 +52,12 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
+def misspell(path: Path, key: str) -> None:
+    """Damage a key, or make a text of the table that it names."""
+    wrong = '"files": "x", "config": {' if key.endswith("{") else key.replace("s", "d")
+    path.write_text(path.read_text().replace(key, wrong))
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -61,6 +67,9 @@ def flip_a_bit(path: Path) -> None:
         (lambda d: (d / "manifest.json").unlink(), "never published"),
         (lambda d: (d / "manifest.json").write_text('{"kind": '), "cannot be read"),
         (lambda d: (d / "manifest.json").write_text("[]"), "cannot be read"),
+        (lambda d: misspell(d / "manifest.json", '"size"'), "sha256 and size of deep/config.json"),
+        (lambda d: misspell(d / "manifest.json", '"sha256"'), "sha256 and size of"),
+        (lambda d: misspell(d / "manifest.json", '"files": {'), "sha256 and size of files"),
     ],
 )
 def test_damage_is_named(tmp_path: Path, damage: Callable[[Path], None], reason: str) -> None:
