@@ -147,27 +147,32 @@ class _Trainer:
         self._checkpoint_when_due()
 
     def _accumulate(self, phase: MixturePhase) -> float:
-        """Gradients of one optimizer step; returns the mean loss."""
+        """Gradients of one optimizer step; returns the mean loss over all targets of its batches."""
+        batches = [self._batch(micro, phase=phase) for micro in range(self.config.accumulation)]
+        targets = max(1, sum(int(is_target_BT[:, 1:].sum()) for _, is_target_BT in batches))
         total = 0.0
-        for micro in range(self.config.accumulation):
-            ids, is_response = self.reader.batch(
-                self.step * self.config.accumulation + micro,
-                blocks=self.config.batch_blocks,
-                weights=phase.weights,
-            )
-            ids_BT = torch.from_numpy(ids).long().to(self.device)
-            is_target_BT = torch.from_numpy(is_response).to(self.device)
-            if phase.loss_on == "all":
-                is_target_BT = torch.ones_like(is_target_BT)
-            targets = int(is_target_BT[:, 1:].sum()) * self.config.accumulation
+        for ids_BT, is_target_BT in batches:
             mine = self.ranks.share(len(ids_BT))
-            loss = self.loss(ids_BT[mine], is_target_BT[mine]) / max(1, targets)
+            ids, is_target = ids_BT[mine].long(), is_target_BT[mine]
+            loss = self.loss(ids.to(self.device), is_target.to(self.device)) / targets
             loss.backward()
             total += float(loss.detach())
         total = self.ranks.sum(total)
         if not math.isfinite(total):
             raise NonFinite("the loss", step=self.step)
         return total
+
+    def _batch(self, micro: int, *, phase: MixturePhase) -> tuple[Tensor, Tensor]:
+        """Ids and targets of one of a step's batches, both (B, T)."""
+        ids, is_response = self.reader.batch(
+            self.step * self.config.accumulation + micro,
+            blocks=self.config.batch_blocks,
+            weights=phase.weights,
+        )
+        is_target_BT = torch.from_numpy(is_response)
+        if phase.loss_on == "all":
+            is_target_BT = torch.ones_like(is_target_BT)
+        return torch.from_numpy(ids), is_target_BT
 
     def held_out_losses(self) -> dict[str, float]:
         """Mean loss per token on held-out blocks, by source."""

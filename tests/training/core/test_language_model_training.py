@@ -138,6 +138,25 @@ def send_after(path: Path, *, checkpoint: str, sent: signal.Signals) -> int:
     return child.wait(timeout=60)
 
 
+def test_accumulated_batches_take_the_step_of_one_large_batch(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus", answers=(1, 9))  # blocks with few and many targets
+    phases = [{"until": 1.0, "weights": {"talk": 1.0}, "loss_on": "responses"}]
+    shared = {"phases": phases, "steps": 3, "evaluate_every": 3}
+    large = language_model_config(**shared, batch_blocks=4)
+    small = language_model_config(**shared, batch_blocks=1, accumulation=4)
+    paths = [
+        make_run(tmp_path / name, config=config, inputs={"corpus": corpus})
+        for name, config in (("large", large), ("small", small))
+    ]
+
+    assert [run(path) for path in paths] == [0, 0]
+
+    at_once, accumulated = (rows(path) for path in paths)
+    for measure in ("lm/loss", "lm/gradient_norm", "lm/tokens"):
+        expected = [each[measure] for each in at_once]
+        assert [each[measure] for each in accumulated] == pytest.approx(expected, rel=1e-5)
+
+
 def test_stop_request_ends_after_the_step_and_publishes(corpus: Path, tmp_path: Path) -> None:
     path = make_run(tmp_path / "run", config=language_model_config(), inputs={"corpus": corpus})
     make_stop(path)

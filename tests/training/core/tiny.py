@@ -23,16 +23,19 @@ SHAPE = {
 }
 
 
-def dialogues() -> list[dict[str, Any]]:
-    """Eight short dialogues."""
+def dialogues(answers: tuple[int, ...] = (1,)) -> list[dict[str, Any]]:
+    """Eight short dialogues; their answers say so many times in turn the same."""
     return [
         {
             "messages": [
                 {"role": "user", "content": f"What is a {animal}?"},
-                {"role": "assistant", "content": f"A {animal} is an animal."},
+                {
+                    "role": "assistant",
+                    "content": f"A {animal} is an animal." * answers[place % len(answers)],
+                },
             ]
         }
-        for animal in ANIMALS
+        for place, animal in enumerate(ANIMALS)
     ]
 
 
@@ -48,10 +51,10 @@ def write_documents(path: Path, documents: list[dict[str, Any]]) -> None:
     path.write_bytes(gzip.compress(lines.encode("utf-8"), mtime=0))
 
 
-def make_corpus(directory: Path) -> Path:
+def make_corpus(directory: Path, *, answers: tuple[int, ...] = (1,)) -> Path:
     """A published corpus of two sources and its tokenizer."""
     for part in ("train", "valid"):
-        write_documents(directory / part / "talk.jsonl.gz", dialogues())
+        write_documents(directory / part / "talk.jsonl.gz", dialogues(answers))
         write_documents(directory / part / "books.jsonl.gz", texts())
     words = [document["text"] for document in texts()]
     tokenizer = train_tokenizer(words, vocabulary_size=320, layout=LAYOUT)
