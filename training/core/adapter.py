@@ -8,6 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from modelserving.core.adapters import is_adapter
 from modelserving.core.artifacts import (
     ArtefactError,
     content_hash,
@@ -30,6 +31,10 @@ class NoAdapter(ValueError):
 
 def publish_adapter(step: Path, *, base: Path, out: Path) -> str:
     """Write the adapter over `base`, which the run started from, in peft's layout; returns its hash."""
+    if is_adapter(base):
+        raise NoAdapter(
+            f"{base} is an adapter itself, and an adapter of an adapter is not served: serve {step} as it is"
+        )
     manifest, base_hash = read_manifest(step), content_hash(verify(base))
     settings = manifest.config.get("lora", {})
     if manifest.kind != "policy" or not settings.get("rank"):

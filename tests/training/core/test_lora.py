@@ -189,7 +189,7 @@ def test_a_run_publishes_only_its_adapter_where_that_is_asked_for(
 
 
 def test_a_run_goes_on_from_an_adapter_and_publishes_whole_weights(
-    inputs: dict[str, Path], tmp_path: Path
+    inputs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     write_adapter(
         tmp_path / "adapter", base=inputs["initial"], seed=3,
@@ -206,6 +206,9 @@ def test_a_run_goes_on_from_an_adapter_and_publishes_whole_weights(
 
     AutoModelForCausalLM.from_pretrained(whole / status(whole)["checkpoint"])
     assert "adapter of an adapter" in status(refused)["reason"]
+    arguments = ["--base", str(models["initial"]), "--out", str(tmp_path / "out")]
+    assert publish([*arguments, str(whole / status(whole)["checkpoint"])]) == 2
+    assert "an adapter of an adapter is not served" in capsys.readouterr().err
 
 
 def test_an_adapter_is_read_over_its_own_base_only(inputs: dict[str, Path], tmp_path: Path):
