@@ -5,7 +5,6 @@ It does not know what is trained, the database, or who started the run.
 
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -31,6 +30,7 @@ from training.core.checkpointing import (
     step_name,
     write_checkpoint,
 )
+from training.core.code_version import code_version
 from training.core.distributed import Ranks
 from training.core.preflight import require_space
 from training.core.row_files import append_rows, drop_rows, whole_lines
@@ -57,7 +57,7 @@ class RunDirectory:
         self._first_step: int | None = None
         kept = path / "milestones.json"
         self._milestones: set[str] = set(_read_json(kept)["kept"]) if kept.exists() else set()
-        self._code = _code_version()
+        self._code = code_version()
 
     def catch_interrupts(self) -> None:
         """Turn SIGTERM and SIGINT into a request that `should_stop` reports between steps."""
@@ -268,17 +268,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(stored, dict):
         raise InputRefused(f"{path} holds no JSON object: write it again")
     return stored
-
-
-def _code_version() -> str:
-    """Commit of the code, where it runs from a clone."""
-    root = Path(__file__).resolve().parents[2]
-    command = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
 def reference(path: Path) -> dict[str, str]:
