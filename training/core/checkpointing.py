@@ -126,6 +126,11 @@ def all_checkpoints(checkpoints: Path) -> list[Path]:
     return [path for _, path in sorted(numbered.items())]
 
 
+def count_resumable(checkpoints: Path) -> int:
+    """How many of them hold a resume state; milestones may have lost theirs."""
+    return sum((path / RESUME).is_dir() for path in all_checkpoints(checkpoints))
+
+
 def newest_resume(
     checkpoints: Path, *, report: Callable[[str], None]
 ) -> tuple[Path, ResumeState] | None:

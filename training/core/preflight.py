@@ -16,13 +16,16 @@ class TooLittleRoom(ConfigError):
     """Disk or memory that will not suffice; the message says how much is needed."""
 
 
-def require_space(directory: Path, *, needed_bytes: int) -> None:
-    """Two checkpoints must fit: the last one stays until the next is verified."""
-    free = shutil.disk_usage(directory).free
-    if free < 2 * needed_bytes:
+def require_space(directory: Path, *, checkpoint_bytes: int, keep: int, standing: int) -> None:
+    """The checkpoints still to come must fit; one more stands than is kept, until the oldest goes."""
+    more = max(1, keep + 1 - standing)
+    free, needed = shutil.disk_usage(directory).free, more * checkpoint_bytes
+    if free < needed:
+        wanted = "the next checkpoint needs" if more == 1 else f"{more} checkpoints need"
+        cure = f", or lower keep_checkpoints, now {keep}" if keep > 1 and more > 1 else ""
         raise TooLittleRoom(
-            f"{free / 1e6:.0f} MB are free under {directory}, two checkpoints need "
-            f"{2 * needed_bytes / 1e6:.0f} MB: free some space"
+            f"{free / 1e6:.0f} MB are free under {directory}, {wanted} {needed / 1e6:.0f} MB: "
+            f"free {(needed - free) / 1e6:.0f} MB more{cure}"
         )
 
 

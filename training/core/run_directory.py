@@ -4,6 +4,7 @@ It does not know what is trained, the database, or who started the run.
 """
 
 import json
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +26,8 @@ from training.core.checkpointing import (
     ResumeState,
     all_checkpoints,
     clear_up,
+    count_resumable,
+    discard_partials,
     newest_resume,
     prune,
     step_name,
@@ -37,6 +40,7 @@ from training.core.row_files import append_rows, drop_rows, whole_lines
 
 Halt = Literal["stop", "interrupt"]
 State = Literal["done", "stopped", "failed", "interrupted"]
+logger = logging.getLogger(__name__)
 
 
 class InputRefused(ConfigError):
@@ -103,8 +107,11 @@ class RunDirectory:
         """Append one line to log.txt."""
         if not self._writes:
             return
-        with (self.path / "log.txt").open("a", encoding="utf-8") as handle:
-            handle.write(f"{utc_now()} {message}\n")
+        try:
+            with (self.path / "log.txt").open("a", encoding="utf-8") as handle:
+                handle.write(f"{utc_now()} {message}\n")
+        except OSError as failure:  # on a full disk; what failed there must still come to its end
+            logger.warning("log.txt cannot be written (%s): %s", failure, message)
 
     def metrics(self, step: int, values: Mapping[str, float | int | str]) -> None:
         """Append one row to metrics.jsonl."""
@@ -239,6 +246,7 @@ class RunDirectory:
         """Write status.json, the last thing a run does."""
         if not self._writes:
             return
+        discard_partials(self.checkpoints)  # one that filled the disk leaves room to say so
         named = [f"checkpoints/{path.name}" for path in all_checkpoints(self.checkpoints)]
         status = {
             "state": state,
@@ -253,9 +261,17 @@ class RunDirectory:
         self.log(f"{state} at step {step}" + (f": {reason}" if reason else ""))
         write_durably(self.path / "status.json", json.dumps(status, indent=2) + "\n")
 
-    def require_space(self, needed_bytes: int) -> None:
-        """Refuse to start when two checkpoints would not fit on the disk."""
-        require_space(self.path, needed_bytes=needed_bytes)
+    def require_space(self, checkpoint_bytes: int) -> None:
+        """Refuse to go on when the checkpoints that are still to come would not fit on the disk."""
+        if self._writes:
+            discard_partials(self.checkpoints)
+        self.ranks.wait()
+        require_space(
+            self.path,
+            checkpoint_bytes=checkpoint_bytes,
+            keep=self.config.keep_checkpoints,
+            standing=count_resumable(self.checkpoints),
+        )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

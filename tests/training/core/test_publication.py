@@ -1,12 +1,18 @@
 """What a run publishes outlives a death at any file operation, and stays while it is wanted."""
 
+import errno
+import io
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from modelserving.core.artifacts import verify
 from tests.training.core.dying import deaths
 from tests.training.core.tiny import language_model_config, make_run
+from training.core.__main__ import CRASHED, TRAINERS
+from training.core.__main__ import run as run_to_its_end
 from training.core.checkpointing import ResumeState
 from training.core.distributed import Ranks
 from training.core.run_directory import RunDirectory
@@ -89,3 +95,31 @@ def test_only_the_process_that_writes_clears_up(tmp_path: Path) -> None:
     RunDirectory(tmp_path / "run", ranks=Ranks(rank=1)).load_resume()
 
     assert [path.exists() for path in left] == [True, True]
+
+
+def publish_the_second(run: RunDirectory, _config: object) -> None:
+    """A run kind of this test."""
+    publish(run, 2, milestone=True)
+
+
+def test_a_checkpoint_that_fills_the_disk_goes_so_that_the_end_can_be_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run(tmp_path / "run")
+    publish(run, 1, milestone=False)
+    opened = io.open
+
+    def full(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        if mode != "r" and list(run.checkpoints.glob("*.partial")):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(file, mode, *arguments, **options)
+
+    monkeypatch.setitem(TRAINERS, "language_model", f"{__name__}:publish_the_second")
+    monkeypatch.setattr(io, "open", full)
+
+    assert run_to_its_end(run.path) == CRASHED
+
+    status = json.loads((run.path / "status.json").read_text())
+    assert status["reason"] == "OSError: [Errno 28] No space left on device"
+    assert status["checkpoints"] == ["checkpoints/step-000001"]
+    assert [path.name for path in run.checkpoints.iterdir()] == ["step-000001"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -132,8 +133,31 @@ def test_stop_and_interrupt_are_seen(directory: RunDirectory) -> None:
 
 
 def test_too_little_disk_is_refused_with_the_number(directory: RunDirectory) -> None:
-    with pytest.raises(TooLittleRoom, match="free some space"):
+    with pytest.raises(
+        TooLittleRoom, match=r"2 checkpoints need 2000000000000 MB: free \d+ MB more$"
+    ):
         directory.require_space(10**18)
+
+
+def test_room_is_asked_for_the_checkpoints_that_are_still_to_come(
+    tmp_path: Path, release: Path
+) -> None:
+    config = language_model_config(keep_checkpoints=2)
+    run = RunDirectory(make_run(tmp_path / "run", config=config, inputs={"release": release}))
+    two_fifths = shutil.disk_usage(tmp_path).free * 2 // 5
+    half = run.checkpoints / "step-000009.partial"
+
+    with pytest.raises(TooLittleRoom, match=r"3 checkpoints need .*lower keep_checkpoints, now 2"):
+        run.require_space(two_fifths)  # two are kept, and the third comes before the first goes
+
+    for step in (1, 2):
+        run.publish_checkpoint(
+            step=step, write=write_weights, kind="policy", parents=[],
+            resume=ResumeState(step=step), milestone=False,
+        )  # fmt: skip
+    half.mkdir()
+    run.require_space(2 * two_fifths)  # one more
+    assert not half.exists()  # what will be removed takes no room
 
 
 def test_too_little_memory_is_refused_with_the_number_to_change(tmp_path: Path) -> None:
