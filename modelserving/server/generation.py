@@ -16,8 +16,9 @@ from modelserving.lm.sample_requests import Event, PromptRead, SampleRequest, To
 from modelserving.server.checkpoints import ServedCheckpoint
 from modelserving.server.engine import Engine
 from modelserving.server.errors import BadRequest, GenerationFailed, ServingError
-from modelserving.server.jobs import Dialogue, SampleJob, ScoreJob
+from modelserving.server.jobs import SampleJob
 from modelserving.server.protocol import GenerationRequest, Prompt
+from modelserving.server.scores import score
 
 LONG_TEXT = 20_000  # characters above which tokenising leaves the event loop
 
@@ -175,19 +176,6 @@ def _take(running: Running, event: TokenDrawn, *, ends: frozenset[int]) -> Piece
 def _finish_empty(running: Running) -> None:
     for sample in running.samples:
         sample.finish = "length"
-
-
-async def score(dialogues: Sequence[Dialogue], *, ranker: str, engine: Engine) -> list[float]:
-    """Scores of dialogues by a loaded preference model."""
-    checkpoint = engine.find(ranker)
-    if checkpoint.sampler is not None:
-        raise BadRequest(f"{ranker!r} is not a preference model", code="wrong_checkpoint_kind")
-    job = ScoreJob(dialogues=dialogues)
-    engine.score(job, checkpoint=checkpoint)
-    try:
-        return await asyncio.wrap_future(job.answer)
-    except DialogueError as wrong:
-        raise BadRequest(str(wrong), code="invalid_dialogue") from None
 
 
 async def rank(request: GenerationRequest, running: Running, *, engine: Engine) -> list[int]:

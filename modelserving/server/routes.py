@@ -14,7 +14,7 @@ from typing import Any
 from modelserving.server.checkpoints import CheckpointReader, ServedCheckpoint
 from modelserving.server.engine import Engine
 from modelserving.server.errors import BadRequest, Overloaded, ServingError
-from modelserving.server.generation import context_tokens, score
+from modelserving.server.generation import context_tokens
 from modelserving.server.http import Exchange
 from modelserving.server.protocol import (
     Fields,
@@ -24,6 +24,7 @@ from modelserving.server.protocol import (
     parse_scores,
 )
 from modelserving.server.replying import Replying
+from modelserving.server.scores import score
 
 logger = logging.getLogger(__name__)
 
