@@ -32,7 +32,7 @@ from modelserving.lm.sampler import Sampler
 from modelserving.lm.scoring import Scorer
 from modelserving.server.errors import Refused
 from modelserving.server.fair_queue import FairQueue
-from modelserving.server.jobs import SampleJob, ScoreJob
+from modelserving.server.jobs import Part, ScoreJob
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class ServingLimits:
     """How much the server takes on."""
 
     rows: int = 32  # samples of one checkpoint that run at once
-    queue: int = 256  # requests of one checkpoint that wait
+    queue: int = 256  # requests of one checkpoint that wait, however many prompts and samples
     queue_per_user: int = 32
     prefix_cache_bytes: int = 256 << 20
     memory_bytes: int = 8 << 30  # all checkpoints with their keys and values
@@ -62,10 +62,10 @@ class ServedCheckpoint:
     weight_bytes: int
     sampler: Sampler | None  # preference models have none
     scorer: Scorer | None  # they have this instead
-    queue: FairQueue[SampleJob]
+    queue: FairQueue[Part]
     loaded_at: float
     used_at: float
-    running: dict[str, SampleJob] = field(default_factory=dict)
+    running: dict[str, Part] = field(default_factory=dict)
     running_by_user: Counter[str] = field(default_factory=Counter)
     score_jobs: deque[ScoreJob] = field(default_factory=deque)
     draining: bool = False

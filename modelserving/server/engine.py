@@ -8,7 +8,7 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -89,9 +89,9 @@ class Engine:
             raise model_not_loaded(name)
         return found
 
-    def submit(self, job: SampleJob, *, checkpoint: ServedCheckpoint) -> None:
-        """Queue a request for samples; refused by the queue, it is answered with an error."""
-        self._commands.put(lambda: self._submit(job, checkpoint))
+    def submit(self, jobs: Sequence[SampleJob], *, checkpoint: ServedCheckpoint) -> None:
+        """Queue the jobs of one call; refused by the queue, they are answered with an error."""
+        self._commands.put(lambda: self._submit(jobs, checkpoint))
 
     def cancel(
         self, job: SampleJob, *, checkpoint: ServedCheckpoint, sample: int | None = None
@@ -169,15 +169,20 @@ class Engine:
         if checkpoint.draining and not checkpoint.is_busy:
             self._drop(checkpoint)
 
-    def _submit(self, job: SampleJob, checkpoint: ServedCheckpoint) -> None:
+    def _submit(self, jobs: Sequence[SampleJob], checkpoint: ServedCheckpoint) -> None:
         if self.checkpoints.get(checkpoint.name) is not checkpoint or checkpoint.draining:
-            self._post([(job, model_not_loaded(checkpoint.name))])
+            self._post([(job, model_not_loaded(checkpoint.name)) for job in jobs])
             return
-        self._turns.submit(job, checkpoint)
+        self._turns.submit(jobs, checkpoint)
 
     def _submit_scores(self, job: ScoreJob, checkpoint: ServedCheckpoint) -> None:
         if self.checkpoints.get(checkpoint.name) is not checkpoint or checkpoint.draining:
             refuse(job, model_not_loaded(checkpoint.name))
+            return
+        if len(checkpoint.score_jobs) >= self.limits.queue:
+            self.metrics.count("requests_refused")
+            text = "the queue of scores is full: try again later"
+            refuse(job, Overloaded(text, code="queue_full", retry_after=2))
             return
         checkpoint.score_jobs.append(job)
 

@@ -1,18 +1,30 @@
-"""Waiting requests, handed out so that no user can keep the others waiting.
+"""Waiting requests, or parts of them, handed out so that no user can keep the others waiting.
 
 Does not know models, tensors or HTTP.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping
+from collections import Counter, OrderedDict, deque
+from collections.abc import Mapping
 from typing import Generic, Protocol, TypeVar
 
 
 class Waiting(Protocol):
-    """What the queue needs of a request."""
+    """What the queue needs of what waits: a request, or a part of one."""
 
-    key: str
-    user: str
+    @property
+    def key(self) -> str:
+        """By which it is removed."""
+        ...
+
+    @property
+    def user(self) -> str:
+        """Whose it is; nobody's, if empty."""
+        ...
+
+    @property
+    def call(self) -> str:
+        """The request it came with: all of one count once, and are refused together."""
+        ...
 
 
 T = TypeVar("T", bound=Waiting)
@@ -37,24 +49,23 @@ class FairQueue(Generic[T]):
         self._limit = limit
         self._limit_per_user = limit_per_user
         self._by_user: OrderedDict[str, deque[T]] = OrderedDict()
+        self._calls: Counter[str] = Counter()  # what waits of each
+        self._calls_by_user: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        """Requests waiting."""
-        return sum(len(line) for line in self._by_user.values())
-
-    def __iter__(self) -> Iterator[T]:
-        """All of them, user by user."""
-        return (item for line in self._by_user.values() for item in line)
+        """Calls waiting; may be asked by any thread."""
+        return len(self._calls)
 
     def put(self, item: T) -> None:
-        """Add a request at the end of its user's line, or refuse."""
-        if len(self) >= self._limit:
-            raise QueueFull(of_user=False)
-        line = self._by_user.get(item.user, deque())
-        if item.user and len(line) >= self._limit_per_user:
-            raise QueueFull(of_user=True)
-        line.append(item)
-        self._by_user[item.user] = line
+        """Add to the end of its user's line, or refuse; what came with something that waits is taken."""
+        if item.call not in self._calls:
+            if len(self) >= self._limit:
+                raise QueueFull(of_user=False)
+            if item.user and self._calls_by_user[item.user] >= self._limit_per_user:
+                raise QueueFull(of_user=True)
+            self._calls_by_user[item.user] += 1
+        self._calls[item.call] += 1
+        self._by_user.setdefault(item.user, deque()).append(item)
 
     def take(self, *, running: Mapping[str, int], most: int) -> T | None:
         """Hand out the next request; `running` counts each user's samples in the batch.
@@ -69,15 +80,25 @@ class FairQueue(Generic[T]):
         item = line.popleft()
         if line:
             self._by_user[user] = line  # now last among equals
+        self._left(item)
         return item
 
-    def remove(self, key: str) -> T | None:
-        """Take a request out before its turn."""
-        for user, line in self._by_user.items():
-            for item in line:
-                if item.key == key:
-                    line.remove(item)
-                    if not line:
-                        del self._by_user[user]
-                    return item
-        return None
+    def remove(self, key: str) -> list[T]:
+        """Take out before its turn whatever has this key."""
+        found = [item for line in self._by_user.values() for item in line if item.key == key]
+        for item in found:
+            line = self._by_user[item.user]
+            line.remove(item)
+            if not line:
+                del self._by_user[item.user]
+            self._left(item)
+        return found
+
+    def _left(self, item: T) -> None:
+        self._calls[item.call] -= 1
+        if self._calls[item.call]:
+            return
+        del self._calls[item.call]
+        self._calls_by_user[item.user] -= 1
+        if not self._calls_by_user[item.user]:
+            del self._calls_by_user[item.user]

@@ -87,9 +87,10 @@ async def start(request: GenerationRequest, *, engine: Engine, now: float) -> li
     encoded = await _encoded(request, checkpoint)
     count = request.best_of.k if request.best_of else request.n
     found: list[Running] = []
+    call = uuid.uuid4().hex
     for number, (ids, dropped) in enumerate(encoded):
         sampling = _sample_request(request, ids, number=number, count=count, checkpoint=checkpoint)
-        job = SampleJob(request=sampling, user=request.user, submitted=now)
+        job = SampleJob(request=sampling, user=request.user, call=call, submitted=now)
         decode = checkpoint.loaded.tokenizer.decode
         stops = stop_strings(request, checkpoint)
         samples = [Sample(stream=TextStream(decode=decode, stop=stops)) for _ in range(count)]
@@ -99,8 +100,7 @@ async def start(request: GenerationRequest, *, engine: Engine, now: float) -> li
                 dropped_messages=dropped,
             )
         )  # fmt: skip
-    for running in found:
-        engine.submit(running.job, checkpoint=checkpoint)
+    engine.submit([running.job for running in found], checkpoint=checkpoint)
     return found
 
 

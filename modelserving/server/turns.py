@@ -5,13 +5,13 @@ Keeps the books of what runs for whom. Does not know threads, HTTP or the clock,
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from modelserving.lm.sample_requests import Event, PromptRead, SampleRequest, TokenDrawn
 from modelserving.server.checkpoints import ServedCheckpoint
 from modelserving.server.errors import GenerationFailed, Overloaded, Refused, ServingError
 from modelserving.server.fair_queue import QueueFull
-from modelserving.server.jobs import Delivery, SampleJob, ScoreJob
+from modelserving.server.jobs import Delivery, Part, SampleJob, ScoreJob, parts_of
 from modelserving.server.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -31,38 +31,45 @@ class Turns:
         self._post = post
         self.last_failure: str | None = None  # cleared by the next token drawn
 
-    def submit(self, job: SampleJob, checkpoint: ServedCheckpoint) -> None:
-        """Queue a request, or answer that there is no room."""
-        job.live = set(range(len(job.request.seeds)))
+    def submit(self, jobs: Sequence[SampleJob], checkpoint: ServedCheckpoint) -> None:
+        """Queue the jobs of one call, or answer that there is no room."""
+        assert checkpoint.sampler is not None
+        rows = checkpoint.sampler.max_rows
         checkpoint.used_at = self._clock()
         try:
-            checkpoint.queue.put(job)
-        except QueueFull as full:
+            for job in jobs:
+                job.unfinished = len(job.request.seeds)
+                for part in parts_of(job, most=max(1, rows - _share(rows))):
+                    checkpoint.queue.put(part)
+        except QueueFull as full:  # the first of them: the others come with it
             self._metrics.count("requests_refused")
             error = Overloaded(f"{full}: try again later", code="queue_full", retry_after=2)
-            self._post([(job, error)])
+            self._post([(job, error) for job in jobs])
 
     def cancel(self, job: SampleJob, checkpoint: ServedCheckpoint, sample: int | None) -> None:
-        """Forget a request, or one of its samples."""
-        checkpoint.queue.remove(job.key)
-        if job.key not in checkpoint.running:
-            return
+        """Forget a job, or one of its samples, which runs."""
+        if sample is None:
+            checkpoint.queue.remove(job.key)
         assert checkpoint.sampler is not None
-        checkpoint.sampler.cancel(job.key, sample=sample)
-        self._end(checkpoint, job, set(job.live) if sample is None else {sample})
+        for part in [each for each in checkpoint.running.values() if each.job is job]:
+            own = None if sample is None else sample - part.first
+            ended = part.live & (part.live if own is None else {own})
+            if ended:
+                checkpoint.sampler.cancel(part.request.key, sample=own)
+                self._end(checkpoint, part, ended)
 
     def sample(self, checkpoint: ServedCheckpoint) -> None:
         """Let waiting requests in and draw a token for each running sample."""
         sampler = checkpoint.sampler
         assert sampler is not None
-        most = max(1, int(sampler.max_rows * SHARE_OF_ONE_USER))
+        most = _share(sampler.max_rows)
         while sampler.running + sampler.waiting < sampler.max_rows:
-            job = checkpoint.queue.take(running=checkpoint.running_by_user, most=most)
-            if job is None:
+            part = checkpoint.queue.take(running=checkpoint.running_by_user, most=most)
+            if part is None:
                 break
-            checkpoint.running[job.key] = job
-            checkpoint.running_by_user[job.user] += len(job.live)
-            sampler.add(job.request)
+            checkpoint.running[part.request.key] = part
+            checkpoint.running_by_user[part.user] += len(part.live)
+            sampler.add(part.request)
         if checkpoint.running:
             events = sampler.step()
             checkpoint.used_at = self._clock()
@@ -96,7 +103,10 @@ class Turns:
         logger.error("checkpoint %s failed", checkpoint.name, exc_info=raised)
         self._metrics.count("engine_failures")
         self.last_failure = error.message
-        self._post([(job, error) for job in checkpoint.running.values()])
+        failed = {part.job for part in checkpoint.running.values()}
+        self._post([(job, error) for job in failed])
+        for job in failed:
+            checkpoint.queue.remove(job.key)
         checkpoint.running.clear()
         checkpoint.running_by_user.clear()
         if checkpoint.sampler is not None:
@@ -107,23 +117,23 @@ class Turns:
 
     def _settle(self, checkpoint: ServedCheckpoint, events: list[Event]) -> None:
         """Hand events to their requests; drop those whose numbers make no sense."""
-        by_job: dict[str, list[Event]] = {}
+        by_part: dict[str, list[Event]] = {}
         broken: set[str] = set()
         for event in events:
-            by_job.setdefault(event.key, []).append(event)
+            by_part.setdefault(event.key, []).append(event)
             if isinstance(event, TokenDrawn) and not math.isfinite(event.logprob):
                 broken.add(event.key)
         now, drawn = self._clock(), 0
         deliveries: list[tuple[SampleJob, Delivery]] = []
-        for key, own in by_job.items():
-            job = checkpoint.running.get(key)
-            if job is None:
+        for key, own in by_part.items():
+            part = checkpoint.running.get(key)
+            if part is None:
                 continue
             if key in broken:
-                deliveries.append((job, self._broken(checkpoint, job)))
+                deliveries.append((part.job, self._broken(checkpoint, part.job)))
                 continue
-            drawn += self._note(checkpoint, job, own, now=now)
-            deliveries.append((job, own))
+            drawn += self._note(checkpoint, part, own, now=now)
+            deliveries.append((part.job, part.told(own)))
         if drawn:
             self._metrics.drawn(drawn, now=now)
             self.last_failure = None
@@ -135,30 +145,38 @@ class Turns:
         return GenerationFailed(self.last_failure, code="not_finite")
 
     def _note(
-        self, checkpoint: ServedCheckpoint, job: SampleJob, events: list[Event], *, now: float
+        self, checkpoint: ServedCheckpoint, part: Part, events: list[Event], *, now: float
     ) -> int:
-        """Keep a request's books; return its tokens drawn."""
+        """Keep a part's books; return its tokens drawn."""
+        job = part.job
         tokens = [event for event in events if isinstance(event, TokenDrawn)]
         if tokens and not job.saw_token:
             job.saw_token = True
             self._metrics.first_token_after(now - job.submitted)
         ended = {event.sample for event in tokens if event.finish}
         if job.request.max_tokens == 0 and any(isinstance(each, PromptRead) for each in events):
-            ended = set(job.live)
-        self._end(checkpoint, job, ended)
+            ended = set(part.live)
+        self._end(checkpoint, part, ended)
         return len(tokens)
 
-    def _end(self, checkpoint: ServedCheckpoint, job: SampleJob, samples: set[int]) -> None:
-        ended = samples & job.live
-        if job.key not in checkpoint.running or not ended:
+    def _end(self, checkpoint: ServedCheckpoint, part: Part, samples: set[int]) -> None:
+        ended = samples & part.live
+        if part.request.key not in checkpoint.running or not ended:
             return
-        job.live -= ended
-        checkpoint.running_by_user[job.user] -= len(ended)
-        if checkpoint.running_by_user[job.user] <= 0:
-            del checkpoint.running_by_user[job.user]
-        if not job.live:
-            del checkpoint.running[job.key]
-            self._metrics.finished_after(self._clock() - job.submitted)
+        part.live -= ended
+        checkpoint.running_by_user[part.user] -= len(ended)
+        if checkpoint.running_by_user[part.user] <= 0:
+            del checkpoint.running_by_user[part.user]
+        if not part.live:
+            del checkpoint.running[part.request.key]
+        part.job.unfinished -= len(ended)
+        if part.job.unfinished == 0:
+            self._metrics.finished_after(self._clock() - part.job.submitted)
+
+
+def _share(rows: int) -> int:
+    """Samples of one user that may run before others had their turn."""
+    return max(1, int(rows * SHARE_OF_ONE_USER))
 
 
 def refuse(job: ScoreJob, error: Exception) -> None:

@@ -11,13 +11,18 @@ from modelserving.server.fair_queue import FairQueue, QueueFull
 class Request:
     key: str
     user: str
+    call: str
+
+
+def request(key: str, *, call: str = "") -> Request:
+    return Request(key=key, user=key[:1].strip(), call=call or key)
 
 
 def queue_of(*requests: str, limit: int = 10, limit_per_user: int = 5) -> FairQueue[Request]:
     """`"a1"` is request a1 of user a."""
     queue: FairQueue[Request] = FairQueue(limit=limit, limit_per_user=limit_per_user)
     for key in requests:
-        queue.put(Request(key=key, user=key[:1].strip()))
+        queue.put(request(key))
     return queue
 
 
@@ -51,19 +56,36 @@ def test_the_queue_and_each_named_users_part_of_it_are_bounded() -> None:
     queue = queue_of("a1", "a2", limit=4, limit_per_user=2)
 
     with pytest.raises(QueueFull) as own:
-        queue.put(Request(key="a3", user="a"))
+        queue.put(request("a3"))
     assert own.value.of_user
-    queue.put(Request(key="x", user=""))
-    queue.put(Request(key="y", user=""))
+    queue.put(request(" x"))
+    queue.put(request(" y"))
     with pytest.raises(QueueFull) as whole:
-        queue.put(Request(key="b1", user="b"))
+        queue.put(request("b1"))
     assert not whole.value.of_user
 
 
 def test_a_removed_request_is_not_handed_out() -> None:
     queue = queue_of("a1", "a2", "b1")
 
-    assert queue.remove("a1") is not None
-    assert queue.remove("none") is None
+    assert [each.key for each in queue.remove("a1")] == ["a1"]
+    assert queue.remove("none") == []
     assert taken(queue, running={}) == ["a2", "b1"]
+    assert len(queue) == 0
+
+
+def test_what_comes_with_one_call_counts_once_and_is_never_too_much_by_itself() -> None:
+    queue = queue_of(limit=2, limit_per_user=1)
+    for number in range(9):
+        queue.put(request(f"a{number}", call="first"))
+
+    with pytest.raises(QueueFull) as own:
+        queue.put(request("a9", call="second"))
+    queue.put(request("b1"))
+    with pytest.raises(QueueFull):
+        queue.put(request("c1"))
+
+    assert own.value.of_user
+    assert len(queue) == 2
+    assert len(taken(queue, running={})) == 10
     assert len(queue) == 0
