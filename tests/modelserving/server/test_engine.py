@@ -9,7 +9,7 @@ import torch
 
 from modelserving.server.device import still_computes
 from modelserving.server.engine import Engine
-from modelserving.server.errors import GenerationFailed
+from modelserving.server.errors import GenerationFailed, Overloaded
 from modelserving.server.jobs import ScoreJob
 from tests.modelserving.server.in_process import engine_of, ranker
 
@@ -76,3 +76,17 @@ def test_a_step_that_failed_on_a_sound_device_is_not_the_end(engine, tmp_path):
         job.answer.result(timeout=10)
     assert engine.call(lambda: engine.lost).result(timeout=10) is False
     assert still_computes(torch.device("cpu"))
+
+
+def test_scores_that_wait_are_bounded_too(tmp_path):
+    engine = engine_of(queue=2)
+    checkpoint = ranker(engine, tmp_path / "ranker")
+    jobs = [ScoreJob(dialogues=[]) for _ in range(3)]
+
+    for job in jobs:
+        engine._submit_scores(job, checkpoint)
+
+    assert list(checkpoint.score_jobs) == jobs[:2]
+    refused = jobs[2].answer.exception(timeout=0)
+    assert isinstance(refused, Overloaded)
+    assert refused.code == "queue_full"
