@@ -142,7 +142,7 @@ def _pieces_of(running: Running, events: Sequence[Event], *, engine: Engine) -> 
         if isinstance(event, PromptRead):
             running.prompt = event
             if running.job.request.max_tokens == 0:
-                _finish_empty(running)
+                yield from _finish_empty(running)
             continue
         sample = running.samples[event.sample]
         if sample.finish is not None:
@@ -173,9 +173,10 @@ def _take(running: Running, event: TokenDrawn, *, ends: frozenset[int]) -> Piece
     return Piece(index=index, text=text, tokens=fresh, finish=sample.finish)
 
 
-def _finish_empty(running: Running) -> None:
-    for sample in running.samples:
+def _finish_empty(running: Running) -> Iterator[Piece]:
+    for place, sample in enumerate(running.samples):
         sample.finish = "length"
+        yield Piece(index=running.first_index + place, text="", tokens=(), finish="length")
 
 
 async def rank(request: GenerationRequest, running: Running, *, engine: Engine) -> list[int]:

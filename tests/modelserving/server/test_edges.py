@@ -1,0 +1,37 @@
+"""Requests at the edge of what is allowed: answered or refused by name, never by a failure of ours."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.modelserving.server.in_process import Here, serving_here
+
+HELLO = [{"role": "user", "content": "Hello there, how are you?"}]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
+    with serving_here(tmp_path_factory.mktemp("checkpoints")) as running:
+        yield running
+
+
+@pytest.mark.parametrize("more", [{"logprobs": 2}, {"n": 2}, {"prompt": ["Hello", "Tell me"]}])
+def test_an_echo_of_no_more_than_the_prompt_is_streamed_too(
+    served: Here, more: dict[str, Any]
+) -> None:
+    asked = {"model": "policy", "prompt": "Hello there", "max_tokens": 0, "echo": True, **more}
+    whole = served.post("/v1/completions", asked).json()["choices"]
+
+    lines = served.lines("/v1/completions", {**asked, "stream": True})
+
+    events = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+    pieces = [choice for event in events for choice in event["choices"]]
+    assert lines[-1] == "data: [DONE]"
+    for choice in whole:
+        own = [each for each in pieces if each["index"] == choice["index"]]
+        assert "".join(each["text"] for each in own) == choice["text"] != ""
+        assert [each["finish_reason"] for each in own] == [None, "length"]
+        assert own[0]["logprobs"] == choice["logprobs"]
