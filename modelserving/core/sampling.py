@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 MIXING = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # splitmix64
 STEP = 0xD1342543DE82EF95  # from one position of a sample to the next
+LEAST_TEMPERATURE = 1e-5  # below, logits divided by it leave float32
+LEAST_TOP_P = 1e-6  # below, float32 may keep no token at all
 _MASK = (1 << 64) - 1
 
 
@@ -16,7 +18,10 @@ class SamplingError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingSettings:
-    """What a caller may choose about a sample. `temperature` 0 takes the likeliest token."""
+    """What a caller may choose about a sample. `temperature` 0 takes the likeliest token.
+
+    What is too small to compute with becomes the nearest that is not.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -34,6 +39,9 @@ class SamplingSettings:
             raise SamplingError(f"max_tokens is {self.max_tokens}: give 0 or more")
         if any(not text for text in self.stop):
             raise SamplingError("stop holds an empty text: leave it out")
+        if self.temperature < LEAST_TEMPERATURE:
+            object.__setattr__(self, "temperature", 0.0)
+        object.__setattr__(self, "top_p", max(self.top_p, LEAST_TOP_P))
 
 
 def mixed(value: int) -> int:

@@ -45,3 +45,10 @@ def test_sample_seeds_differ_and_the_first_keeps_the_requests_own() -> None:
 def test_settings_out_of_range_are_refused_by_name(wrong: dict[str, object]) -> None:
     with pytest.raises(SamplingError, match=next(iter(wrong))):
         SamplingSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_what_float32_cannot_compute_with_is_the_nearest_that_it_can() -> None:
+    tiny = SamplingSettings(temperature=1e-40, top_p=1e-46)
+
+    assert (tiny.temperature, tiny.top_p) == (0.0, 1e-6)
+    assert SamplingSettings(temperature=0.01).temperature == 0.01

@@ -35,3 +35,17 @@ def test_an_echo_of_no_more_than_the_prompt_is_streamed_too(
         assert "".join(each["text"] for each in own) == choice["text"] != ""
         assert [each["finish_reason"] for each in own] == [None, "length"]
         assert own[0]["logprobs"] == choice["logprobs"]
+
+
+@pytest.mark.parametrize("more", [{"temperature": 1e-40}, {"temperature": 1e-7}, {"top_p": 1e-46}])
+def test_settings_too_small_to_compute_with_take_the_likeliest_token(
+    served: Here, more: dict[str, Any]
+) -> None:
+    asked = {"model": "policy", "messages": HELLO, "max_tokens": 8, "seed": 1, "logprobs": True}
+    greedy = served.post("/v1/chat/completions", {**asked, "temperature": 0}).json()["choices"][0]
+
+    answer = served.post("/v1/chat/completions", {**asked, "top_logprobs": 1, **more})
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["choices"][0]["message"] == greedy["message"]
+    assert served.engine.last_failure is None
