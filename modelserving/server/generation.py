@@ -18,7 +18,7 @@ from modelserving.server.engine import Engine
 from modelserving.server.errors import BadRequest, GenerationFailed, ServingError
 from modelserving.server.jobs import SampleJob
 from modelserving.server.protocol import GenerationRequest, Prompt
-from modelserving.server.scores import score
+from modelserving.server.scores import ranker_named, score
 
 LONG_TEXT = 20_000  # characters above which tokenising leaves the event loop
 
@@ -84,6 +84,8 @@ async def start(request: GenerationRequest, *, engine: Engine, now: float) -> li
         raise BadRequest(
             f"{request.model!r} is a preference model: ask /v1/scores", code="wrong_checkpoint_kind"
         )
+    if request.best_of is not None and request.best_of.ranker is not None:
+        ranker_named(request.best_of.ranker, engine=engine)  # before anything is drawn
     encoded = await _encoded(request, checkpoint)
     count = request.best_of.k if request.best_of else request.n
     found: list[Running] = []

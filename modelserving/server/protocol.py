@@ -135,6 +135,10 @@ def parse_completion(content: Mapping[str, Any], *, fresh_seed: int) -> Generati
     """Check a plain completion request; `fresh_seed` is used where none is given."""
     fields = Fields(content)
     echo = fields.flag("echo")
+    if fields.has("ranker"):
+        raise BadRequest(
+            "ranker scores dialogues: ask /v1/chat/completions for it", code="unsupported"
+        )
     return GenerationRequest(
         kind="completion",
         messages=(),

@@ -49,3 +49,22 @@ def test_settings_too_small_to_compute_with_take_the_likeliest_token(
     assert answer.status_code == 200, answer.text
     assert answer.json()["choices"][0]["message"] == greedy["message"]
     assert served.engine.last_failure is None
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "status", "code"),
+    [
+        ("/v1/completions", {"prompt": "Hello", "ranker": "ranker"}, 400, "unsupported"),
+        ("/v1/chat/completions", {"messages": HELLO, "ranker": "policy"}, 400, "wrong_checkpoint_kind"),
+        ("/v1/chat/completions", {"messages": HELLO, "ranker": "none"}, 404, "model_not_loaded"),
+    ],
+)  # fmt: skip
+def test_a_ranker_that_cannot_rank_is_refused_before_anything_is_drawn(
+    served: Here, path: str, more: dict[str, Any], status: int, code: str
+) -> None:
+    before = served.engine.metrics.counts["tokens_generated"]
+
+    answer = served.post(path, {"model": "policy", "best_of": 4, "max_tokens": 4, **more})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert served.engine.metrics.counts["tokens_generated"] == before
