@@ -232,9 +232,6 @@ def _encode_prompt(prompt: Prompt, checkpoint: ServedCheckpoint) -> tuple[tuple[
                 code="context_length_exceeded",
             )
         return tuple(checkpoint.loaded.tokenizer.encode(prompt)), 0
-    size = checkpoint.loaded.model.config.vocab_size
-    if any(token >= size for token in prompt):
-        raise BadRequest(f"a token id is not below the vocabulary of {size}", code="invalid_value")
     return prompt, 0
 
 
@@ -255,6 +252,9 @@ def _sample_request(
     context = context_tokens(checkpoint)
     if not ids:
         raise BadRequest("the prompt is empty", code="invalid_value")
+    size = checkpoint.loaded.model.config.vocab_size
+    if max(ids) >= size:  # of a text too, where the tokenizer knows more than the model
+        raise BadRequest(f"a token id is not below the vocabulary of {size}", code="invalid_value")
     if len(ids) > context - (settings.max_tokens > 0):
         raise BadRequest(
             f"the prompt has {len(ids)} tokens, the context {context}: shorten it",

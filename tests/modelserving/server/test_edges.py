@@ -68,3 +68,18 @@ def test_a_ranker_that_cannot_rank_is_refused_before_anything_is_drawn(
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
     assert served.engine.metrics.counts["tokens_generated"] == before
+
+
+@pytest.mark.parametrize(
+    ("path", "prompt"),
+    [("/v1/completions", {"prompt": "Hello"}), ("/v1/chat/completions", {"messages": HELLO})],
+)
+def test_tokens_that_the_model_does_not_know_are_refused_in_texts_too(
+    served: Here, monkeypatch: pytest.MonkeyPatch, path: str, prompt: dict[str, Any]
+) -> None:
+    config = served.engine.checkpoints["policy"].loaded.model.config
+    monkeypatch.setattr(config, "vocab_size", 20)  # as in a directory with another's tokenizer
+
+    answer = served.post(path, {"model": "policy", "max_tokens": 1, **prompt})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")
