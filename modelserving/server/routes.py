@@ -137,13 +137,15 @@ class Routes:
         present = self._engine.checkpoints.get(name or "")
         if present is not None and not present.draining:
             if present.path != str(self._reader.allowed(path)) and present.hash != name:
-                raise BadRequest(f"the name {name!r} is taken: unload it first", code="name_taken")
+                raise _name_taken(name)
             return present
         base = await self._base(path)
         async with self._one_load:
             checkpoint = await self._read(path, name=name, base=base)
         present = self._engine.checkpoints.get(checkpoint.name)
         if present is not None and not present.draining:
+            if present.hash != checkpoint.hash:
+                raise _name_taken(name)
             return present
         try:
             await asyncio.wrap_future(self._engine.call(lambda: self._engine.adopt(checkpoint)))
@@ -245,6 +247,10 @@ class Routes:
         await exchange.reply_bytes(
             text.encode(), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
+
+
+def _name_taken(name: str | None) -> BadRequest:
+    return BadRequest(f"the name {name!r} is taken: unload it first", code="name_taken")
 
 
 def _described(checkpoint: ServedCheckpoint, *, now: float) -> Mapping[str, Any]:

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.modelserving.server.in_process import Here, serving_here
+from tests.tiny_checkpoints import make_tiny_language_model
 
 HELLO = [{"role": "user", "content": "Hello there, how are you?"}]
 
@@ -83,3 +85,19 @@ def test_tokens_that_the_model_does_not_know_are_refused_in_texts_too(
     answer = served.post(path, {"model": "policy", "max_tokens": 1, **prompt})
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")
+
+
+def test_one_name_is_not_given_to_two_checkpoints_at_once(served: Here) -> None:
+    places = [served.root / "one", served.root / "two"]
+    for seed, place in enumerate(places):
+        make_tiny_language_model(place, seed=seed)
+
+    def load(place: Path) -> Any:
+        return served.post("/v1/checkpoints/load", {"path": str(place), "name": "mine"})
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(load, places))
+
+    assert sorted(answer.status_code for answer in answers) == [200, 400]
+    taken = next(answer for answer in answers if answer.status_code == 400)
+    assert taken.json()["error"]["code"] == "name_taken"
