@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from modelserving.core.dialogue import Dialogue
+from modelserving.core.text_stream import TextStream
 from modelserving.lm.attention import PackedRow
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.policy import ResponseTokens, pack_responses
@@ -33,9 +34,11 @@ class Rollout:
     """Sampled responses, those to one prompt next to each other."""
 
     prompts: tuple[Prompt, ...]  # one per response: B
-    responses: tuple[tuple[int, ...], ...]  # with the end token where it came
-    texts: tuple[str, ...]
-    ended: Tensor  # (B,) True where the response reached its end token
+    responses: tuple[
+        tuple[int, ...], ...
+    ]  # with the end token, or a stop string's tokens, where it came
+    texts: tuple[str, ...]  # without them
+    ended: Tensor  # (B,) True where the response reached its end token or a stop string
     is_response: Tensor  # (B, R) True on real response tokens
 
     @property
@@ -78,15 +81,44 @@ def collect(
     with whole(policy.model) if isinstance(source, OwnSampler) else nullcontext():
         sampled = source.sample(wanted) if seeds else []
     shape = (len(prompts), samples_per_prompt, max_new_tokens + 1)
-    responses = _of_all(sampled, places=mine, shape=shape, ranks=ranks)
-    lengths = torch.tensor([len(response) for response in responses])
+    responses = [
+        _until_stop(response, policy=policy, end=end)
+        for response in _of_all(sampled, places=mine, shape=shape, ranks=ranks)
+    ]
+    lengths = torch.tensor([len(each.token_ids) for each in responses])
     return Rollout(
         prompts=tuple(prompt for prompt in prompts for _ in range(samples_per_prompt)),
-        responses=responses,
-        texts=tuple(policy.tokenizer.decode(list(response)).strip() for response in responses),
-        ended=torch.tensor([response[-1] == end for response in responses]),
+        responses=tuple(each.token_ids for each in responses),
+        texts=tuple(each.text for each in responses),
+        ended=torch.tensor([each.has_ended for each in responses]),
         is_response=torch.arange(int(lengths.max()))[None, :] < lengths[:, None],
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Response:
+    """One sampled response up to its end."""
+
+    token_ids: tuple[int, ...]
+    text: str
+    has_ended: bool
+
+
+def _until_stop(token_ids: tuple[int, ...], *, policy: LoadedModel, end: int) -> _Response:
+    """Where a chat would end it: at its end token, or at the token that completes the format's first stop string."""
+    decode, stop = policy.tokenizer.decode, policy.dialogue_format.stop_strings
+    has_ended = token_ids[-1] == end
+    if not stop:
+        text = decode(list(token_ids)).strip()
+        return _Response(token_ids=token_ids, text=text, has_ended=has_ended)
+    stream = TextStream(decode=lambda ids: decode(list(ids)), stop=stop)
+    text = ""
+    for count, token in enumerate(token_ids, start=1):
+        text += "" if token == end else stream.push(token)
+        if stream.stopped:
+            return _Response(token_ids=token_ids[:count], text=text.strip(), has_ended=True)
+    text += stream.close()
+    return _Response(token_ids=token_ids, text=text.strip(), has_ended=has_ended or stream.stopped)
 
 
 def _of_all(

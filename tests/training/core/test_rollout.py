@@ -1,5 +1,6 @@
 """Rollouts: decided by their seed, scored as they are rendered, prompts mixed as weights say."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,29 @@ def test_a_rollout_depends_on_its_seed_alone(policy: LoadedModel):
     assert first.responses == again.responses
     assert first.responses != other.responses
     assert len(set(first.responses)) == 3
+
+
+def test_a_response_ends_where_a_chat_would(policy: LoadedModel):
+    settings = {"samples_per_prompt": 4, "max_new_tokens": 24, "temperature": 1.0, "seed": 5}
+    prompts = [prompt(policy, "Hello there")]
+    free = collect(policy, prompts, **settings)
+    end = policy.tokenizer.token_id(policy.dialogue_format.end_of_turn)
+    long = max(range(4), key=lambda index: len(free.texts[index]))
+    stop = free.texts[long][3:6]
+    layout = replace(policy.dialogue_format, stop_strings=("never said", stop))
+
+    stopped = collect(replace(policy, dialogue_format=layout), prompts, **settings)
+
+    assert len(stop) == 3
+    for index, (whole, kept) in enumerate(zip(free.responses, stopped.responses, strict=True)):
+        before, found, _ = policy.tokenizer.decode(list(whole)).partition(stop)
+        assert stopped.texts[index] == before.strip()
+        assert kept == whole[: len(kept)]
+        assert stop not in policy.tokenizer.decode(list(kept[:-1]))
+        assert (stop in policy.tokenizer.decode(list(kept))) == bool(found)
+        assert bool(stopped.ended[index]) == (bool(found) or whole[-1] == end)
+    assert len(stopped.responses[long]) < len(free.responses[long])
+    assert stopped.is_response.sum(1).tolist() == [len(each) for each in stopped.responses]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
