@@ -92,8 +92,10 @@ def encode_document(
             pieces.append((exchange[:block_tokens], exchange_flags[:block_tokens]))
             exchange, exchange_flags = exchange[block_tokens:], exchange_flags[block_tokens:]
         ids, flags = ids + exchange, flags + exchange_flags
+    # HH text has no other end of turn: a policy learns to end from the one after its last reply
+    ends_reply = layout.format == "hh_text" and document["messages"][-1]["role"] == "assistant"
     if len(ids) < block_tokens:
-        ids, flags = [*ids, end], [*flags, False]
+        ids, flags = [*ids, end], [*flags, ends_reply]
     return [*pieces, (ids, flags)]
 
 

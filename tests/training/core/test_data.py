@@ -2,13 +2,14 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from modelserving.core.dialogue import DialogueFormat
+from modelserving.core.dialogue import HH_TEXT, DialogueFormat
 from tests.tiny_checkpoints import tiny_tokenizer
 from training.core.corpus import (
     BlockReader,
@@ -120,6 +121,21 @@ def test_response_flags_cover_text_and_end_of_turn_but_not_the_role() -> None:
     question, answer = tokenizer.encode("Hi"), tokenizer.encode("Yo")
     assert ids == [human, *question, assistant, *answer, end, end]
     assert flags == [False] * (len(question) + 2) + [True] * (len(answer) + 1) + [False]
+
+
+@pytest.mark.parametrize(
+    ("said", "is_target"), [(("Hi", "Yo"), True), (("Hi",), False), (("Hi", "Yo", "So"), False)]
+)
+def test_in_hh_text_a_last_reply_learns_to_end(said: tuple[str, ...], is_target: bool) -> None:
+    tokenizer = tiny_tokenizer()
+    layout = replace(HH_TEXT, context_tokens=64)
+
+    [(ids, flags)] = encode_document(
+        talk(*said), tokenizer=tokenizer, layout=layout, block_tokens=64
+    )
+
+    assert ids.count(tokenizer.token_id("<|endoftext|>")) == 1
+    assert (ids[-1], flags[-1]) == (tokenizer.token_id("<|endoftext|>"), is_target)
 
 
 def test_long_dialogues_are_cut_between_exchanges() -> None:
