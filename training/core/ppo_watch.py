@@ -14,6 +14,7 @@ from torch import Tensor
 
 from training.config import PPOConfig
 from training.core.evaluation.intervals import mean
+from training.core.outcome import NonFinite
 from training.core.ppo_loss import explained_variance
 from training.core.rewards import kl_estimates
 from training.core.rollout import Rollout
@@ -63,7 +64,11 @@ class HeldOut:
     newest_step: int = -1
 
     def add(self, *, step: int, scores: Tensor, test_scores: Tensor | None) -> None:
-        """Record a measurement; the first is the start."""
+        """Record a measurement; the first is the start. One that is not finite ends the run instead."""
+        if not bool(scores.isfinite().all()):
+            raise NonFinite("a held-out score", step=step)
+        if test_scores is not None and not bool(test_scores.isfinite().all()):
+            raise NonFinite("a held-out score of the test PM", step=step)
         self.newest_step = step
         self.now = scores.tolist()
         self.start = self.start or self.now

@@ -5,6 +5,7 @@ It does not know what is trained, the database, or who started the run.
 
 import json
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -35,6 +36,7 @@ from training.core.checkpointing import (
 )
 from training.core.code_version import code_version
 from training.core.distributed import Ranks
+from training.core.outcome import NonFinite, in_json
 from training.core.preflight import require_space
 from training.core.row_files import append_rows, drop_rows, whole_lines
 
@@ -114,7 +116,10 @@ class RunDirectory:
             logger.warning("log.txt cannot be written (%s): %s", failure, message)
 
     def metrics(self, step: int, values: Mapping[str, float | int | str]) -> None:
-        """Append one row to metrics.jsonl."""
+        """Append one row to metrics.jsonl; a number that is not finite ends the run instead."""
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise NonFinite(name, step=step)
         self.append_rows("metrics.jsonl", [{"step": step, "time": time.time(), **values}])
 
     def sample(self, step: int, values: Mapping[str, Any]) -> None:
@@ -254,7 +259,7 @@ class RunDirectory:
             "step": step,
             "checkpoint": named[-1] if named else None,
             "checkpoints": named,
-            "results": dict(results or {}),
+            "results": in_json(results or {}),
             "code": self._code,
             "finished_at": utc_now(),
         }

@@ -1,6 +1,7 @@
 """A run directory: inputs by hash, rows that never repeat a step, and a status that says why."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from modelserving.core.artifacts import utc_now, write_manifest
 from tests.training.core.tiny import language_model_config, make_run
 from training.core.__main__ import REFUSED, main, run
 from training.core.checkpointing import ResumeState
+from training.core.outcome import NonFinite
 from training.core.preflight import TooLittleRoom, packed_training_bytes, require_memory
 from training.core.run_directory import InputRefused, RunDirectory
 
@@ -116,6 +118,25 @@ def test_milestones_outlive_a_crash(directory: RunDirectory) -> None:
 
     kept = sorted(path.name for path in directory.checkpoints.iterdir())
     assert kept == ["step-000001", "step-000003"]
+
+
+def test_a_metric_that_is_not_finite_ends_the_run(directory: RunDirectory) -> None:
+    directory.metrics(1, {"score": 0.5, "unit": "nats"})
+
+    with pytest.raises(NonFinite, match="test_pm_score is not finite at step 2"):
+        directory.metrics(2, {"score": 0.5, "test_pm_score": math.nan})
+
+    assert [row["step"] for row in directory.rows("metrics.jsonl")] == [1]
+
+
+def test_a_status_is_json_whatever_was_measured(directory: RunDirectory) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    directory.finish("failed", step=3, results={"loss": {"a": math.nan, "b": [math.inf, 1.5]}})
+
+    status = json.loads((directory.path / "status.json").read_text(), parse_constant=refuse)
+    assert status["results"] == {"loss": {"a": None, "b": [None, 1.5]}}
 
 
 def test_stop_and_interrupt_are_seen(directory: RunDirectory) -> None:
