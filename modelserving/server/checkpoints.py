@@ -5,6 +5,7 @@ Does not know HTTP. Only directories below the given roots, verified against the
 
 import logging
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from modelserving.core.artifacts import (
     read_manifest,
     verify,
 )
+from modelserving.core.weights import WeightsRefused, count_parameters
 from modelserving.lm.adapters import load_adapter
 from modelserving.lm.llama_reading import LlamaReader, reader_of
 from modelserving.lm.loading import (
@@ -30,13 +32,16 @@ from modelserving.lm.loading import (
 from modelserving.lm.reading import Reader
 from modelserving.lm.sampler import Sampler
 from modelserving.lm.scoring import Scorer
-from modelserving.server.errors import Refused
+from modelserving.server.device import is_out_of_memory
+from modelserving.server.errors import Refused, ServingError, out_of_memory
 from modelserving.server.fair_queue import FairQueue
 from modelserving.server.jobs import Part, ScoreJob
 
 logger = logging.getLogger(__name__)
 
 HASH_LENGTH = 64
+WRONG_DIRECTORY = (ArtefactError, CheckpointRefused, WeightsRefused, ValueError, OSError)
+MakeRoom = Callable[[int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,29 +135,48 @@ class CheckpointReader:
         )
 
     def read(
-        self, path: str, *, name: str | None, now: float, base: ServedCheckpoint | None = None
+        self,
+        path: str,
+        *,
+        name: str | None,
+        now: float,
+        make_room: MakeRoom,
+        base: ServedCheckpoint | None = None,
     ) -> ServedCheckpoint:
-        """Verify, load and check a directory; anything wrong with it is a `Refused` with the reason."""
+        """Verify, load and check a directory; anything wrong with it is a `Refused` with the reason.
+
+        `make_room` is asked for the weights' bytes before they are read.
+        """
         directory = self.allowed(path)
         try:
             if base is not None and isinstance(_reader(base), LlamaReader):
                 return self._read_adapter(directory, name=name, now=now, base=base)
-            return self._read(directory, name=name, now=now, base=base)
-        except (ArtefactError, CheckpointRefused, ValueError, OSError) as wrong:
-            raise Refused(f"refused: {wrong}", code="checkpoint_refused") from wrong
-        except Refused:
+            return self._read(directory, name=name, now=now, make_room=make_room, base=base)
+        except ServingError:
             raise
-        except Exception as unforeseen:  # a process boundary: no directory may take the server down
+        except Exception as raised:  # a process boundary: no directory may take the server down
+            if is_out_of_memory(raised):
+                raise out_of_memory("while the checkpoint was read") from raised
+            if isinstance(raised, WRONG_DIRECTORY):
+                raise Refused(f"refused: {raised}", code="checkpoint_refused") from raised
             logger.exception("loading %s failed", directory)
             raise Refused(
-                f"refused: {type(unforeseen).__name__}: {unforeseen}", code="checkpoint_refused"
-            ) from unforeseen
+                f"refused: {type(raised).__name__}: {raised}", code="checkpoint_refused"
+            ) from raised
 
     def _read(
-        self, directory: Path, *, name: str | None, now: float, base: ServedCheckpoint | None
+        self,
+        directory: Path,
+        *,
+        name: str | None,
+        now: float,
+        make_room: MakeRoom,
+        base: ServedCheckpoint | None,
     ) -> ServedCheckpoint:
         """Whole weights; an adapter's are merged where its base is not read by our own forward."""
         manifest, identity = _identified(directory, name=name)
+        weights = count_parameters(Path(base.path) if base else directory)
+        make_room(weights * self.dtype.itemsize)
         is_ranker = manifest.kind == "preference_model"
         how = {"dtype": self.dtype, "device": self.device}
         if is_ranker:

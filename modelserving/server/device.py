@@ -3,6 +3,8 @@
 Does not know checkpoints or requests.
 """
 
+import errno
+
 import torch
 
 
@@ -10,6 +12,8 @@ def is_out_of_memory(raised: BaseException) -> bool:
     """CUDA says it by type, the CPU allocator by text."""
     if isinstance(raised, MemoryError | torch.OutOfMemoryError):
         return True
+    if isinstance(raised, OSError):  # a file that is mapped
+        return raised.errno == errno.ENOMEM
     texts = ("not enough memory", "can't allocate memory")
     return isinstance(raised, RuntimeError) and any(text in str(raised) for text in texts)
 

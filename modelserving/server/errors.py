@@ -90,6 +90,14 @@ class GenerationFailed(ServingError):
     kind = "generation_error"
 
 
+def out_of_memory(what: str) -> Overloaded:
+    """The device's memory ran out, which says nothing of what was asked for."""
+    return Overloaded(
+        f"out of memory {what}: try again, or lower --memory-budget", code="out_of_memory",
+        retry_after=5,
+    )  # fmt: skip
+
+
 def model_not_loaded(name: str) -> NotHere:
     """The answer on which clients load the checkpoint and try again."""
     return NotHere(

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelserving.server.checkpoints import CheckpointReader, ServedCheckpoint
+from modelserving.server.device import is_out_of_memory
 from modelserving.server.engine import Engine
-from modelserving.server.errors import BadRequest, Overloaded, ServingError
+from modelserving.server.errors import BadRequest, Overloaded, ServingError, out_of_memory
 from modelserving.server.generation import context_tokens
 from modelserving.server.http import Exchange
 from modelserving.server.protocol import (
@@ -152,6 +153,8 @@ class Routes:
         except ServingError:
             raise
         except Exception as unforeseen:
+            if is_out_of_memory(unforeseen):
+                raise out_of_memory("in the warm-up") from None
             logger.exception("warming up %s failed", path)
             raise BadRequest(
                 f"refused: the warm-up failed: {unforeseen}", code="checkpoint_refused"
@@ -178,10 +181,15 @@ class Routes:
 
         With two teams alive, libgomp lets all threads sleep at every barrier, the engine's too: 25 µs become 58.
         """
-        loop, now = asyncio.get_running_loop(), self._engine.clock()
+        loop, engine, now = asyncio.get_running_loop(), self._engine, self._engine.clock()
+
+        def make_room(wanted: int) -> None:
+            engine.call(lambda: engine.make_room(wanted, wanted_too=base)).result()
+
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader") as loader:
             return await loop.run_in_executor(
-                loader, lambda: self._reader.read(path, name=name, now=now, base=base)
+                loader,
+                lambda: self._reader.read(path, name=name, now=now, make_room=make_room, base=base),
             )
 
     async def unload(self, exchange: Exchange) -> None:

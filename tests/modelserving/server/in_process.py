@@ -39,17 +39,18 @@ def ranker(engine: Engine, directory: Path, *, seed: int = 2) -> ServedCheckpoin
     return _adopted(engine, directory)
 
 
-def reader_of(engine: Engine, root: Path) -> CheckpointReader:
+def reader_of(
+    engine: Engine, root: Path, *, dtype: torch.dtype = torch.float32
+) -> CheckpointReader:
     """Reads directories below `root` for the engine."""
     return CheckpointReader(
-        roots=(root.resolve(),), device=torch.device("cpu"), dtype=torch.float32,
-        limits=engine.limits,
-    )  # fmt: skip
+        roots=(root.resolve(),), device=torch.device("cpu"), dtype=dtype, limits=engine.limits
+    )
 
 
 def _adopted(engine: Engine, directory: Path) -> ServedCheckpoint:
     checkpoint = reader_of(engine, directory.parent).read(
-        str(directory), name=directory.name, now=engine.clock()
+        str(directory), name=directory.name, now=engine.clock(), make_room=engine.make_room
     )
     engine.adopt(checkpoint)
     return checkpoint
