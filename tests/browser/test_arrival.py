@@ -5,7 +5,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
-from comparisons.models import Assignment, Comparison
+from comparisons.models import Assignment, Comparison, Flag
 from tests.browser.embedder import Embedder, embedder
 from tests.comparisons.arriving import make_source, mturk
 from tests.comparisons.talking import live_campaign
@@ -76,6 +76,10 @@ def test_a_whole_conversation_happens_inside_a_frame_whose_storage_is_shut(
     box.fill("My boat leaks. What can I do before the evening?")
     box.press("Control+Enter")
     frame.locator("#dock[data-dock=strip]").wait_for()
+    frame.locator("[data-action=flag]").first.click()
+    frame.locator("#flag-dialog [value=personal_data]").check()
+    frame.locator("#flag-dialog .primary").click()
+    expect(frame.locator("#dock-line")).to_have_text("Flagged. Thank you. You can go on.")
     frame.locator("#comment").fill("Both were quick.")
     expect(frame.locator("[data-comment-state]")).to_have_text("Comment kept")
     frame.locator("[name=point][value='6']").check(force=True)
@@ -89,6 +93,7 @@ def test_a_whole_conversation_happens_inside_a_frame_whose_storage_is_shut(
     expect(frame.get_by_text("Handed in")).to_be_visible()
 
     comparison = Comparison.objects.get()
+    assert Flag.objects.get().turn == comparison.turn
     assert (comparison.side, comparison.strength) == ("B", 2)
     assert comparison.turn.conversation.comment == "Both were quick."
     assert comparison.crowdworker.platform == "mturk"

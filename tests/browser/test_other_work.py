@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from comparisons.models import Comparison
+from comparisons.models import Comparison, Flag
 from comparisons.services import assignment_ends, onboarding
 from tests.browser.scenes import opinion
 from tests.browser.steps import announced, dock, leave_box, press
@@ -49,6 +49,17 @@ def test_second_opinions_have_the_same_keys(visitor):
 
     expect(instructions.value.locator("h1")).to_contain_text("Instructions, version 1")
     expect(page.locator("[name=point]:checked")).to_have_value("6")
+
+
+def test_a_second_opinion_is_flagged(visitor):
+    page = at_opinions(visitor)
+    leave_box(page)
+    press(page, "f")
+    page.locator("#flag-dialog [value=upsetting]").check()
+    page.locator("#flag-dialog .primary").click()
+    announced(page, "Flagged. Thank you. You can go on.")
+
+    assert Flag.objects.get().kind == "upsetting"
 
 
 def test_practice_lists_its_keys(visitor):

@@ -126,7 +126,7 @@ async function submit(form, submitter) {
   if (kind === "message" && !form.elements.text.value.trim()) return;
   form.dataset.busy = "1";
   const said = strip.picked()?.getAttribute("aria-label") ?? "";
-  const url = form.dataset.turnAction ? `/${talk.dataset.conversation ? "turns" : "opinions"}/${dock().dataset.turn}/${form.dataset.turnAction}` : form.getAttribute("action");
+  const url = kind === "flag" ? dock().dataset.flagUrl : form.getAttribute("action"); // one dialog for whichever turn is open
   const isKept = kind === "message" || kind === "choice";
   const fields = fieldsOf(form, submitter);
   const answer = await outbox.send(url, fields, { keep: isKept ? `${work}:${kind}` : "" });
@@ -204,7 +204,7 @@ const actions = {
   both_bad: () => press("#dock [data-action-box=both_bad]"),
   reason,
   skip: () => press("#dock [data-action=skip]"),
-  flag: () => { if (!dock().dataset.turn) return false; openDialog(document.getElementById("flag-dialog")); return true; },
+  flag: () => { if (!dock().dataset.flagUrl) return false; openDialog(document.getElementById("flag-dialog")); return true; },
   stop: () => press("#dock [data-action=stop]"),
   show: () => cover.showNext(),
   message: () => { focusMessage(); return Boolean(document.getElementById("message")); },
