@@ -34,7 +34,7 @@ def prefer_own(
     is_edit: bool,
     text_sha256: Mapping[str, str],
     choice_key: uuid.UUID,
-    active_milliseconds: int = 0,
+    active_milliseconds: int | None = None,
 ) -> Comparison:
     """Store the person's text as picked over the response of `side`; the dialogue goes on from it."""
     if standing := judging.of_key(showing.turn, choice_key):
@@ -92,7 +92,7 @@ def _store(
     written: str,
     is_edit: bool,
     choice_key: uuid.UUID,
-    active_milliseconds: int,
+    active_milliseconds: int | None,
 ) -> Comparison:
     turn = showing.turn
     conversation = lock_conversation(turn.conversation)
@@ -121,7 +121,7 @@ def _store(
     waiting = Turn.objects.filter(pk=turn.pk, state=Turn.State.READY, continued_by__isnull=True)
     if waiting.update(state=Turn.State.CHOSEN, continued_by=comparison) != 1:
         raise AlreadyJudged(_("This turn was chosen or skipped already."))
-    count_active(conversation, active_milliseconds)
+    count_active(conversation, active_milliseconds or 0)
     return comparison
 
 

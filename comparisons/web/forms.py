@@ -138,6 +138,7 @@ class WriteForm(forms.Form):
     sha256_a = forms.CharField(max_length=64, required=False)  # of the texts that were shown
     sha256_b = forms.CharField(max_length=64, required=False)
     choice_key = forms.UUIDField()
+    active_milliseconds = forms.IntegerField(required=False, min_value=0, max_value=2**40)
 
 
 class EndForm(forms.Form):

@@ -85,16 +85,19 @@ def not_chosen(request: HttpRequest, turn: Turn, error: judging.ChoiceRefused) -
 def write(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
     """Edit a response or write one: a page of its own, back to the conversation afterwards."""
     turn = own_turn(crowdworker, public_id)
-    if turn.state == Turn.State.CHOSEN:  # a second click, or chosen in another tab
+    is_sent = (
+        request.method == "POST"
+    )  # what was typed comes back, however things went on elsewhere
+    if turn.state == Turn.State.CHOSEN and not is_sent:
         return redirect("conversation", turn.conversation.public_id)
     showing = standing_showing(turn)
-    asked = request.POST if request.method == "POST" else request.GET
+    asked = request.POST if is_sent else request.GET
     is_edit = asked.get("kind") != "own"
-    is_late = request.method != "POST" and turn.state != Turn.State.READY
-    if is_late or not writing.may_write(showing, is_edit=is_edit):
+    is_ready = turn.state == Turn.State.READY
+    if not is_sent and not (is_ready and writing.may_write(showing, is_edit=is_edit)):
         raise Http404(NOT_YOURS)
     form = WriteForm(request.POST or None)
-    if request.method != "POST" or not form.is_valid():
+    if not is_sent or not form.is_valid():
         return _write_page(request, showing, is_edit=is_edit)
     sent = form.cleaned_data
     try:
@@ -105,6 +108,7 @@ def write(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Htt
             is_edit=is_edit,
             text_sha256={"A": sent["sha256_a"], "B": sent["sha256_b"]},
             choice_key=sent["choice_key"],
+            active_milliseconds=sent["active_milliseconds"],
         )
     except judging.ChoiceRefused as error:
         return _write_page(request, showing, is_edit=is_edit, error=error)
@@ -131,6 +135,7 @@ def _write_page(
         "is_edit": is_edit,
         "text": request.POST.get("text", shown.text if is_edit else ""),
         "choice_key": request.POST.get("choice_key") or uuid.uuid4(),
+        "spent": request.POST.get("active_milliseconds", ""),
         "message": str(error) if error else "",
     }
     refused_as = 409 if type(error) in CODES else 422

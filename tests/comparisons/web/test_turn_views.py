@@ -1,13 +1,14 @@
 """What a person does with a turn over HTTP: only with what was on the screen, and once."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.urls import reverse
 
-from comparisons.models import Comparison
+from comparisons.models import Assignment, Campaign, Comparison
 from comparisons.services import turns
-from tests.comparisons.talking import answered, begun, live_campaign, said
+from tests.comparisons.talking import answered, begun, chosen, live_campaign, said
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
 HIDDEN = re.compile(r'name="(sha256_a|sha256_b|choice_key|side)" value="([^"]*)"')
@@ -71,3 +72,38 @@ def test_the_strip_changes_with_the_responses_it_stands_for(browser, turn):
     assert before
     assert after
     assert before != after
+
+
+@pytest.mark.parametrize(("sent", "kept"), [("90000", 90_000), ("", None)])
+def test_the_time_of_writing_is_kept_and_paid_and_not_made_up(browser, turn, place, sent, kept):
+    Assignment.objects.update(counted_since=turn.created_at - timedelta(hours=1))
+    page = browser.get(place + "?side=B")
+    assert 'name="active_milliseconds"' in page.content.decode()
+
+    browser.post(place, {**hidden(page), "text": "Better.", "active_milliseconds": sent})
+
+    assert Comparison.objects.get().active_milliseconds == kept
+    assert Assignment.objects.get().active_milliseconds == (kept or 0)
+
+
+def test_a_text_that_comes_after_a_choice_elsewhere_is_shown_again(browser, turn, place):
+    form = {**hidden(browser.get(place + "?side=B")), "text": "Twelve minutes of work."}
+    chosen(turn)
+
+    answer = browser.post(place, form)
+
+    assert answer.status_code == 409
+    assert "Twelve minutes of work." in answer.content.decode()
+    assert "This turn was chosen already." in answer.content.decode()
+
+
+def test_a_text_that_is_not_taken_any_more_is_shown_again(browser, turn, place):
+    form = {**hidden(browser.get(place + "?side=B")), "text": "Twelve minutes of work."}
+    Campaign.objects.update(allows_edit=False)
+
+    answer = browser.post(place, form)
+
+    assert answer.status_code == 422
+    assert "Twelve minutes of work." in answer.content.decode()
+    assert "does not take responses written by people" in answer.content.decode()
+    assert browser.get(place + "?side=B").status_code == 404

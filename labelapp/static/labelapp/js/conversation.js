@@ -10,6 +10,7 @@ import { applyStage, fetchStage, SignedOut } from "./stage.js";
 import { TurnStream } from "./stream.js";
 import * as strip from "./strip.js";
 import * as drafts from "./drafts.js";
+import { settle as settleSent } from "./sent.js";
 import { words } from "./words.js";
 
 const talk = document.getElementById("talk");
@@ -244,6 +245,8 @@ const wide = matchMedia("(min-width: 56.01rem)");
 const fold = () => { const panel = document.getElementById("panel"); if (panel) panel.open = wide.matches; };
 wide.addEventListener("change", fold);
 fold();
+if (talk.dataset.conversation) activity.keepAs(talk.dataset.conversation);
+settleSent();
 label();
 for (const node of document.querySelectorAll("button[data-action][hidden]")) node.hidden = false;
 settle();

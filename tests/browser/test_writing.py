@@ -1,0 +1,76 @@
+"""A response of one's own: its time counts, and what was typed outlives a lost session."""
+
+import time
+
+from django.contrib.sessions.models import Session
+from playwright.sync_api import expect
+
+from comparisons.models import Comparison
+from tests.browser.scenes import FIRST, SECOND, scene
+from tests.browser.steps import dock, leave_box, opened, press
+from tests.comparisons.making import PASSWORD
+from tests.comparisons.talking import answered, said
+
+DRAFTS = "Object.keys(localStorage).filter(key => key.startsWith('draft'))"
+
+
+def at_pair(visitor):
+    at = scene(allows_edit=True)
+    turn = answered(said(at.conversation), a=FIRST, b=SECOND)
+    page = opened(visitor, at)
+    dock(page, "strip")
+    return page, at, f"/turns/{turn.public_id}/write/?side=B"
+
+
+def test_reading_before_and_writing_both_count(visitor):
+    page, _, place = at_pair(visitor)
+    begun = time.monotonic()
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(1500)  # reading
+    page.reload()
+    page.wait_for_timeout(700)
+    page.goto(place)
+    page.locator("#own").fill("Mine.")
+    page.wait_for_timeout(800)
+    wall = 1000 * (time.monotonic() - begun)
+    page.locator("main .primary").click()
+    dock(page, "message")
+
+    counted = Comparison.objects.get().active_milliseconds
+    assert 3000 <= counted <= wall + 500
+    assert page.evaluate(DRAFTS) == []
+
+
+def test_a_text_outlives_a_lost_session(visitor):
+    page, at, place = at_pair(visitor)
+    page.goto(place)
+    expect(page.locator("#own")).to_have_value(SECOND)
+    page.locator("#own").fill("Twelve minutes of work.")
+    Session.objects.all().delete()
+    page.locator("main .primary").click()
+    page.wait_for_url("**/sign-in/**")
+
+    page.fill("[name=username]", at.person.account.username)
+    page.fill("[name=password]", PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/write/**")
+    expect(page.locator("#own")).to_have_value("Twelve minutes of work.")
+    page.locator("main .primary").click()
+    dock(page, "message")
+
+    assert Comparison.objects.get().picked.text == "Twelve minutes of work."
+    assert page.evaluate(DRAFTS) == []
+
+
+def test_time_at_a_page_that_was_loaded_again_goes_with_the_next_message(visitor):
+    page, at, _ = at_pair(visitor)
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(1500)
+    page.reload()
+    leave_box(page)
+    press(page, "6", "Enter")
+    dock(page, "message")
+
+    assert Comparison.objects.get().active_milliseconds >= 1400
+    page.goto("/me/")
+    assert at.person.assignments.get().active_milliseconds >= 1400
