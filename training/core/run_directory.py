@@ -58,6 +58,7 @@ class RunDirectory:
         self._writes = self.ranks.is_main  # under torchrun one process writes for all
         self.config: RunConfig = from_dict(_read_json(path / "config.json"))
         self._inputs: dict[str, dict[str, str]] = _read_json(path / "inputs.json")
+        self._checked: dict[str, Path] = {}
         self._interrupted = False
         self._started = time.monotonic()
         self._first_step: int | None = None
@@ -81,7 +82,9 @@ class RunDirectory:
         return role in self._inputs
 
     def inputs(self, role: str) -> Path:
-        """Path of an input after its hash was checked."""
+        """Path of an input after its hash was checked, once in an attempt."""
+        if role in self._checked:
+            return self._checked[role]
         if role not in self._inputs:
             raise InputRefused(f"inputs.json has no {role}: this run kind needs one")
         entry = self._inputs[role]
@@ -97,7 +100,7 @@ class RunDirectory:
                 f"the {role} {path} has hash {found[:12]}…, inputs.json says "
                 f"{entry['sha256'][:12]}…: it was changed; start a new run on it"
             )
-        return path
+        return self._checked.setdefault(role, path)
 
     def input_hash(self, role: str) -> str:
         """The hash that inputs.json states for a role."""

@@ -65,6 +65,15 @@ def test_wrong_inputs_are_refused_by_role(directory: RunDirectory, release: Path
         directory.inputs("release")
 
 
+def test_an_input_is_hashed_once(directory: RunDirectory, release: Path) -> None:
+    first = directory.inputs("release")
+    (release / "train.jsonl.gz").write_bytes(b"ROWS")
+
+    assert directory.inputs("release") == first  # a checkpoint hashes no start again
+    with pytest.raises(InputRefused):
+        RunDirectory(directory.path).inputs("release")  # the next attempt does
+
+
 def test_progress_tells_step_phase_and_time(directory: RunDirectory) -> None:
     directory.progress(0, 10, "training")
     directory.progress(5, 10, "training")
