@@ -217,16 +217,20 @@ class MixtureReader:
             for name, source in sources.items()
         }
 
+    def require_sources(self, names: Iterable[str]) -> None:
+        """Refuse names of sources that the corpus does not have."""
+        unknown = sorted(set(names) - set(self._readers))
+        if unknown:
+            raise CorpusRefused(
+                f"phases name {unknown}, which the corpus does not have: {sorted(self._readers)}"
+            )
+
     def batch(
         self, draw: int, *, blocks: int, weights: Mapping[str, float]
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
         """Ids and response flags, both (blocks, block_tokens); `draw` numbers the batches."""
         shares = weights or self._sizes
-        unknown = sorted(set(shares) - set(self._readers))
-        if unknown:
-            raise CorpusRefused(
-                f"phases name {unknown}, which the corpus does not have: {sorted(self._readers)}"
-            )
+        self.require_sources(shares)
         names = sorted(shares)
         portions = np.asarray([shares[name] for name in names])
         rng = np.random.default_rng([self._seed, draw])

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from modelserving.lm.saving import write_model_files, write_weights
-from training.config import LanguageModelConfig, MixturePhase
+from training.config import ConfigError, LanguageModelConfig, MixturePhase
 from training.core.checkpointing import ResumeState
 from training.core.corpus import MixtureReader
 from training.core.language_model_loss import held_out_losses, next_token_loss
@@ -32,6 +32,11 @@ def train(run: RunDirectory, config: LanguageModelConfig) -> Outcome:
     """Run to the end of the schedule, to a stop request, or to an interrupt."""
     device = prepare(config)
     run.progress(0, config.steps, "reading the corpus")
+    if config.batch_blocks % run.ranks.world:
+        raise ConfigError(
+            f"batch_blocks {config.batch_blocks} does not divide among {run.ranks.world} processes: "
+            f"set it to a multiple of {run.ranks.world}"
+        )
     start = open_start(run, config=config)
     return _Trainer(run=run, config=config, start=start, device=device).run_to_end()
 
@@ -65,6 +70,8 @@ class _Trainer:
         self.reader = MixtureReader(
             start.training, block_tokens=config.block_tokens, seed=config.seed
         )
+        for phase in config.phases:
+            self.reader.require_sources(phase.weights)
         self.master = MasterWeights(self.model)
         self.optimizers = make_optimizers(self.master.parameters, config=config)
         self.step, self.seconds, self.tokens = 0, 0.0, 0

@@ -16,9 +16,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from modelserving.core.artifacts import file_sha256, verify
 from modelserving.lm.loading import load_language_model
 from tests.training.core.tiny import language_model_config, make_corpus, make_run
-from training.config import LanguageModelConfig, MixturePhase
+from training.config import ConfigError, LanguageModelConfig, MixturePhase
 from training.core.__main__ import NON_FINITE, REFUSED, run
+from training.core.distributed import Ranks
 from training.core.language_model_loss import next_token_loss
+from training.core.language_model_training import train
+from training.core.run_directory import RunDirectory
 from training.core.schedules import learning_rate_fraction, phase_at
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -196,6 +199,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(corpus: Path, tmp_path:
         ({"lerning_rate": 1.0}, "did you mean learning_rate"),
         ({"steps": 0}, "steps is 0"),
         ({"phases": [{"until": 1.0, "weights": {"poems": 1.0}}]}, "poems"),
+        ({"phases": [{"until": 0.5}, {"until": 1.0, "weights": {"poems": 1.0}}]}, "poems"),
     ],
 )
 def test_a_wrong_number_is_refused_with_its_name(
@@ -208,6 +212,17 @@ def test_a_wrong_number_is_refused_with_its_name(
 
     assert reason in status(path)["reason"]
     assert not (path / "checkpoints").exists()
+
+
+def test_blocks_that_do_not_divide_among_the_processes_are_refused(
+    corpus: Path, tmp_path: Path
+) -> None:
+    config = language_model_config(batch_blocks=4)
+    path = make_run(tmp_path / "run", config=config, inputs={"corpus": corpus})
+    directory = RunDirectory(path, ranks=Ranks(rank=1, world=3))
+
+    with pytest.raises(ConfigError, match=r"batch_blocks 4 .* 3 processes: set it to a multiple"):
+        train(directory, LanguageModelConfig(batch_blocks=4))
 
 
 def test_a_changed_input_is_refused(tmp_path: Path) -> None:
