@@ -15,8 +15,8 @@ import torch
 from modelserving.core.adapters import whole_weights
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.saving import write_model_files, write_weights
-from training.config import PreferenceModelConfig
-from training.core.batching import group_conversations, plan_steps
+from training.config import ConfigError, PreferenceModelConfig
+from training.core.batching import Half, group_conversations, plan_steps
 from training.core.checkpointing import ResumeState
 from training.core.evaluation.preference import Judged, judge, report
 from training.core.learning_rates import rate_share
@@ -39,30 +39,49 @@ def train(run: RunDirectory, config: PreferenceModelConfig) -> Outcome:
     device = prepare(config)
     run.progress(0, 1, "reading the release")
     release = run.inputs("release")
-    halves = ("all",) if config.disjoint_models == 1 else ("second", "first")
+    initial = initial_preference_model(run, config=config, device=device)
+    parts = _read_parts(release, run=run, config=config, initial=initial)
     state = run.load_resume()
     results: dict[str, Any] = dict(state.scalars["results"]) if state else {}
     first_step = 0
-    for index, half in enumerate(halves):
-        initial = initial_preference_model(run, config=config, device=device)
-        sets = read_comparisons(
-            release,
-            encoder=initial.tokenizer,
-            layout=initial.dialogue_format,
-            config=config,
-            half=half,
-        )
-        run.log(f"comparisons ({half}): {sets.counts}")
+    for index, (half, sets) in enumerate(parts.items()):
+        if index > 0:
+            initial = initial_preference_model(run, config=config, device=device)
         trainer = PreferenceTrainer(
             run=run, config=config, initial=initial, sets=sets, half=half, first_step=first_step
         )
         if state is None or state.step < trainer.last_step:
-            halted = trainer.run_to_end(state, results=results, parts_left=len(halves) - index)
+            halted = trainer.run_to_end(state, results=results, parts_left=len(parts) - index)
             if halted is not None:
                 return halted
             state = None
         first_step = trainer.last_step
     return Outcome(state="done", step=first_step, results=results)
+
+
+def _read_parts(
+    release: Path, *, run: RunDirectory, config: PreferenceModelConfig, initial: LoadedModel
+) -> dict[str, ComparisonSets]:
+    """What each model is trained on, in order; all of it is read before the first step of any."""
+    halves: tuple[Half, ...] = ("all",) if config.disjoint_models == 1 else ("second", "first")
+    parts: dict[str, ComparisonSets] = {}
+    for half in halves:
+        try:
+            parts[half] = read_comparisons(
+                release,
+                encoder=initial.tokenizer,
+                layout=initial.dialogue_format,
+                config=config,
+                half=half,
+            )
+        except ConfigError as refused:
+            if half == "all":
+                raise
+            raise ConfigError(
+                f"of the {half} half of the conversations {refused}; or set disjoint_models to 1"
+            ) from None
+        run.log(f"comparisons ({half}): {parts[half].counts}")
+    return parts
 
 
 class PreferenceTrainer:

@@ -9,6 +9,7 @@ from tests.training.core.test_preference_training import CONFIG, metrics, status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
 from training.core.__main__ import run
+from training.core.batching import in_half
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +86,20 @@ def test_an_objective_that_is_none_is_refused(initial: Path, tmp_path: Path, nam
 
     (name,) = named
     assert f"{name} names 'harmles', which no row has" in status(path)["reason"]
+
+
+def test_halves_one_of_which_is_empty_are_refused_before_the_first_step(
+    initial: Path, tmp_path: Path
+):
+    text = "Tell me about a dog"
+    assert in_half(text, "second")
+    rows = [row(index, messages=[{"role": "user", "content": text}]) for index in range(2)]
+    release = make_release(tmp_path / "release", train=rows, test=rows)
+    inputs = {"initial": initial, "release": release}
+    path = make_run(tmp_path / "run", config=CONFIG | {"disjoint_models": 2}, inputs=inputs)
+
+    assert run(path) == 2
+
+    assert "of the first half of the conversations" in status(path)["reason"]
+    assert "set disjoint_models to 1" in status(path)["reason"]
+    assert not (path / "metrics.jsonl").exists()
