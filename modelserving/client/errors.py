@@ -59,17 +59,18 @@ def error_of(response: httpx.Response) -> EndpointError:
 def stated_error(
     stated: Mapping[str, Any], *, status: int = 0, retry_after: str = ""
 ) -> EndpointError:
-    """The error that an error object of the protocol means; without a status, by its code alone."""
+    """The error that an error object of the protocol means; inside a stream, by its code and type alone."""
     code, message = str(stated.get("code") or ""), str(stated.get("message") or f"status {status}")
     if code == "model_not_loaded":
         return NotLoaded(message)
-    if status in {429, 503} or code in {"out_of_memory", "queue_full"}:
+    kind = "" if status else str(stated.get("type") or "")
+    if status in {429, 503} or kind == "overloaded_error":
         seconds = float(retry_after) if retry_after.isdigit() else SECONDS_TO_WAIT
         return Overloaded(message, seconds=min(seconds, LONGEST_WAIT))
     if status in {401, 403}:
         return Refused(f"the model server does not accept our secret: {message}")
     if status == 404 and "model" in message.lower():  # how other servers say it
         return NotLoaded(message)
-    if 400 <= status < 500:
+    if 400 <= status < 500 or kind in {"invalid_request_error", "checkpoint_error"}:
         return Refused(message)
     return Unreachable(message)

@@ -10,7 +10,7 @@ from modelserving.client import calls
 from modelserving.client.breaker import CircuitBreaker
 from modelserving.client.calls import Call, Needed, fetch, stream
 from modelserving.client.endpoints import model_servers
-from modelserving.client.errors import Refused, StreamBroken, Unreachable, stated_error
+from modelserving.client.errors import Overloaded, Refused, StreamBroken, Unreachable, stated_error
 from modelserving.client.events import events
 from modelserving.client.statuses import server_statuses
 from tests.fake_engine import FakeEngine
@@ -258,6 +258,22 @@ def test_errors_are_sorted_by_what_to_do():
     assert type(stated_error({}, status=422)) is Refused
     assert stated_error({}, status=503, retry_after="7").seconds == 7.0
     assert stated_error({}, status=503, retry_after="99999").seconds == 30.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("invalid_request_error", Refused),
+        ("checkpoint_error", Refused),
+        ("overloaded_error", Overloaded),
+        ("generation_error", Unreachable),
+        (None, Unreachable),
+    ],
+)
+def test_errors_inside_a_stream_are_sorted_by_their_type(kind, expected):
+    found = stated_error({"message": "no", "type": kind, "code": "some_code"})
+
+    assert type(found) is expected
 
 
 def test_patience_is_longer_than_a_server_needs_to_start():
