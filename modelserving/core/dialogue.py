@@ -48,7 +48,8 @@ class DialogueFormat:
             raise DialogueError(f"dialogue format {self.format!r} is not one of {FORMAT_NAMES}")
         if self.context_tokens < 16:
             raise DialogueError(
-                f"context_tokens is {self.context_tokens}: set it to 16 or more in dialogue.json"
+                f"context_tokens is {self.context_tokens}: set it to 16 or more in dialogue.json, "
+                "or a run's max_tokens"
             )
 
     @classmethod
@@ -81,9 +82,11 @@ HH_TEXT = DialogueFormat(
 
 def check_dialogue(dialogue: Dialogue) -> None:
     """Refuse anything that is not user, assistant, user … with string contents."""
-    if not dialogue:
+    if not isinstance(dialogue, Sequence) or not dialogue:
         raise DialogueError("the dialogue has no message: give at least one user message")
     for index, message in enumerate(dialogue):
+        if not isinstance(message, Mapping):
+            raise DialogueError(f"message {index} is no object of role and content")
         expected = "user" if index % 2 == 0 else "assistant"
         if message.get("role") != expected:
             raise DialogueError(
@@ -230,7 +233,10 @@ def truncate_left(turns: list[list[int]], *, room: int) -> tuple[list[int], int]
     token and the end of the text are kept when it alone is too long.
     """
     if room < 2:
-        raise DialogueError(f"only {room} tokens of room for the prompt: allow at least 2")
+        raise DialogueError(
+            f"{room} tokens are left for the prompt beside its role tokens: allow more (context_tokens in "
+            "dialogue.json, a run's max_tokens or max_prompt_tokens)"
+        )
     first = 0
     total = sum(len(turn) for turn in turns)
     while total > room and first + 2 < len(turns) + 1 and first < len(turns) - 1:

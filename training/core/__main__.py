@@ -7,12 +7,17 @@ import importlib
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelserving.core.artifacts import write_durably
+from modelserving.core.architectures import CheckpointRefused
+from modelserving.core.artifacts import ArtefactError, write_durably
+from modelserving.core.dialogue import DialogueError
+from modelserving.lm.tokenizer import TokenizerFailure
 from training.config import ConfigError, kind_of
+from training.core.checkpointing import all_checkpoints
 from training.core.distributed import join_ranks
 from training.core.memory import keep_freed_memory
 from training.core.outcome import NonFinite, Outcome
@@ -27,6 +32,8 @@ TRAINERS = {
     "best_of_k": "training.core.best_of_k:train",
     "evaluation": "training.core.evaluation.run:train",
 }
+# what is wrong with what a run was given; each message names it and the cure
+UNUSABLE = (ConfigError, CheckpointRefused, ArtefactError, DialogueError, TokenizerFailure)
 DONE, CRASHED, REFUSED, NON_FINITE = 0, 1, 2, 3
 
 
@@ -43,25 +50,64 @@ def run(path: Path) -> int:
     except ConfigError as refused:
         return refuse(path, reason=str(refused))
     directory.catch_interrupts()
+    before = Standing.of(path)
     try:
         outcome = trainer_of(kind_of(directory.config))(directory, directory.config)
-    except ConfigError as refused:
-        directory.finish("failed", step=0, reason=str(refused))
+    except UNUSABLE as refused:
+        step = before.step_by_now(path)
+        if step > before.step and not isinstance(refused, ConfigError):
+            return crash(directory, refused)  # it was usable before: another attempt may go on
+        directory.finish("failed", step=step, reason=str(refused))
         print(refused, file=sys.stderr)
         return REFUSED
     except NonFinite as failure:
         directory.finish("failed", step=failure.step, reason=str(failure))
         print(failure, file=sys.stderr)
         return NON_FINITE
-    except Exception as crash:  # noqa: BLE001 -- the process boundary: the supervisor reads status.json
-        directory.log(traceback.format_exc())
-        directory.finish("failed", step=-1, reason=f"{type(crash).__name__}: {crash}")
-        traceback.print_exc()
-        return CRASHED
+    except Exception as failure:  # noqa: BLE001 -- the process boundary: the supervisor reads status.json
+        return crash(directory, failure)
     directory.finish(
         outcome.state, step=outcome.step, reason=outcome.reason, results=outcome.results
     )
     return DONE
+
+
+def crash(directory: RunDirectory, failure: Exception) -> int:
+    """Say what a run died of. Called while the failure is handled."""
+    directory.log(traceback.format_exc())
+    directory.finish("failed", step=-1, reason=f"{type(failure).__name__}: {failure}")
+    traceback.print_exc()
+    return CRASHED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How far a run was when this process took it on."""
+
+    step: int  # of the newest checkpoint
+    progress: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, path: Path) -> "Standing":
+        """How far the run is now."""
+        names = [each.name for each in all_checkpoints(path / "checkpoints")]
+        steps = [int(name.removeprefix("step-")) for name in names]
+        return cls(step=max(steps, default=0), progress=_progress(path))
+
+    def step_by_now(self, path: Path) -> int:
+        """The last step taken by this process, or the one that it found."""
+        now = Standing.of(path)
+        told = 0 if now.progress == self.progress else int(now.progress.get("step", 0))
+        return max(now.step, told)
+
+
+def _progress(path: Path) -> dict[str, Any]:
+    """What progress.json says, if there is one."""
+    try:
+        stored: dict[str, Any] = json.loads((path / "progress.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stored
 
 
 def refuse(path: Path, *, reason: str) -> int:

@@ -21,6 +21,7 @@ from training.core.preference_sets import stable_order
 EXAMPLES_SHOWN = 10
 EXAMPLE_TOKENS = 48  # of each example
 WRITTEN_TOKENS = 64
+FEWEST_PROMPT_TOKENS = 16  # role tokens, and the end of a message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,11 @@ class Prompt:
 
 
 def require_positions(*models: LoadedModel, prompt: int, response: int) -> None:
-    """Refuse prompts and responses of these many tokens that one of the models has no positions for."""
+    """Refuse prompts too short to say anything, and those that with a response a model has no positions for."""
+    if prompt < FEWEST_PROMPT_TOKENS:
+        raise ConfigError(
+            f"max_prompt_tokens is {prompt}: set it to {FEWEST_PROMPT_TOKENS} or more"
+        )
     limits = [getattr(each.config, "max_position_embeddings", prompt + response) for each in models]
     if prompt + response > min(limits):
         raise ConfigError(
