@@ -6,7 +6,8 @@ It does not train anything and knows no database.
 import gzip
 import json
 import math
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelserving.core.artifacts import publish, utc_now, write_manifest
@@ -23,12 +24,14 @@ from training.core.prompts import (
     sample_of,
 )
 from training.core.rollout import Rollout, collect, score_rollout
+from training.core.row_files import keep_lines, whole_lines
 from training.core.run_directory import RunDirectory
 from training.core.seeding import prepare
 from training.core.sharding import loading, shard
 
 ROLLOUTS = "rollouts"
-PARTIAL = f"{ROLLOUTS}.partial"
+GROWING = f"{ROLLOUTS}.partial"  # rows batch by batch; it goes when they are published, not before
+PACKED = f"{ROLLOUTS}.packed"  # what will be published
 ROWS = "rankings.jsonl"
 ALONE = Ranks()
 
@@ -45,8 +48,9 @@ def train(run: RunDirectory, config: BestOfKConfig) -> Outcome:
         shard(each.model, config=config, ranks=run.ranks)
     prompts = _prompts(run, policy=policy, config=config)
     total = math.ceil(len(prompts) / config.batch_prompts)
-    rows = _finished_rows(run, per_batch=config.batch_prompts)
-    for step in range(len(rows) // config.batch_prompts, total):
+    rows = _finished_rows(run, per_batch=config.batch_prompts, prompts=len(prompts))
+    done = math.ceil(len(rows) / config.batch_prompts)
+    for step in range(done, done if (run.path / ROLLOUTS).exists() else total):
         halt = run.agreed_halt()
         if halt == "interrupt":
             return Outcome(state="interrupted", step=step)
@@ -56,12 +60,9 @@ def train(run: RunDirectory, config: BestOfKConfig) -> Outcome:
         ranked = rank_batch(
             batch, policy=policy, ranker=ranker, config=config, step=step, ranks=run.ranks
         )
-        for row in ranked:
-            run.append_row(f"{PARTIAL}/{ROWS}", row)
+        run.append_rows(f"{GROWING}/{ROWS}", ranked)
         rows += ranked
-        best = sum(row["responses"][0]["score"] for row in ranked) / len(ranked)
-        every = [each["score"] for row in ranked for each in row["responses"]]
-        run.metrics(step + 1, {"best_of_k/best": best, "best_of_k/mean": sum(every) / len(every)})
+        run.metrics(step + 1, _metrics(ranked))
         run.progress(step + 1, total, "sampling and scoring")
     return _finish(run, config=config, rows=rows, total=total)
 
@@ -79,16 +80,34 @@ def _prompts(run: RunDirectory, *, policy: LoadedModel, config: BestOfKConfig) -
     return sample_of(found, count=config.prompts)
 
 
-def _finished_rows(run: RunDirectory, *, per_batch: int) -> list[dict[str, Any]]:
-    """Rows of whole batches of an attempt before; what follows them is cut off."""
-    path = run.path / PARTIAL / ROWS
-    path.parent.mkdir(exist_ok=True)
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
-    kept = lines[: len(lines) // per_batch * per_batch]
+def _finished_rows(run: RunDirectory, *, per_batch: int, prompts: int) -> list[dict[str, Any]]:
+    """Rows of whole batches of an attempt before, and their metrics; what follows them is cut off."""
+    path, published = run.path / GROWING / ROWS, run.path / ROLLOUTS / f"{ROWS}.gz"
+    is_published = published.exists()
+    if is_published:
+        lines = gzip.decompress(published.read_bytes()).decode("utf-8").split("\n")[:-1]
+    else:
+        path.parent.mkdir(exist_ok=True)
+        lines = whole_lines(path)
+        if len(lines) < prompts:  # else the last batch may be a small one
+            lines = lines[: len(lines) // per_batch * per_batch]
     run.ranks.wait()  # every rank has read
-    if run.ranks.is_main:
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-    return [json.loads(line) for line in kept]
+    if run.ranks.is_main and not is_published:
+        keep_lines(path, lines)
+    rows = [json.loads(line) for line in lines]
+    run.drop_rows(after=math.ceil(len(rows) / per_batch))
+    recorded = {row["step"] for row in run.rows("metrics.jsonl")}
+    for step, start in enumerate(range(0, len(rows), per_batch), 1):
+        if step not in recorded:  # killed between the two
+            run.metrics(step, _metrics(rows[start : start + per_batch]))
+    return rows
+
+
+def _metrics(ranked: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What a batch tells of itself."""
+    best = sum(row["responses"][0]["score"] for row in ranked) / len(ranked)
+    every = [each["score"] for row in ranked for each in row["responses"]]
+    return {"best_of_k/best": best, "best_of_k/mean": sum(every) / len(every)}
 
 
 def rank_batch(
@@ -159,23 +178,26 @@ def _finish(
 
 
 def _publish(run: RunDirectory, *, config: BestOfKConfig) -> None:
-    partial, final = run.path / PARTIAL, run.path / ROLLOUTS
-    if final.exists():
-        return
-    plain = partial / ROWS
-    (partial / f"{ROWS}.gz").write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
-    plain.unlink()
-    roles = ("initial", "ranker", "prompts", "release")
-    parents = [run.input_hash(role) for role in roles if run.has_input(role)]
-    write_manifest(
-        partial,
-        kind="rollouts",
-        parents=parents,
-        config=to_dict(config),
-        code="",
-        created=utc_now(),
-    )
-    publish(partial, final)
+    """Pack the rows beside themselves, and let go of them when the pack is in its place."""
+    growing, packed, final = (run.path / name for name in (GROWING, PACKED, ROLLOUTS))
+    if not final.exists():
+        if packed.exists():  # of an attempt that died
+            shutil.rmtree(packed)
+        packed.mkdir()
+        rows = (growing / ROWS).read_bytes()
+        (packed / f"{ROWS}.gz").write_bytes(gzip.compress(rows, mtime=0))
+        roles = ("initial", "ranker", "prompts", "release")
+        write_manifest(
+            packed,
+            kind="rollouts",
+            parents=[run.input_hash(role) for role in roles if run.has_input(role)],
+            config=to_dict(config),
+            code="",
+            created=utc_now(),
+        )
+        publish(packed, final)
+    if growing.exists():
+        shutil.rmtree(growing)
 
 
 def score_curve(scores: Sequence[Sequence[float]]) -> list[dict[str, Any]]:

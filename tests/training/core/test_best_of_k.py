@@ -4,20 +4,26 @@ import gzip
 import itertools
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from modelserving.core.artifacts import file_sha256, verify
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
+from tests.training.core.dying import deaths
 from tests.training.core.killing import kill_at
 from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
+from training.core import best_of_k
 from training.core.__main__ import run
 from training.core.best_of_k import expected_best, score_curve
+from training.core.prompts import Prompt
 from training.report import rankings as report_rankings
 
+PACKED = "rankings.jsonl.gz"
 CONFIG = {
     "kind": "best_of_k",
     "device": "cpu",
@@ -110,3 +116,63 @@ def test_a_killed_run_goes_on_to_the_same_rankings(inputs: dict[str, Path], tmp_
     assert file_sha256(names[0]) == file_sha256(names[1])
     assert json.loads((whole / "evaluation.json").read_text())
     assert [each["step"] for each in metrics(killed)] == [1, 2, 3, 4, 5]
+
+
+SHORT = CONFIG | {"k": 2, "prompts": 5, "max_response_tokens": 4}  # the last batch is half a one
+
+
+def rows_on_disk(path: Path) -> int:
+    """Whole rankings that a dead run left."""
+    return sum(1 for _ in report_rankings.rankings(path))
+
+
+def test_nothing_that_was_sampled_is_lost_or_sampled_again_after_a_death_at_any_file_operation(
+    inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    drawn: list[int] = []
+    rank_batch = best_of_k.rank_batch
+
+    def counted(prompts: Sequence[Prompt], **options: Any) -> list[dict]:
+        drawn.append(len(prompts))
+        return rank_batch(prompts, **options)
+
+    monkeypatch.setattr(best_of_k, "rank_batch", counted)
+    whole = make_run(tmp_path / "whole", config=SHORT, inputs=inputs)
+    assert run(whole) == 0
+
+    for died in deaths(
+        prepare=lambda nth: make_run(tmp_path / str(nth), config=SHORT, inputs=inputs),
+        act=run, at_least=40,
+    ):  # fmt: skip
+        kept = rows_on_disk(died)
+        drawn.clear()
+        assert run(died) == 0
+
+        assert sum(drawn) == 5 - kept
+        assert (died / "rollouts" / PACKED).read_bytes() == (
+            whole / "rollouts" / PACKED
+        ).read_bytes()
+        assert verify(died / "rollouts").kind == "rollouts"
+        assert sorted(each.name for each in died.glob("rollouts*")) == ["rollouts"]
+        assert [without_time(each) for each in metrics(died)] == [
+            without_time(each) for each in metrics(whole)
+        ]
+        assert status(died)["results"] == status(whole)["results"]
+
+
+def without_time(row: dict) -> dict:
+    """What two runs have in common."""
+    return {name: each for name, each in row.items() if name != "time"}
+
+
+def test_a_row_that_was_cut_within_a_letter_is_sampled_again(
+    inputs: dict[str, Path], tmp_path: Path
+):
+    path = make_run(tmp_path / "run", config=SHORT, inputs=inputs)
+    kill_at(path, step=1)
+    with (path / "rollouts.partial" / "rankings.jsonl").open("ab") as handle:
+        handle.write('{"messages": "Köln'.encode()[:-3])
+
+    assert run(path) == 0
+
+    assert len(rankings(path / "rollouts")) == 5
