@@ -26,7 +26,8 @@ def withdraw(crowdworker: Crowdworker) -> None:
     """Blank what the person wrote and what was written to them; leave future releases without it."""
     now = timezone.now()
     with transaction.atomic():
-        Crowdworker.objects.select_for_update().get(pk=crowdworker.pk)  # as `say` does: one waits
+        # As `say` does: one waits.
+        person = Crowdworker.objects.select_for_update().get(pk=crowdworker.pk)
         _blank_texts(crowdworker)
         _give_up_replies(crowdworker)
         mine = Q(crowdworker=crowdworker) | Q(turn__conversation__crowdworker=crowdworker)
@@ -35,7 +36,9 @@ def withdraw(crowdworker: Crowdworker) -> None:
         concerned.update(reason_text="")  # what others wrote of it may name the person
         _leave_releases(concerned)
         Crowdworker.objects.filter(pk=crowdworker.pk).update(
-            standing=Crowdworker.Standing.WITHDRAWN, withdrawn_at=now, external_id_hash=""
+            standing=Crowdworker.Standing.WITHDRAWN,
+            withdrawn_at=now,
+            external_id_hash=_kept_id(person),
         )
         _forget_streams(Turn.objects.filter(conversation__crowdworker=crowdworker))
         # Last: from the first entry on, everything else that the audit keeps waits for the end of this.
@@ -47,6 +50,12 @@ def withdraw(crowdworker: Crowdworker) -> None:
             object_type="crowdworker",
             object_id=crowdworker.public_id,
         )
+
+
+def _kept_id(person: Crowdworker) -> str:
+    """Nothing that leads back to the person, unless they would come back from a platform past a suspension."""
+    is_shut_out = person.standing == Crowdworker.Standing.SUSPENDED
+    return person.external_id_hash if is_shut_out else ""
 
 
 def delete_conversation(conversation: Conversation) -> None:

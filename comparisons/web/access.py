@@ -53,6 +53,16 @@ def crowdworker_required(view: CrowdworkerView[P]) -> PageView[P]:
     return guarded
 
 
+def own_data_of(view: CrowdworkerView[P]) -> PageView[P]:
+    """Hand the view its crowdworker, suspended or not: what is kept of a person stays theirs to see and erase."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        return view(request, crowdworker_of(account_of(request)), *args, **kwargs)
+
+    return guarded
+
+
 def researcher_required(view: PageView[P]) -> PageView[P]:
     """Researchers and administrators; nothing here for anyone else."""
 

@@ -18,7 +18,7 @@ from comparisons.models import Assignment, Crowdworker
 from comparisons.queries import own_data as own_data_query
 from comparisons.queries import own_work, pay, work
 from comparisons.services import wellbeing, withdrawal
-from comparisons.web.access import crowdworker_required
+from comparisons.web.access import crowdworker_required, own_data_of
 from comparisons.web.topics import topic_words
 
 FILTERS = {
@@ -29,7 +29,7 @@ FILTERS = {
 
 
 @require_safe
-@crowdworker_required
+@own_data_of
 def my_work(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     """What was done, its state with the reason, time and pay."""
     wanted = request.GET.get("state", "")
@@ -72,7 +72,7 @@ def _sums(amounts: Iterable[tuple[str, Decimal]]) -> list[tuple[Decimal, str]]:
 
 
 @require_safe
-@crowdworker_required
+@own_data_of
 def own_data(_request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     """Everything kept about the person, as one JSON file."""
     response = JsonResponse(
@@ -83,7 +83,7 @@ def own_data(_request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@crowdworker_required
+@own_data_of
 def withdraw(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     """Say what withdrawing means; do it once it is confirmed."""
     if request.method == "POST" and request.POST.get("is_sure"):

@@ -14,11 +14,11 @@ from django.views.decorators.http import require_http_methods, require_safe
 from comparisons.models import Conversation, Crowdworker
 from comparisons.queries import own_work
 from comparisons.services import withdrawal
-from comparisons.web.access import NOT_YOURS, crowdworker_required
+from comparisons.web.access import NOT_YOURS, own_data_of
 
 
 @require_safe
-@crowdworker_required
+@own_data_of
 def my_conversations(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     """Newest first, a page at a time."""
     before = request.GET.get("before", "")
@@ -31,7 +31,7 @@ def my_conversations(request: HttpRequest, crowdworker: Crowdworker) -> HttpResp
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@crowdworker_required
+@own_data_of
 def delete_conversation(
     request: HttpRequest, crowdworker: Crowdworker, public_id: Any
 ) -> HttpResponse:

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from comparisons.services import assignment_ends
 from comparisons.web import urls
 from tests.comparisons.making import make_account
 from tests.comparisons.talking import agreed_person, answered, begun, live_campaign, said
@@ -113,6 +114,47 @@ def test_suspended_people_read_why(client, turn):
 
     assert answer.status_code == 403
     assert "Please write to us." in answer.content.decode()
+
+
+OWN_DATA = {"my_work", "own_data", "withdraw", "my_conversations", "delete_conversation"}
+
+
+def test_suspended_people_reach_their_own_data_and_nothing_else(client, turn):
+    person = turn.conversation.crowdworker
+    assignment_ends.give_back(turn.conversation.assignment)
+    person.standing = "suspended"
+    person.save(update_fields=["standing"])
+    client.force_login(person.account)
+
+    found = {
+        name: ask(client, name, url).status_code
+        for name, url in every_address(turn).items()
+        if name in (OF_CONVERSATION | OF_TURN | OF_CAMPAIGN | OF_OTHERS | PLAIN) - {"sign_out"}
+    }
+
+    assert {name for name in OWN_DATA if found[name] == 200} == OWN_DATA
+    work = OF_CONVERSATION | OF_TURN | OF_CAMPAIGN | {"home", "opinions", "replies", "wellbeing"}
+    shut_out = work - OWN_DATA - {"turn_events"}  # a stream of their own text changes nothing
+    assert {found[name] for name in shut_out} == {403}
+    shut = client.get(reverse("home")).content.decode()
+    assert all(f'href="{reverse(name)}"' in shut for name in ("my_work", "own_data", "withdraw"))
+
+
+def test_a_suspended_person_withdraws_and_does_not_come_back_as_somebody_new(client, turn):
+    person = turn.conversation.crowdworker
+    person.standing = "suspended"
+    person.save(update_fields=["standing"])
+    client.force_login(person.account)
+    kept = person.external_id_hash
+
+    told = client.get(reverse("withdraw")).content.decode()
+    client.post(reverse("withdraw"), {"is_sure": "1"})
+
+    person.refresh_from_db()
+    turn.refresh_from_db()
+    assert "a keyed hash of your id on the platform is kept" in told
+    assert (person.standing, turn.message) == ("withdrawn", "")
+    assert person.external_id_hash == kept != ""
 
 
 def test_changes_need_a_token_and_a_post(turn):
