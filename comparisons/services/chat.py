@@ -3,7 +3,6 @@
 Knows conversations and turns; responses are written by `generating`, choices by `judging`.
 """
 
-import logging
 import uuid
 from collections.abc import Mapping
 from hashlib import sha256
@@ -19,8 +18,6 @@ from comparisons.models import Assignment, Conversation, Crowdworker, Turn
 from comparisons.services import assignment_ends, onboarding, wellbeing
 from comparisons.services.active_time import count_active
 from comparisons.services.drawing import Look, add_responses, draw_pair
-
-logger = logging.getLogger(__name__)
 
 QUESTIONS = ("success", "harmfulness", "actionability")
 OPEN_TURN = (Turn.State.GENERATING, Turn.State.READY, Turn.State.FAILED)
@@ -262,21 +259,25 @@ def end_conversation(
         raise ChatRefused(_("Answer each end question with a point from 1 to 5."))
     if rating is not None and not 1 <= rating <= 4:
         raise ChatRefused(_("Rate the conversation from bad to good."))
+    remark = cleaned(comment)[:4000]
     with transaction.atomic():
         locked = lock_conversation(conversation)
-        if locked.turns.filter(state__in=OPEN_TURN).exists():
-            raise WentOn(_("Choose a response first, or skip this turn."))
+        said = (locked.overall_rating, locked.questionnaire, locked.comment)
         if locked.state == Conversation.State.OPEN:
+            if locked.turns.filter(state__in=OPEN_TURN).exists():
+                raise WentOn(_("Choose a response first, or skip this turn."))
             count_active(locked, active_milliseconds)
             Conversation.objects.filter(pk=locked.pk).update(
                 overall_rating=rating,
                 questionnaire=answers,
-                comment=cleaned(comment)[:4000],
+                comment=remark,
                 finished_at=timezone.now(),
                 **_how_it_ends(locked),
             )
             if locked.assignment is not None:
                 assignment_ends.submit_when_finished(locked.assignment)
+        elif locked.finished_at is None or said != (rating, answers, remark):  # no second click
+            raise WentOn(_("This conversation has ended. What you say about it now was not kept."))
     conversation.refresh_from_db()
     return conversation
 
@@ -295,4 +296,5 @@ def keep_comment(conversation: Conversation, comment: str) -> None:
     if conversation.crowdworker is not None:
         onboarding.check_active(conversation.crowdworker)
     open_one = Conversation.objects.filter(pk=conversation.pk, state=Conversation.State.OPEN)
-    open_one.update(comment=cleaned(comment)[:4000])
+    if not open_one.update(comment=cleaned(comment)[:4000]):
+        raise WentOn(_("This conversation has ended: the comment could not be added."))

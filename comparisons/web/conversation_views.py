@@ -133,7 +133,7 @@ def end(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpR
         return refusal(request, own, status=422, code="unanswered", message=message)
     sent = form.cleaned_data
     answers = {name: sent[name] for name in chat.QUESTIONS if sent.get(name)}
-    comment_text = sent["comment"] or own.comment
+    comment_text = sent["comment"] if "comment" in request.POST else own.comment
     try:
         ended = chat.end_conversation(
             own,
@@ -143,7 +143,7 @@ def end(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpR
             active_milliseconds=sent["active_milliseconds"] or 0,
         )
     except REFUSED as error:
-        return refused(request, own, error)
+        return refused(request, own, error, draft=comment_text)
     if ended.position is None:
         words = _("Not counted: no choice was made. Another conversation takes its place.")
         messages.warning(request, words)

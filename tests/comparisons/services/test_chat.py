@@ -8,7 +8,7 @@ import pytest
 from comparisons.core.splits import first_message_sha256
 from comparisons.models import Assignment, Campaign, Conversation, Crowdworker, Response, Turn
 from comparisons.queries.dialogues import messages_of
-from comparisons.services import chat, onboarding, turns
+from comparisons.services import assignment_ends, chat, onboarding, turns
 from comparisons.services.drawing import Look, NothingServes
 from comparisons.services.wellbeing import DailyLimit, NotOptedIn
 from modelserving.models import Deployment, SlotDeployment
@@ -261,3 +261,31 @@ def test_end_answers_are_checked(answers):
 
     with pytest.raises(chat.ChatRefused):
         chat.end_conversation(conversation, questionnaire=answers)
+
+
+def test_a_comment_that_comes_too_late_is_not_called_kept():
+    conversation = begun(live_campaign())
+    chat.keep_comment(conversation, "In time.")
+    assignment_ends.give_back(conversation.assignment)
+
+    with pytest.raises(chat.WentOn, match="could not be added"):
+        chat.keep_comment(conversation, "Too late.")
+    conversation.refresh_from_db()
+    assert conversation.comment == "In time."
+
+
+def test_the_end_of_a_conversation_that_is_over_is_refused_unless_it_is_the_same_click():
+    conversation = begun(live_campaign())
+    chosen(answered(said(conversation)))
+    sent = {"rating": 3, "comment": " Fine. "}
+    chat.end_conversation(conversation, **sent)
+
+    assert chat.end_conversation(conversation, **sent).state == "finished"
+    with pytest.raises(chat.WentOn, match="was not kept"):
+        chat.end_conversation(conversation, rating=1, comment="Awful.")
+
+    over = begun(live_campaign(names=("x", "y")))
+    chosen(answered(said(over)))
+    assignment_ends.give_back(over.assignment)
+    with pytest.raises(chat.WentOn, match="was not kept"):
+        chat.end_conversation(over)

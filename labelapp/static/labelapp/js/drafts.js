@@ -51,6 +51,7 @@ export function attachComment(form, conversation) {
   const box = form.querySelector("textarea");
   const state = form.querySelector("[data-comment-state]");
   const name = `draft:${conversation}:comment`;
+  const twin = document.getElementById("end-comment"); // the same comment, in the dialog of the end
   let timer = 0;
   const later = (milliseconds) => { clearTimeout(timer); timer = setTimeout(send, milliseconds); };
 
@@ -59,17 +60,19 @@ export function attachComment(form, conversation) {
     const body = new URLSearchParams({ comment: text });
     const headers = { Accept: "application/json", "X-CSRFToken": formToken() };
     const answer = await fetch(form.action, { method: "POST", body, headers, redirect: "manual" }).catch(() => null);
+    if (answer?.status === 409) { state.textContent = (await answer.json()).message; return; } // it stays on this device
     if (!answer?.ok) { state.textContent = words.notSavedShort; later(AGAIN); return; }
     if (box.value !== text) return;
     device.removeItem(name);
     state.textContent = words.commentKept;
-    const twin = document.getElementById("end-comment");
-    if (twin) twin.value = text;
   }
 
   const kept = device.getItem(name);
   if (kept !== null && kept !== box.value) { box.value = kept; later(0); }
-  box.addEventListener("input", () => { device.setItem(name, box.value); later(800); });
+  if (twin) twin.value = box.value;
+  for (const [typed, other] of [[box, twin], [twin, box]]) {
+    typed?.addEventListener("input", () => { if (other) other.value = typed.value; device.setItem(name, typed.value); later(800); });
+  }
   window.addEventListener("online", () => { if (device.getItem(name) !== null) later(0); });
   form.addEventListener("submit", (event) => event.preventDefault());
 }
