@@ -11,7 +11,15 @@ from decimal import Decimal
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
-from comparisons.models import ArrivalSource, Assignment, Campaign, Conversation, Crowdworker
+from comparisons.models import (
+    Arrival,
+    ArrivalSource,
+    Assignment,
+    AuditEntry,
+    Campaign,
+    Conversation,
+    Crowdworker,
+)
 from comparisons.models.campaign import Objective
 
 
@@ -52,6 +60,11 @@ class WorkRow:
     finished: int
     choices: int
     earned: Earned
+
+    @property
+    def is_rejected(self) -> bool:
+        """Given back although something was finished: a platform alone does that."""
+        return is_rejected(self.assignment, finished=self.finished)
 
 
 def open_campaigns(crowdworker: Crowdworker) -> QuerySet[Campaign]:
@@ -125,14 +138,37 @@ def pay_rule_of(campaign: Campaign) -> dict[str, str]:
 
 
 def earned(assignment: Assignment, *, finished: int) -> Earned:
-    """By the pay rule that stood when the assignment was opened, in proportion to what is done."""
+    """By the pay rule that stood when the assignment was opened, in proportion to what is done.
+
+    What was given back is not paid.
+    """
     rule = assignment.pay_rule
     amount = Decimal(str(rule.get("amount", "0")))
-    if rule.get("per") == "hour":
+    if assignment.state == Assignment.State.RETURNED:
+        amount = Decimal(0)
+    elif rule.get("per") == "hour":
         amount *= Decimal(assignment.active_milliseconds) / Decimal(3_600_000)
     else:
         amount *= Decimal(finished) / Decimal(max(assignment.conversations_required, 1))
     return Earned(amount=amount.quantize(Decimal("0.01")), currency=rule.get("currency", ""))
+
+
+def is_rejected(assignment: Assignment, *, finished: int) -> bool:
+    """The platform did not take the work: what was finished would be handed in otherwise."""
+    if assignment.state != Assignment.State.RETURNED:
+        return False
+    arrival = Arrival.objects.filter(assignment=assignment, platform_status="REJECTED")
+    return finished > 0 or arrival.exists()
+
+
+def is_overdue_return(assignment: Assignment) -> bool:
+    """It was given back because its lease ran out, and not by anybody's decision."""
+    return AuditEntry.objects.filter(
+        action="assignment.returned",
+        object_type="assignment",
+        object_id=str(assignment.public_id),
+        detail__reason="lease over",
+    ).exists()
 
 
 def work_rows(crowdworker: Crowdworker, *, states: Iterable[str] = ()) -> list[WorkRow]:

@@ -86,6 +86,7 @@ def campaign_home(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> 
         return redirect("hand_in", handed_in.assignment.public_id)
     steps = work.steps(assignment) if assignment else []
     version = current_instructions(campaign)
+    returned = _latest(crowdworker, campaign, Assignment.State.RETURNED)
     context = {
         "campaign": campaign,
         "assignment": assignment,
@@ -98,7 +99,7 @@ def campaign_home(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> 
         "other_language": language_words(campaign),
         "practice": _practice(crowdworker, campaign),
         "others": work.open_campaigns(crowdworker).exclude(pk=campaign.pk),
-        "given_back": _latest(crowdworker, campaign, Assignment.State.RETURNED),
+        "is_given_back": returned is not None and work.is_overdue_return(returned),
         "finished": _latest(crowdworker, campaign, *FINISHED),
         "pay": assignment.pay_rule if assignment else work.pay_rule_of(campaign),
         "crowdworker": crowdworker,

@@ -157,3 +157,25 @@ def test_signed_nonsense_is_400(client):
         }  # fmt: skip
         assert post(client, text, headers).status_code == 400
     assert PlatformEvent.objects.count() == 0
+
+
+def test_a_rejected_submission_says_so_and_promises_no_pay(client, assignment):
+    campaign, person = assignment.campaign, assignment.crowdworker
+    onboarding.give_consent(person, campaign.instruction_versions.get())
+    Assignment.objects.update(pay_rule={"amount": "20.00", "currency": "USD", "per": "assignment"})
+    assignment.refresh_from_db()
+    finished = chat.start_conversation(assignment)
+    chosen(answered(said(finished)))
+    chat.end_conversation(finished)
+    client.force_login(person.account)
+    assert "4.00 USD" in client.get(reverse("my_work")).content.decode()
+
+    post(client, *event("REJECTED"))
+    mine = client.get(reverse("my_work")).content.decode()
+    last = client.get(reverse("hand_in", args=[assignment.public_id])).content.decode()
+
+    assert "Rejected on the platform where you took it: not paid" in mine
+    assert "no conversation was finished" not in mine
+    assert "4.00 USD" not in mine
+    assert "This work was rejected on the platform" in last
+    assert "Nothing was finished in time" not in last

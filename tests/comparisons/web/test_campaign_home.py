@@ -1,13 +1,15 @@
 """The campaign's page: what is done, what comes next and what it pays, for this person."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from comparisons.models import Assignment
 from comparisons.queries import pay
-from comparisons.services import chat, turns
+from comparisons.services import assignment_ends, chat, turns
 from tests.comparisons.arriving import arrive, make_source, prolific
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
 
@@ -78,3 +80,19 @@ def test_without_pay_no_lonely_dot_stands_before_the_lease(client):
 
     assert '<p class="muted"> kept for you until' in page
     assert "data-pay" not in page
+
+
+IDLE = "was given back after some time without activity"
+
+
+@pytest.mark.parametrize("is_overdue", [True, False], ids=["lease over", "left"])
+def test_time_without_activity_is_named_only_where_it_was_the_reason(client, is_overdue):
+    campaign = live_campaign()
+    person = agreed_person(campaign)
+    assignment = begun(campaign, person).assignment
+    if is_overdue:
+        Assignment.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    else:
+        assignment_ends.give_back(assignment, reason="left")
+
+    assert (IDLE in seen_by(client, person, campaign)) == is_overdue
