@@ -6,6 +6,7 @@ Knows one person's own exposure; staff see it only in aggregate, elsewhere.
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import pairwise
+from math import ceil
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -107,10 +108,10 @@ def check_daily_cap(crowdworker: Crowdworker, campaign: Campaign) -> None:
     if until := cooling_until(crowdworker):
         words = _(
             "You have read {count} red-team responses without a longer break. This work opens "
-            "again at {time}; your text is kept, and helpful work is open."
+            "again in {minutes} min; your text is kept, and helpful work is open."
         )
-        local = timezone.localtime(until)
-        raise CoolingDown(words.format(count=STRETCH, time=f"{local:%H:%M}"))
+        minutes = ceil((until - timezone.now()) / timedelta(minutes=1))
+        raise CoolingDown(words.format(count=STRETCH, minutes=minutes))
 
 
 def should_suggest_break(crowdworker: Crowdworker) -> int:

@@ -1,6 +1,6 @@
 """The campaign's page: what is done, what comes next and what it pays, for this person."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -96,3 +96,16 @@ def test_time_without_activity_is_named_only_where_it_was_the_reason(client, is_
         assignment_ends.give_back(assignment, reason="left")
 
     assert (IDLE in seen_by(client, person, campaign)) == is_overdue
+
+
+def test_times_say_in_which_zone_they_are_and_leave_the_clock_to_the_browser(client):
+    campaign = live_campaign()
+    person = agreed_person(campaign)
+    until = datetime(2031, 5, 6, 14, 0, tzinfo=UTC)
+    begun(campaign, person)
+    Assignment.objects.update(lease_until=until)
+
+    page = seen_by(client, person, campaign)
+
+    moment = '<time datetime="2031-05-06T14:00:00+00:00" data-local="clock">14:00 UTC</time>'
+    assert f"kept for you until {moment}" in page

@@ -1,4 +1,5 @@
 // The shell's menus: closed by Escape, by a click elsewhere and by what opens or does something. Works as plain <details> without this file.
+import "./clock.js";
 import "./dialog.js";
 
 document.addEventListener("click", (event) => {
