@@ -3,15 +3,16 @@
 Knows campaigns and their slots; knows nothing of the work people do in them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 
-from comparisons.models import Account, Campaign, InstructionVersion
+from comparisons.models import Account, AuditEntry, Campaign, InstructionVersion
 from comparisons.models.campaign import Objective, Question
 from comparisons.services import audit
 from comparisons.services.paying import hand_in
@@ -101,23 +102,96 @@ def create_campaign(
     return campaign
 
 
-def change_campaign(campaign: Campaign, *, changes: Mapping[str, Any], actor: Account) -> list[str]:
-    """Store the fields that differ, each written into the audit as old and new."""
-    detail = {}
+@dataclass(frozen=True, kw_only=True)
+class Meanwhile:
+    """A field that somebody changed after a page was made."""
+
+    field: str
+    was: str  # as the page had it
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """What a change stored, and what it left as others changed it meanwhile."""
+
+    fields: tuple[str, ...]
+    kept: tuple[Meanwhile, ...] = ()
+
+
+class BothChanged(CampaignChanged):
+    """Two changed the same field, each from the same page; nothing is stored."""
+
+    def __init__(self, overlaps: Sequence[Meanwhile], *, campaign: Campaign) -> None:
+        told = (
+            f"{each.by} changed {each.field.replace('_', ' ')} from {each.was} to "
+            f"{getattr(campaign, each.field)} at {each.at:%H:%M} UTC"
+            for each in overlaps
+        )
+        super().__init__(
+            f"{'; '.join(told)}. Nothing is saved yet: save again to store what stands below."
+        )
+
+
+def newest_change(campaign: Campaign) -> int:
+    """What a page that is made now is based on."""
+    newest = _change_entries(campaign).order_by("-pk").values_list("pk", flat=True).first()
+    return newest or 0
+
+
+def changed_meanwhile(campaign: Campaign, *, based_on: int) -> dict[str, Meanwhile]:
+    """Every field that was changed since, with its value before."""
+    found: dict[str, Meanwhile] = {}
+    entries = _change_entries(campaign).filter(pk__gt=based_on).select_related("actor")
+    for entry in entries.order_by("pk"):
+        for field, (old, _new) in entry.detail.items():
+            was = found[field].was if field in found else old
+            by = entry.actor.username if entry.actor else "somebody"
+            found[field] = Meanwhile(field=field, was=was, by=by, at=entry.at)
+    return found
+
+
+def change_campaign(
+    campaign: Campaign, *, changes: Mapping[str, Any], actor: Account, based_on: int | None = None
+) -> Changed:
+    """Store the fields that differ, each written into the audit as old and new.
+
+    `based_on` is the newest change that the page knew: what others changed since and the page left as it
+    was stays theirs; BothChanged where the page changed it too.
+    """
+    if unknown := set(changes) - set(CHANGEABLE):
+        raise CampaignRefused(f"{min(unknown)} cannot be changed after a campaign is made")
+    with transaction.atomic():
+        campaign.refresh_from_db(from_queryset=Campaign.objects.select_for_update())
+        meanwhile = {} if based_on is None else changed_meanwhile(campaign, based_on=based_on)
+        kept = {key for key, each in meanwhile.items() if str(changes.get(key)) == each.was}
+        differing = {
+            field: new
+            for field, new in changes.items()
+            if field not in kept and getattr(campaign, field) != new
+        }
+        if overlaps := [each for key, each in meanwhile.items() if key in differing]:
+            raise BothChanged(overlaps, campaign=campaign)
+        if differing:
+            _store_changes(campaign, differing, actor=actor)
+    return Changed(fields=tuple(differing), kept=tuple(meanwhile[key] for key in sorted(kept)))
+
+
+def _store_changes(campaign: Campaign, changes: Mapping[str, Any], *, actor: Account) -> None:
+    detail = {field: [str(getattr(campaign, field)), str(new)] for field, new in changes.items()}
+    if PIECE_RATES & set(detail):
+        hand_in(campaign)  # what was done so far is paid at the rates that stood
     for field, new in changes.items():
-        if field not in CHANGEABLE:
-            raise CampaignRefused(f"{field} cannot be changed after a campaign is made")
-        old = getattr(campaign, field)
-        if old != new:
-            detail[field] = [str(old), str(new)]
-            setattr(campaign, field, new)
-    if detail:
-        with transaction.atomic():
-            if PIECE_RATES & set(detail):
-                hand_in(campaign)  # what was done so far is paid at the rates that stood
-            campaign.save(update_fields=list(detail))
-            _record(campaign, actor=actor, action="change", detail=detail)
-    return list(detail)
+        setattr(campaign, field, new)
+    campaign.save(update_fields=list(detail))
+    _record(campaign, actor=actor, action="change", detail=detail)
+
+
+def _change_entries(campaign: Campaign) -> QuerySet[AuditEntry]:
+    return AuditEntry.objects.filter(
+        object_type="campaign", object_id=campaign.slug, action="campaign.change"
+    )
 
 
 def publish_instructions(

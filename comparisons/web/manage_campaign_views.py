@@ -61,22 +61,58 @@ def campaign_detail(request: HttpRequest, slug: str) -> HttpResponse:
     """One campaign: its rules, what its slot serves, its instructions, its state."""
     campaign = get_object_or_404(Campaign.objects.select_related("slot"), slug=slug)
     typed = get_object_or_404(Campaign, slug=slug)  # the form writes what was typed into this one
-    form = CampaignForm(request.POST or None, instance=typed)
+    form = CampaignForm(
+        request.POST or None, instance=typed, initial={"based_on": campaigns.newest_change(typed)}
+    )
+    conflict = ""
     if request.method == "POST" and form.is_valid():
-        changed = campaigns.change_campaign(
-            campaign, changes=form.cleaned_data, actor=account_of(request)
-        )
-        said = f"Saved: {', '.join(changed).replace('_', ' ')}." if changed else "Nothing changed."
-        messages.success(request, said)
-        return redirect("manage_campaign", slug=slug)
+        try:
+            changed = campaigns.change_campaign(
+                campaign, changes=form.chosen(), actor=account_of(request),
+                based_on=form.cleaned_data["based_on"] or 0,
+            )  # fmt: skip
+        except campaigns.BothChanged as refusal:
+            conflict, form = str(refusal), _merged(form)
+        else:
+            messages.success(request, _said(changed))
+            return redirect("manage_campaign", slug=slug)
+    context = {"form": form, "conflict": conflict, **_campaign_context(campaign)}
+    return manage_page(
+        request, "campaign.html", place="manage_campaigns", context=context,
+        status=409 if conflict else 200,
+    )  # fmt: skip
+
+
+def _merged(form: CampaignForm) -> CampaignForm:
+    """The form as it would be made now, with what was typed in it: its next save is based on all changes."""
+    campaign = Campaign.objects.get(slug=form.instance.slug)
+    newest, based_on = campaigns.newest_change(campaign), form.cleaned_data["based_on"] or 0
+    others = campaigns.changed_meanwhile(campaign, based_on=based_on)
+    typed = {
+        field: value
+        for field, value in form.chosen().items()
+        if field not in others or str(value) != others[field].was
+    }
+    return CampaignForm(instance=campaign, initial={**typed, "based_on": newest})
+
+
+def _said(changed: campaigns.Changed) -> str:
+    fields = ", ".join(changed.fields).replace("_", " ")
+    said = [f"Saved: {fields}." if fields else "Nothing changed."]
+    for name in sorted({each.by for each in changed.kept}):
+        kept = ", ".join(each.field for each in changed.kept if each.by == name)
+        said.append(f"Kept as {name} changed it meanwhile: {kept.replace('_', ' ')}.")
+    return " ".join(said)
+
+
+def _campaign_context(campaign: Campaign) -> dict[str, object]:
     newest = campaign.instruction_versions.select_related("published_by").first()
     places = campaign.slot.places.select_related("deployment").exclude(
         role=SlotDeployment.Role.RETIRED
     )
-    context = {
+    return {
         "campaign": campaign,
         "made": comparisons_made(campaign),
-        "form": form,
         "places": places,
         "instructions": newest,
         "versions": campaign.instruction_versions.count(),
@@ -88,7 +124,6 @@ def campaign_detail(request: HttpRequest, slug: str) -> HttpResponse:
             for state in campaigns.NEXT_STATES[Campaign.State(campaign.state)]
         ],
     }
-    return manage_page(request, "campaign.html", place="manage_campaigns", context=context)
 
 
 VERBS = {

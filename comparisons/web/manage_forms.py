@@ -45,6 +45,10 @@ class NewCampaignForm(PlainLabels, forms.Form):
 class CampaignForm(PlainLabels, forms.ModelForm):
     """What may change while a campaign runs; it holds from the next conversation on."""
 
+    based_on = forms.IntegerField(  # the newest change the page knew; without it: none
+        widget=forms.HiddenInput, required=False, min_value=0, max_value=2**63 - 1
+    )
+
     class Meta:
         model = Campaign
         fields = CHANGEABLE
@@ -82,6 +86,10 @@ class CampaignForm(PlainLabels, forms.ModelForm):
             "pay_per": forms.Select(choices=[("assignment", "assignment"), ("hour", "hour")]),
             "language": forms.Select(choices=global_settings.LANGUAGES),
         }
+
+    def chosen(self) -> dict[str, Any]:
+        """What was typed, without what the page was based on."""
+        return {name: self.cleaned_data[name] for name in CHANGEABLE}
 
     def clean_second_opinion_percent(self) -> int:
         """A share."""
