@@ -5,11 +5,21 @@ Knows status codes and words; knows nothing of the view that failed.
 
 import logging
 import secrets
+import sqlite3
+import sys
 
 from django.contrib.auth.decorators import login_not_required
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.request import UnreadablePostError
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
+
+from comparisons.services.together import NotStored
+
+AGAIN_SECONDS = 2  # what locks a database or restarts one is mostly over by then
+PRIMARY_CODE = 0xFF  # of SQLite's extended result codes
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +62,47 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noq
 
 @login_not_required
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500 with a reference that stands in the log."""
+    """500 with a reference that stands in the log; 503 where the database is away."""
+    failure = sys.exc_info()[1]
+    if is_away(failure):
+        logger.warning(
+            "%s %s: the database does not answer (%s)", request.method, request.path, failure
+        )
+        return database_away(request)
     reference = secrets.token_hex(4)
     logger.error("reference %s: %s %s failed", reference, request.method, request.path)
     message = _(
         "Something broke on our side. What you typed is kept on this device. Reference {reference}."
     ).format(reference=reference)
     return problem(request, status=500, code="broken", message=message)
+
+
+def is_away(failure: BaseException | None) -> bool:
+    """A database that is locked, full, restarting or too slow; nothing that would fail again the next time."""
+    if isinstance(failure, InterfaceError | NotStored):
+        return True
+    code = getattr(failure.__cause__, "sqlite_errorcode", None) if failure else None
+    is_wrong = code is not None and code & PRIMARY_CODE == sqlite3.SQLITE_ERROR  # no such table
+    return isinstance(failure, OperationalError) and not is_wrong
+
+
+def database_away(request: HttpRequest) -> HttpResponse:
+    """503, made without the database; a form can be sent again as it was."""
+    message = _("The database does not answer just now. Try again in a moment.")
+    if wants_json(request):
+        body = {"error": "away", "message": message, "retry_after": AGAIN_SECONDS}
+        response: HttpResponse = JsonResponse(body, status=503)
+    else:
+        context = {"message": message, "address": request.get_full_path(), "typed": _typed(request)}
+        response = HttpResponse(render_to_string("errors/away.html", context), status=503)
+    response["Retry-After"] = str(AGAIN_SECONDS)
+    return response
+
+
+def _typed(request: HttpRequest) -> list[tuple[str, str]]:
+    """Every field that was sent; none where one is a secret, which no page should hold."""
+    try:
+        sent = [(name, value) for name, values in request.POST.lists() for value in values]
+    except UnreadablePostError:
+        return []
+    return [] if any("password" in name for name, _value in sent) else sent
