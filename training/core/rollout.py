@@ -81,10 +81,8 @@ def collect(
     with whole(policy.model) if isinstance(source, OwnSampler) else nullcontext():
         sampled = source.sample(wanted) if seeds else []
     shape = (len(prompts), samples_per_prompt, max_new_tokens + 1)
-    responses = [
-        _until_stop(response, policy=policy, end=end)
-        for response in _of_all(sampled, places=mine, shape=shape, ranks=ranks)
-    ]
+    whole_samples = _of_all(sampled, places=mine, shape=shape, ranks=ranks)
+    responses = [_until_stop(each, policy=policy, end=end) for each in whole_samples]
     lengths = torch.tensor([len(each.token_ids) for each in responses])
     return Rollout(
         prompts=tuple(prompt for prompt in prompts for _ in range(samples_per_prompt)),
