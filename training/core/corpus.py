@@ -3,7 +3,6 @@
 It does not know the model; what comes out are token ids and which of them are responses.
 """
 
-import gzip
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from modelserving.core.dialogue import DialogueFormat, check_dialogue, encode_turn
+from modelserving.core.dialogue import DialogueError, DialogueFormat, check_dialogue, encode_turn
 from modelserving.lm.tokenizer import TextTokenizer
 from training.config import ConfigError
+from training.core.lines import numbered_lines
 
 Ids = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
@@ -44,20 +44,31 @@ class Source:
 def read_documents(path: Path) -> list[dict[str, Any]]:
     """Documents of one gzip JSONL file; a line that is none is refused with its number."""
     documents = []
-    with gzip.open(path, "rt", encoding="utf-8") as handle:
-        for number, line in enumerate(handle, start=1):
-            try:
-                document = json.loads(line)
-            except ValueError as broken:
-                raise CorpusRefused(
-                    f"{path} line {number} is not JSON ({broken}): mend or drop it"
-                ) from None
-            if not isinstance(document, dict) or not document.keys() & {"text", "messages"}:
-                raise CorpusRefused(
-                    f"{path} line {number} has neither text nor messages: mend or drop it"
-                )
-            documents.append(document)
+    cure = "prepare the corpus again"
+    for where, line in numbered_lines(path, refusal=CorpusRefused, cure=cure):
+        try:
+            document = json.loads(line)
+        except ValueError as broken:
+            raise CorpusRefused(
+                f"{path.parent / where} is not JSON ({broken}): mend or drop it"
+            ) from None
+        if (problem := _problem(document)) is not None:
+            raise CorpusRefused(f"{path.parent / where} {problem}: mend or drop it")
+        documents.append(document)
     return documents
+
+
+def _problem(document: Any) -> str | None:
+    """Why something is no document, or None."""
+    if not isinstance(document, dict) or not document.keys() & {"text", "messages"}:
+        return "has neither text nor messages"
+    if "text" in document:
+        return None if isinstance(document["text"], str) else "has a text that is none"
+    try:
+        check_dialogue(document["messages"])
+    except DialogueError as wrong:
+        return f"is no dialogue ({wrong})"
+    return None
 
 
 def encode_document(
@@ -77,7 +88,6 @@ def encode_document(
         ids = [*tokenizer.encode(document["text"]), end]
         chunks = [ids[i : i + block_tokens] for i in range(0, len(ids), block_tokens)]
         return [(chunk, [True] * len(chunk)) for chunk in chunks]
-    check_dialogue(document["messages"])
     pieces: list[tuple[list[int], list[bool]]] = []
     ids: list[int] = []
     flags: list[bool] = []

@@ -3,7 +3,6 @@
 It does not know tokens, models, or how a release was cut.
 """
 
-import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
@@ -11,7 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from comparisons.core.transcript import chosen_and_rejected
+from modelserving.core.dialogue import check_dialogue
 from training.config import ConfigError
+from training.core.lines import numbered_lines
 
 Split = Literal["train", "test"]
 
@@ -62,6 +63,7 @@ class ReleaseRow:
         return self.messages[0]["content"]
 
 
+CURE = "cut the release again"
 FIELDS = tuple(field.name for field in fields(ReleaseRow))
 ALWAYS = tuple(field.name for field in fields(ReleaseRow) if field.default is MISSING)
 
@@ -100,23 +102,34 @@ def chosen_documents(rows: Iterable[ReleaseRow]) -> Iterator[dict[str, Any]]:
 
 
 def _rows(path: Path) -> Iterator[ReleaseRow]:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                yield _row(line, where=f"{path.name} line {number}")
-    except (EOFError, gzip.BadGzipFile) as damaged:
-        raise ReleaseRefused(f"{path} is damaged ({damaged}): cut the release again") from None
+    for where, line in numbered_lines(path, refusal=ReleaseRefused, cure=CURE):
+        yield _row(line, where=where)
 
 
 def _row(line: str, *, where: str) -> ReleaseRow:
     try:
         stored = json.loads(line)
     except ValueError as broken:
-        raise ReleaseRefused(f"{where} is not JSON ({broken}): cut the release again") from None
+        raise ReleaseRefused(f"{where} is not JSON ({broken}): {CURE}") from None
+    if not isinstance(stored, dict):
+        raise ReleaseRefused(f"{where} is no JSON object: {CURE}")
     missing = [name for name in ALWAYS if name not in stored]
     if missing:
-        raise ReleaseRefused(f"{where} lacks {', '.join(missing)}: cut the release again")
+        raise ReleaseRefused(f"{where} lacks {', '.join(missing)}: {CURE}")
     row = ReleaseRow(**{name: stored[name] for name in FIELDS if name in stored})
-    if not row.messages or row.messages[-1].get("role") != "user":
-        raise ReleaseRefused(f"{where} does not end on a user message: cut the release again")
+    try:
+        _check(row)
+    except (ValueError, TypeError) as unusable:
+        raise ReleaseRefused(f"{where} cannot be used ({unusable}): {CURE}") from None
     return row
+
+
+def _check(row: ReleaseRow) -> None:
+    """Raise ValueError or TypeError for what is no comparison of two responses to one prompt."""
+    check_dialogue(row.messages)
+    if row.messages[-1]["role"] != "user":
+        raise ValueError("its messages do not end on a user message")
+    for name in ("picked", "other", "question", "conversation", "objective"):
+        if not isinstance(getattr(row, name), str):
+            raise TypeError(f"{name} is no text")
+    chosen_and_rejected(question=row.question, picked=row.picked, other=row.other)

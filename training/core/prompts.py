@@ -3,7 +3,6 @@
 It does not know policies or scores.
 """
 
-import gzip
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from modelserving.lm.loading import LoadedModel
 from modelserving.lm.rollouts import sample
 from training.config import ConfigError
 from training.core.data import Split, read_release
+from training.core.lines import numbered_lines
 from training.core.preference_sets import stable_order
 
 EXAMPLES_SHOWN = 10
@@ -94,18 +94,19 @@ def file_prompts(
 def _file_prompt(line: str) -> tuple[list[Mapping[str, str]], str]:
     row = json.loads(line)
     messages = row.get("messages") or [{"role": "user", "content": row.get("prompt")}]
-    return messages, row.get("objective", "helpful")
+    objective = row.get("objective", "helpful")
+    if not isinstance(objective, str):
+        raise TypeError(f"objective {objective!r} is no text")
+    return messages, objective
 
 
 def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
     """Where each line stands, and the line; empty ones are passed over."""
     files = sorted(path.glob("*.jsonl*")) if path.is_dir() else [path]
     for file in files:
-        opener = gzip.open if file.suffix == ".gz" else open
-        with opener(file, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield f"{file.name} line {number}", line
+        for where, line in numbered_lines(file, cure="copy it again"):
+            if line.strip():
+                yield where, line
 
 
 def _encoded(

@@ -21,6 +21,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from training.config import ConfigError
+from training.core.lines import numbered_lines
 
 QUESTION, ANSWER = "1", "2"
 
@@ -50,27 +51,35 @@ def answer_score(*, upvotes: int, accepted: bool) -> int:
 
 def read_questions(path: Path) -> Iterator[Question]:
     """Questions with two or more answers, from a JSONL file that may be gzipped."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                stored = json.loads(line)
-                answers = tuple(_answer(each) for each in stored["answers"])
-                question = Question(text=stored["question"], answers=answers)
-            except (ValueError, KeyError, TypeError) as broken:
-                raise ConfigError(
-                    f"{path.name} line {number} is no scored question ({broken}): mend or drop it"
-                ) from None
-            if len(answers) >= 2:
-                yield question
+    for where, line in numbered_lines(path, cure="copy it again"):
+        try:
+            stored = json.loads(line)
+            answers = tuple(_answer(each) for each in stored["answers"])
+            question = Question(text=_text(stored["question"]), answers=answers)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as broken:
+            raise ConfigError(
+                f"{where} is no scored question ({broken}): mend or drop it"
+            ) from None
+        if len(answers) >= 2:
+            yield question
 
 
 def _answer(stored: Mapping[str, Any]) -> ScoredAnswer:
+    text = _text(stored["text"])
     if "score" in stored:
-        return ScoredAnswer(text=stored["text"], score=float(stored["score"]))
+        score = float(stored["score"])
+        if not math.isfinite(score):
+            raise ValueError(f"the score {score} is not finite")
+        return ScoredAnswer(text=text, score=score)
     accepted = bool(stored.get("accepted", False))
     score = answer_score(upvotes=int(stored["upvotes"]), accepted=accepted)
-    return ScoredAnswer(text=stored["text"], score=score)
+    return ScoredAnswer(text=text, score=score)
+
+
+def _text(stored: Any) -> str:
+    if not isinstance(stored, str):
+        raise TypeError(f"{stored!r} is no text")
+    return stored
 
 
 def ranked_pairs(
@@ -98,7 +107,12 @@ def stackexchange_questions(posts: Path) -> Iterator[dict[str, Any]]:
     with closing(sqlite3.connect("")) as held:  # SQLite's own temporary file
         held.executescript(TABLES)
         for row in _rows(posts):
-            _hold(row, held=held)
+            try:
+                _hold(row, held=held)
+            except (KeyError, ValueError) as odd:
+                raise ConfigError(
+                    f"post {row.get('Id', 'without Id')} of {posts} is none ({odd}): mend or drop it"
+                ) from None
         held.execute("CREATE INDEX answer_of ON answer (question)")
         for identity, text, accepted in held.execute("SELECT * FROM question ORDER BY rowid"):
             found = held.execute(
@@ -126,11 +140,14 @@ def _hold(row: Mapping[str, str], *, held: sqlite3.Connection) -> None:
 
 def _rows(posts: Path) -> Iterator[Mapping[str, str]]:
     events = ET.iterparse(posts, events=("start", "end"))  # noqa: S314 -- expat expands no external entity
-    _, root = next(events)
-    for event, element in events:
-        if event == "end" and element.tag == "row":
-            yield dict(element.attrib)
-            root.clear()  # it would hold every row
+    try:
+        _, root = next(events)
+        for event, element in events:
+            if event == "end" and element.tag == "row":
+                yield dict(element.attrib)
+                root.clear()  # it would hold every row
+    except ET.ParseError as broken:
+        raise ConfigError(f"{posts} is no whole dump ({broken}): unpack it again") from None
 
 
 def plain_text(markup: str) -> str:
@@ -139,16 +156,19 @@ def plain_text(markup: str) -> str:
     return html.unescape(re.sub(r"<[^>]+>", "", broken)).strip()
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Entry point of the importer."""
     parser = argparse.ArgumentParser(prog="python -m training.core.scored_answers")
     parser.add_argument("--posts", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     opener = gzip.open if options.out.suffix == ".gz" else open
-    with opener(options.out, "wt", encoding="utf-8") as handle:
-        for question in stackexchange_questions(options.posts):
-            handle.write(json.dumps(question, ensure_ascii=False) + "\n")
+    try:
+        with opener(options.out, "wt", encoding="utf-8") as handle:
+            for question in stackexchange_questions(options.posts):
+                handle.write(json.dumps(question, ensure_ascii=False) + "\n")
+    except (ConfigError, OSError) as refused:
+        parser.exit(2, f"{refused}\n")
 
 
 if __name__ == "__main__":

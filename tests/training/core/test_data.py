@@ -26,9 +26,11 @@ from training.core.data import (
     require_two_sided,
 )
 
+ASKED = [{"role": "user", "content": "Hi"}]
+ANSWERED = [{"role": "assistant", "content": "Yo"}]
 ROW: dict[str, Any] = {
     "comparison": "c1", "conversation": "v1", "turn": 0,
-    "messages": [{"role": "user", "content": "Hi"}],
+    "messages": ASKED,
     "picked": "Hello", "other": "Go away", "question": "more_helpful", "objective": "helpful",
     "strength": 4, "tranche": "base", "origin": "crowd", "picked_checkpoint": None,
     "other_checkpoint": None, "finish_reasons": ["end", "end"],
@@ -67,7 +69,15 @@ def test_a_release_of_before_has_one_sample_on_either_side(tmp_path: Path) -> No
         ([], "0 comparisons"),
         (["{"], "line 1 is not JSON"),
         ([ROW, {k: v for k, v in ROW.items() if k != "picked"}], "line 2 lacks picked"),
-        ([ROW | {"messages": []}], "does not end on a user"),
+        ([ROW | {"messages": []}], "line 1 cannot be used .*no message"),
+        ([ROW, ROW | {"messages": ASKED + ANSWERED}], "line 2 .*do not end on a user"),
+        (["5"], "line 1 is no JSON object"),
+        ([ROW | {"messages": ["Hi"]}], "line 1 cannot be used .*message 0 is no object"),
+        ([ROW | {"messages": 5}], "line 1 cannot be used .*no message"),
+        ([ROW | {"messages": ASKED * 2}], "line 1 cannot be used .*message 1 has role 'user'"),
+        ([ROW | {"question": "nicer"}], "line 1 cannot be used .*question 'nicer'"),
+        ([ROW | {"question": ["nicer"]}], "line 1 cannot be used"),
+        ([ROW | {"other": None}], "line 1 cannot be used .*other is no text"),
     ],
 )
 def test_unusable_releases_are_refused(tmp_path: Path, rows: list[Any], reason: str) -> None:
@@ -172,13 +182,29 @@ def test_every_piece_is_read_once_an_epoch_and_readers_restore() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "says"), [("{", "is not JSON"), ("5", "neither text"), ('{"txt": ""}', "neither text")]
+    ("line", "says"),
+    [
+        ("{", "is not JSON"),
+        ("5", "neither text"),
+        ('{"txt": ""}', "neither text"),
+        ('{"text": 5}', "a text that is none"),
+        ('{"messages": []}', "is no dialogue .*no message"),
+        (json.dumps({"messages": ANSWERED}), "is no dialogue .*begin with the user"),
+    ],
 )
 def test_a_line_that_is_no_document_is_named(tmp_path: Path, line: str, says: str) -> None:
     path = tmp_path / "talk.jsonl.gz"
     path.write_bytes(gzip.compress(f'{{"text": "a"}}\n{line}\n'.encode()))
 
     with pytest.raises(CorpusRefused, match=rf"talk\.jsonl\.gz line 2.*{says}"):
+        read_documents(path)
+
+
+def test_a_damaged_corpus_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"text": "a"}\n')[:-4])
+
+    with pytest.raises(CorpusRefused, match=r"talk\.jsonl\.gz is damaged"):
         read_documents(path)
 
 

@@ -1,6 +1,7 @@
 """Scores of answers by hand, the dump importer, and pretraining that a preference model goes on from."""
 
 import json
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -12,14 +13,16 @@ from tests.tiny_checkpoints import make_tiny_language_model, tiny_tokenizer
 from tests.training.core.test_preference_training import CONFIG, status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
-from training.config import PreferencePretrainingConfig
+from training.config import ConfigError, PreferencePretrainingConfig
 from training.core.__main__ import run
 from training.core.preference_pretraining import read_pairs
 from training.core.scored_answers import (
     Question,
     ScoredAnswer,
     answer_score,
+    main,
     ranked_pairs,
+    read_questions,
     stackexchange_questions,
 )
 
@@ -54,6 +57,50 @@ def test_a_dump_becomes_questions_with_scored_answers(tmp_path: Path):
             ],
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("damaged", "reason"),
+    [
+        (POSTS[:-40], "Posts.xml is no whole dump"),
+        ("", "Posts.xml is no whole dump"),
+        (POSTS.replace('Score="3"', 'Score="many"'), "post 3 of .*Posts.xml is none .*many"),
+        (POSTS.replace('Id="1" ', "", 1), "post without Id of .*Posts.xml is none"),
+    ],
+)
+def test_a_dump_that_is_none_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damaged: str, reason: str
+):
+    (tmp_path / "Posts.xml").write_text(damaged)
+
+    with pytest.raises(SystemExit) as ended:
+        main(["--posts", str(tmp_path / "Posts.xml"), "--out", str(tmp_path / "answers.jsonl")])
+
+    assert ended.value.code == 2
+    assert re.search(reason, capsys.readouterr().err)
+
+
+ANSWERS = '"answers": [{"text": "a", "upvotes": 1}, {"text": "b", "upvotes": 0}]'
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("{", "Expecting"),
+        ("5", "not subscriptable"),
+        (f'{{"question": 5, {ANSWERS}}}', "5 is no text"),
+        (f'{{"question": "?", {ANSWERS}}}'.replace('"a"', "null"), "None is no text"),
+        (f'{{"question": "?", {ANSWERS}}}'.replace("1", "Infinity"), "infinity"),
+        (f'{{"question": "?", {ANSWERS}}}'.replace('"upvotes": 1', '"score": NaN'), "not finite"),
+        ('{"question": "?", "answers": ["a", "b"]}', "must be integers"),
+    ],
+)
+def test_a_line_that_is_no_scored_question_is_named(tmp_path: Path, line: str, says: str):
+    path = tmp_path / "answers.jsonl"
+    path.write_text(f'{{"question": "?", {ANSWERS}}}\n{line}\n')
+
+    with pytest.raises(ConfigError, match=rf"answers.jsonl line 2 is no scored question .*{says}"):
+        list(read_questions(path))
 
 
 def test_a_dump_is_read_in_little_memory(tmp_path: Path):

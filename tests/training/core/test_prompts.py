@@ -45,6 +45,8 @@ def test_a_prompt_that_lost_its_beginning_says_so(tmp_path: Path):
         ("{", "Expecting property name"),
         ('{"text": "Hello"}', "no text content"),
         ('{"prompt": 5}', "no text content"),
+        ('{"messages": ["Hi"]}', "message 0 is no object"),
+        ('{"prompt": "Hi", "objective": 5}', "objective 5 is no text"),
         ("5", "no attribute"),
         (ASKED.replace("user", "assistant"), "begin with the user"),
     ],
