@@ -26,7 +26,7 @@ from comparisons.queries.prepared import Prepared
 
 LOOKED_AT = 40  # waiting showings considered at once, so that many people do not all want the first
 SHOWN = (  # what the page and the judging need of an item
-    "public_id", "purpose", "is_covered", "lease_until", "replaced_at", "crowdworker",
+    "public_id", "purpose", "is_covered", "layout", "lease_until", "replaced_at", "crowdworker",
     "turn__public_id", "turn__index", "turn__message", "turn__state", "turn__continued_by",
     *(f"turn__conversation__{each}" for each in ("opening", "objective", "origin", "state")),
     *(f"turn__conversation__campaign__{each}" for each in ("slug", "question", "language",

@@ -36,6 +36,7 @@ def give_opinion(
     reason_text: str = "",
     active_milliseconds: int | None = None,
     theme: str = "",
+    layout: str = "",
 ) -> Given:
     """Record the choice once, however often it is sent; what waits is looked up before the lock."""
     outlook = opinions.look(crowdworker, besides=showing)
@@ -51,6 +52,7 @@ def give_opinion(
         reason_tags=reason_tags,
         reason_text=reason_text,
         active_milliseconds=active_milliseconds,
+        layout=layout,
     )
     try:
         comparison = record(along=lambda: taken.append(opinions.claim(outlook, theme=theme)))

@@ -57,7 +57,7 @@ _HOLD: Prepared[Showing] = Prepared(
         judged_at__isnull=True,
         lease_until__gte=Now(),
     ).filter(Exists(Crowdworker.objects.filter(pk=crowdworker, standing=ACTIVE))),
-    sets=("judged_at",),
+    sets=("judged_at", "layout"),
 )
 _KEEP_PERSON: Prepared[Any] = Prepared(
     lambda *, pk: Crowdworker.objects.select_for_update(no_key=True).filter(pk=pk).values_list("pk")
@@ -104,11 +104,13 @@ def record_choice(
     reason_tags: Sequence[str] = (),
     reason_text: str = "",
     active_milliseconds: int | None = None,
+    layout: str = "",  # of a second opinion, as its page says
     along: Callable[[], None] = lambda: None,
 ) -> Comparison:
     """The same key gives the same row; `along` is done in the transaction that first stores it."""
     if side not in Comparison.Side.values or not 1 <= strength <= 4:
         raise ChoiceRefused(_("Pick a point from 1 to 8."))
+    showing.layout = layout or showing.layout
     sides = {"A": showing.side_a, "B": showing.side_b}
     draft = Comparison(
         showing=showing,
@@ -191,7 +193,12 @@ def _hold(showing: Showing) -> None:
     if connection.features.has_select_for_update:  # else writers take turns
         # Until commit, as a withdrawal does: nothing is kept of one who withdrew meanwhile.
         _KEEP_PERSON.rows(pk=showing.crowdworker_id)
-    held = _HOLD.update(pk=showing.pk, crowdworker=showing.crowdworker_id, judged_at=timezone.now())
+    held = _HOLD.update(
+        pk=showing.pk,
+        crowdworker=showing.crowdworker_id,
+        judged_at=timezone.now(),
+        layout=showing.layout,
+    )
     if held != 1:
         raise LeaseOver(_(GONE))
 

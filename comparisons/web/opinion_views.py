@@ -22,6 +22,7 @@ from comparisons.services.flagging import flag_turn
 from comparisons.services.onboarding import NoWork
 from comparisons.web.access import NOT_YOURS, crowdworker_required
 from comparisons.web.context import theme_of
+from comparisons.web.conversation_views import look_of
 from comparisons.web.error_views import wants_json
 from comparisons.web.forms import ChoiceForm, FlagForm
 from comparisons.web.stage import flag_words, key_rows, opinion_context
@@ -87,6 +88,7 @@ def choice(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Ht
             reason_text=sent["reason_text"],
             active_milliseconds=sent["active_milliseconds"],
             theme=theme_of(request),
+            layout=look_of(request).layout,
         )
     except judging.ChoiceRefused as error:
         return _refusal(request, crowdworker, status=409, error="went_on", message=str(error))

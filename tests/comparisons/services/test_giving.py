@@ -47,3 +47,16 @@ def test_the_choice_stands_when_the_next_item_is_taken_in_another_tab_meanwhile(
     assert Comparison.objects.get(crowdworker=person) == given.comparison
     assert given.following.turn != item.turn
     assert given.following.crowdworker_id == person.pk
+
+
+def test_an_opinion_keeps_how_its_pair_was_laid_out():
+    campaign = live_campaign(second_opinion_percent=100)
+    judged_turn(campaign)
+    item = opinions.take(person := agreed_person(campaign))
+
+    giving.give_opinion(
+        item, person, side="A", strength=2, choice_key=uuid.uuid4(), layout="stacked",
+        text_sha256={"A": item.side_a.text_sha256, "B": item.side_b.text_sha256},
+    )  # fmt: skip
+
+    assert Showing.objects.get(pk=item.pk).layout == "stacked"
