@@ -44,6 +44,8 @@ def _turn_words() -> dict[str, str]:
         "sent": _("Message sent. Two responses are being written."),
         "complete": _("Both responses are complete. Pick 1 to 8, then Enter."),
         "chosen": _("Chosen: {words}. Write your next message."),
+        "opinionChosen": _("Chosen: {words}."),
+        "opinionNext": _("Next: {place}."),
         "stopped": _("Writing stopped. You can choose."),
         "failedA": _("Response A could not be written. Try A again, or skip this turn."),
         "failedB": _("Response B could not be written. Try B again, or skip this turn."),

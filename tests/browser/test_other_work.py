@@ -3,12 +3,12 @@
 import pytest
 from playwright.sync_api import expect
 
-from comparisons.models import Comparison, Flag
+from comparisons.models import Comparison, Flag, Showing
 from comparisons.services import assignment_ends, onboarding
 from tests.browser.scenes import opinion
 from tests.browser.steps import announced, dock, leave_box, press
 from tests.comparisons.practising import with_practice
-from tests.comparisons.talking import agreed_person, live_campaign
+from tests.comparisons.talking import agreed_person, answered, chosen, live_campaign, said
 
 
 def at_opinions(visitor, **more):
@@ -49,6 +49,30 @@ def test_second_opinions_have_the_same_keys(visitor):
 
     expect(instructions.value.locator("h1")).to_contain_text("Instructions, version 1")
     expect(page.locator("[name=point]:checked")).to_have_value("6")
+
+
+def test_after_a_second_opinion_the_next_one_is_said_and_has_the_focus(visitor):
+    at = opinion()
+    first = Showing.objects.get(purpose="second_opinion")
+    turn = answered(said(first.turn.conversation, "And a second one?"), a="Yes.", b="No.")
+    chosen(turn)
+    page = visitor.signed_in(at.person.account)
+    page.goto("/opinions/")
+    dock(page, "strip")
+    leave_box(page)
+
+    shown = page.locator("#turns .turn").get_attribute("id")
+    press(page, "6", "Enter")
+    expect(page.locator(f"#{shown}")).to_have_count(0)
+    announced(page, "Chosen: B is slightly better. Next: Turn")
+    expect(page.locator("#turns h2")).to_be_focused()
+    press(page, "3", "Enter")
+    dock(page, "empty")
+
+    announced(page, "Chosen: A is slightly better. Nothing to compare right now.")
+    expect(page.locator("#turns h2")).to_be_focused()
+    layouts = Showing.objects.filter(crowdworker=at.person).values_list("layout", flat=True)
+    assert list(layouts) == ["side_by_side"] * 2
 
 
 def test_a_second_opinion_is_flagged(visitor):

@@ -99,15 +99,34 @@ const moves = {
   intent: () => focusMessage(),
   choice: (said) => {
     const turn = lastTurn();
-    if (!talk.dataset.conversation) { window.scrollTo({ top: 0 }); return; }
+    if (!talk.dataset.conversation) { arriveAtNext(said && words.opinionChosen.replace("{words}", said)); return; }
     const below = (turn.querySelector(".said") ?? turn).getBoundingClientRect().bottom - dock().getBoundingClientRect().top;
     if (below > 0) window.scrollBy({ top: below + 8, behavior: "instant" });
     announce(words.chosen.replace("{words}", said));
     if (matchMedia("(pointer: fine)").matches) focusMessage();
+    else focusOn(turn.querySelector("h2"));
   },
+  pass: () => arriveAtNext(words.skipped),
   skip: () => { announce(words.skipped); if (matchMedia("(pointer: fine)").matches) focusMessage(); },
   flag: () => { document.querySelector("#flag-dialog form").reset(); closeDialog(document.getElementById("flag-dialog")); announce(words.flagged); line(words.flagged, false); },
 };
+
+// Of second opinions, another item stands in place of the one that was read: it is said, and reading goes on there.
+function arriveAtNext(done) {
+  window.scrollTo({ top: 0 });
+  const heading = lastTurn().querySelector("h2:has([data-next]), h2[data-nothing]");
+  if (!heading) return; // practice says its own sentence
+  const place = heading.querySelector("[data-next]")?.textContent;
+  if (done) announce(done);
+  announce(place ? words.opinionNext.replace("{place}", place) : heading.textContent);
+  focusOn(heading);
+}
+
+function focusOn(heading) {
+  if (!heading) return;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+}
 
 function focusMessage() {
   document.getElementById("message")?.focus({ preventScroll: true });
@@ -138,7 +157,7 @@ async function submit(form, submitter) {
 function settleAnswer(kind, answer, { said, fields }) {
   const isDone = answer.status < 300;
   if (isDone) drafts.taken(work, dock(), fields);
-  if (isDone && kind === "choice") activity.begin();
+  if (isDone && ["choice", "pass"].includes(kind)) activity.begin();
   if (isDone && kind === "message") activity.beginAll();
   if (answer.body.stage) arrive(answer.body);
   if (answer.body.said) announce(answer.body.said);
