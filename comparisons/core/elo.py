@@ -43,7 +43,9 @@ class Standing:
     group: int  # entrants of different groups were never compared, directly or through others
     rank: tuple[int, int] | None  # None: fewer choices than asked for
     is_anchor: bool
-    is_bounded: bool  # False: never won or never lost, so the estimate rests on a weak prior
+    is_bounded: (
+        bool  # False: no chain of wins both ways to the anchor, so the number is the weak prior's
+    )
 
     @property
     def win_fraction(self) -> float:
@@ -194,6 +196,13 @@ def _closure(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return reach
 
 
+def _joined_both_ways(wins: Floats, anchor: int) -> NDArray[np.bool_]:
+    """Whom a chain of wins leads to from the anchor and back (E,); not even the anchor where there is nobody else."""
+    reach = _closure(wins[None] > 0)[0]
+    joined: NDArray[np.bool_] = reach[anchor] & reach[:, anchor]
+    return joined & (joined.sum() > 1)
+
+
 def _group_standings(
     *,
     number: int,
@@ -208,7 +217,8 @@ def _group_standings(
     played = (wins[0].sum(axis=1) + wins[0].sum(axis=0)).astype(int)
     own = [names[i] for i in members]
     zero = own.index(anchor) if anchor in own else int(np.argmax(played))
-    strengths, is_bounded = fit_strengths(wins)
+    strengths, _are_all_bounded = fit_strengths(wins)
+    is_bounded = _joined_both_ways(wins[0], zero)
     elos = (strengths - strengths[:, [zero]]) * ELO_PER_NAT  # (1 + S, members)
     draws = elos[1:] if len(elos) > 1 else elos
     low, high = np.percentile(draws, [2.5, 97.5], axis=0)
@@ -217,7 +227,7 @@ def _group_standings(
         Standing(
             name=own[i], elo=float(elos[0, i]), low=float(low[i]), high=float(high[i]),
             choices=int(played[i]), wins=int(won[i]), group=number, rank=ranks[i],
-            is_anchor=i == zero, is_bounded=bool(is_bounded[0] or 0 < won[i] < played[i]),
+            is_anchor=i == zero, is_bounded=bool(is_bounded[i]),
         )
         for i in range(len(own))
     ]  # fmt: skip

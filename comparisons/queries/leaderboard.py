@@ -111,17 +111,18 @@ def shifts_without(crowdworker: Crowdworker) -> list[Shift]:
         after = leaderboard(objective, anchor=before.anchor, without=crowdworker, samples=0)
         if before.choices == after.choices:
             continue
-        now_at = {row.deployment: row.standing.elo for row in after.rows}
+        now_at = {row.deployment: row.standing for row in after.rows}
         order = [row.deployment for row in before.rows if row.deployment in now_at]
         is_changed = order != [row.deployment for row in after.rows]
         found += [
             Shift(
                 objective=objective.value, deployment=row.deployment,
-                elo=now_at[row.deployment] - row.standing.elo,
+                elo=now_at[row.deployment].elo - row.standing.elo,
                 half_width=(row.standing.high - row.standing.low) / 2, is_order_changed=is_changed,
             )
             for row in before.rows
-            if row.deployment in now_at and not row.standing.is_anchor
+            if row.standing.is_bounded and not row.standing.is_anchor
+            if row.deployment in now_at and now_at[row.deployment].is_bounded
         ]  # fmt: skip
     return sorted(found, key=lambda shift: -abs(shift.elo))
 

@@ -163,6 +163,19 @@ def test_the_leaderboard_gives_n_and_intervals_and_keeps_objectives_apart(slot):
     assert "No choice between two deployments yet" in harmless
 
 
+def test_who_never_lost_gets_words_instead_of_a_number_of_the_prior(slot):
+    steady, new = Deployment.objects.get(name="steady"), make_deployment("new")
+    never = make_deployment("unbeaten")
+    choose(new, steady, times=3)
+    choose(steady, new, times=2)
+    choose(never, steady, times=4)
+
+    response = signed_in().get(reverse("leaderboard"))
+
+    assert "never lost: no bound" in text_of(response)
+    assert [row.name for row in response.context["dots"].rows] == ["new", "steady"]
+
+
 def test_iterations_are_begun_by_administrators_and_seen_by_researchers(slot):
     form = {
         "slot": slot.pk, "fewest_new": "500", "pm_preset": "demo", "policy_preset": "demo",

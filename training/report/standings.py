@@ -36,10 +36,11 @@ class Dots:
 
 
 def dots(board: Any) -> Dots | None:
-    """Coordinates of every row of a leaderboard; None when there is nothing to draw."""
-    if not board.rows:
+    """Coordinates of every row of a leaderboard that has bounds; None when there is nothing to draw."""
+    bounded = [row for row in board.rows if row.standing.is_bounded]
+    if not bounded:
         return None
-    standings = [row.standing for row in board.rows]
+    standings = [row.standing for row in bounded]
     lowest: float = min(-50.0, *(each.low for each in standings))
     highest: float = max(50.0, *(each.high for each in standings))
     scale: float = (WIDTH - NAMES - 2 * MARGIN) / (highest - lowest)
@@ -56,7 +57,7 @@ def dots(board: Any) -> Dots | None:
             y=ROW * (index + 0.5),
             text_y=ROW * (index + 0.5) + 4,
         )
-        for index, row in enumerate(board.rows)
+        for index, row in enumerate(bounded)
     )
     step = next(
         (each for each in (50, 100, 200, 500, 1000) if (highest - lowest) / each <= 7), 2000

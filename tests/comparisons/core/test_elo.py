@@ -139,6 +139,22 @@ def test_few_choices_are_shown_but_not_ranked():
     assert all(math.isfinite(s.elo) for s in fit.standings)
 
 
+def test_who_is_joined_to_the_anchor_one_way_only_has_no_bounds():
+    choices = (
+        choices_of(winner="a", loser="b", count=120)  # a, the anchor, never lost
+        + choices_of(winner="b", loser="c", count=80)
+        + choices_of(winner="c", loser="b", count=40)
+    )
+
+    apart = {each.name: each for each in fit_elo(choices, anchor="a", samples=20).standings}
+    joined = {each.name: each for each in fit_elo(choices, anchor="b", samples=20).standings}
+
+    assert {name: each.is_bounded for name, each in apart.items()} == dict.fromkeys("abc", False)
+    assert {name: each.is_bounded for name, each in joined.items()} == {
+        "a": False, "b": True, "c": True,
+    }  # fmt: skip
+
+
 def test_same_seed_same_fit_and_no_choices_no_standings():
     choices = choices_of(winner="a", loser="b", count=5) + choices_of(
         winner="b", loser="a", count=4
