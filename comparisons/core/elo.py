@@ -200,7 +200,7 @@ def _joined_both_ways(wins: Floats, anchor: int) -> NDArray[np.bool_]:
     """Whom a chain of wins leads to from the anchor and back (E,); not even the anchor where there is nobody else."""
     reach = _closure(wins[None] > 0)[0]
     joined: NDArray[np.bool_] = reach[anchor] & reach[:, anchor]
-    return joined & (joined.sum() > 1)
+    return joined if joined.sum() > 1 else np.zeros_like(joined)
 
 
 def _group_standings(
