@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
@@ -109,3 +110,12 @@ def test_times_say_in_which_zone_they_are_and_leave_the_clock_to_the_browser(cli
 
     moment = '<time datetime="2031-05-06T14:00:00+00:00" data-local="clock">14:00 UTC</time>'
     assert f"kept for you until {moment}" in page
+
+
+@pytest.mark.parametrize("language", ["en", "de", "ar"])
+def test_unpaid_work_speaks_of_no_pay_in_any_language(client, language):
+    campaign = live_campaign()
+    person = agreed_person(campaign)
+    client.cookies[settings.LANGUAGE_COOKIE_NAME] = language
+
+    assert "data-pay" not in seen_by(client, person, campaign)
