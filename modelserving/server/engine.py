@@ -47,7 +47,7 @@ class Engine:
         self.last_turn = clock()
         self.working = False
         self.lost = False  # the thread or the device: only a new process helps
-        self._turns = Turns(metrics=metrics, clock=clock, post=self._post)
+        self._turns = Turns(metrics=metrics, clock=clock, post=self._post, has_room=self._has_room)
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -228,6 +228,21 @@ class Engine:
                 code="memory_budget",
                 retry_after=10,
             )
+
+    def _has_room(self) -> bool:
+        """Give up what is not in use until all fits the budget; False where what runs is too much."""
+        limit = self.limits.memory_bytes
+        if self.bytes_used <= limit:
+            return True
+        for each in self._every:
+            if each.sampler is not None:
+                each.sampler.prefix_cache.clear()
+        while self.bytes_used > limit:
+            idle = [each for each in self._may_go(but=None) if not self._is_base(each)]
+            if not idle:
+                return False
+            self._drop(min(idle, key=lambda each: each.used_at))
+        return True
 
     def _may_go(self, *, but: ServedCheckpoint | None) -> list[ServedCheckpoint]:
         """What is idle; a base only where all its adapters are."""

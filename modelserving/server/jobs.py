@@ -41,6 +41,7 @@ class Part:
     first: int  # of the job's samples
     request: SampleRequest
     live: set[int] = field(default_factory=set)  # samples of the part that are not done
+    drawn: int = 0  # tokens of its longest sample
 
     @property
     def key(self) -> str:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from modelserving.lm.sample_requests import Event, PromptRead, SampleRequest, TokenDrawn
+from modelserving.lm.sampler import Sampler
 from modelserving.server.checkpoints import ServedCheckpoint
 from modelserving.server.errors import GenerationFailed, Overloaded, Refused, ServingError
 from modelserving.server.fair_queue import QueueFull
@@ -24,9 +25,17 @@ Post = Callable[[list[tuple[SampleJob, Delivery]]], None]
 class Turns:
     """What the engine thread does for a checkpoint, turn by turn."""
 
-    def __init__(self, *, metrics: Metrics, clock: Callable[[], float], post: Post) -> None:
-        """`post` carries answers to the event loop."""
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        post: Post,
+        has_room: Callable[[], bool],
+    ) -> None:
+        """`post` carries answers to the event loop; `has_room` says whether all fits the memory budget."""
         self._metrics = metrics
+        self._has_room = has_room
         self._clock = clock
         self._post = post
         self.last_failure: str | None = None  # cleared by the next token drawn
@@ -63,7 +72,9 @@ class Turns:
         sampler = checkpoint.sampler
         assert sampler is not None
         most = _share(sampler.max_rows)
-        while sampler.running + sampler.waiting < sampler.max_rows:
+        while len(checkpoint.queue) and sampler.running + sampler.waiting < sampler.max_rows:
+            if checkpoint.running and not self._has_room():
+                break  # until something that runs has ended
             part = checkpoint.queue.take(running=checkpoint.running_by_user, most=most)
             if part is None:
                 break
@@ -71,9 +82,13 @@ class Turns:
             checkpoint.running_by_user[part.user] += len(part.live)
             sampler.add(part.request)
         if checkpoint.running:
+            rows, held = sampler.running, _lines(sampler)
             events = sampler.step()
             checkpoint.used_at = self._clock()
             self._settle(checkpoint, events)
+            has_grown = _lines(sampler) > held and sampler.running <= rows
+            if has_grown and checkpoint.running and not self._has_room():
+                self._end_longest(checkpoint)
 
     def score(self, checkpoint: ServedCheckpoint) -> None:
         """Score some dialogues of the first scoring job."""
@@ -144,12 +159,26 @@ class Turns:
         self.last_failure = "the model computed something that is not a number"
         return GenerationFailed(self.last_failure, code="not_finite")
 
+    def _end_longest(self, checkpoint: ServedCheckpoint) -> None:
+        """All lines are as long as the longest: what grew them beyond the budget ends."""
+        longest = max(
+            checkpoint.running.values(), key=lambda part: len(part.request.prompt) + part.drawn
+        )
+        self.cancel(longest.job, checkpoint, None)
+        error = Overloaded(
+            "the reply outgrew the memory budget: ask for fewer tokens or raise --memory-budget",
+            code="memory_budget",
+            retry_after=10,
+        )
+        self._post([(longest.job, error)])
+
     def _note(
         self, checkpoint: ServedCheckpoint, part: Part, events: list[Event], *, now: float
     ) -> int:
         """Keep a part's books; return its tokens drawn."""
         job = part.job
         tokens = [event for event in events if isinstance(event, TokenDrawn)]
+        part.drawn += 1 if tokens else 0
         if tokens and not job.saw_token:
             job.saw_token = True
             self._metrics.first_token_after(now - job.submitted)
@@ -172,6 +201,11 @@ class Turns:
         part.job.unfinished -= len(ended)
         if part.job.unfinished == 0:
             self._metrics.finished_after(self._clock() - part.job.submitted)
+
+
+def _lines(sampler: Sampler) -> int:
+    """Bytes of what runs."""
+    return sampler.bytes_used - sampler.prefix_cache.bytes_used
 
 
 def _share(rows: int) -> int:
