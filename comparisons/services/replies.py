@@ -69,6 +69,7 @@ def take(crowdworker: Crowdworker) -> WantedReply | None:
             pk=in_hand.pk, crowdworker=crowdworker, response__isnull=True
         )
         return in_hand if mine.update(lease_until=Now() + LEASE) else None
+    _give_up_dead(crowdworker)
     waiting = list(_waiting_for(crowdworker).values_list("pk", flat=True)[:LOOKED_AT])
     start = crowdworker.pk % len(waiting) if waiting else 0
     for pk in waiting[start:] + waiting[:start]:
@@ -79,10 +80,20 @@ def take(crowdworker: Crowdworker) -> WantedReply | None:
 
 def held(crowdworker: Crowdworker) -> WantedReply | None:
     """What the person holds on a lease that goes on."""
-    mine = _loaded(queue.open_campaigns(crowdworker)).filter(
+    return _held(crowdworker).first()
+
+
+def _held(crowdworker: Crowdworker) -> QuerySet[WantedReply]:
+    return _loaded(queue.open_campaigns(crowdworker)).filter(
         crowdworker=crowdworker, response__isnull=True, lease_until__gt=Now()
     )
-    return mine.first()
+
+
+def _give_up_dead(crowdworker: Crowdworker) -> None:
+    """Let go of a prompt that nobody can answer now, such as one whose choice was undone: a person holds one."""
+    mine = WantedReply.objects.filter(crowdworker=crowdworker, response__isnull=True)
+    dead = mine.exclude(pk__in=_held(crowdworker).values("pk"))
+    dead.update(crowdworker=None, lease_until=None)
 
 
 def _loaded(campaigns: Sequence[OpenCampaign]) -> QuerySet[WantedReply]:

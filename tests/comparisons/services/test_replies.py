@@ -177,3 +177,18 @@ def test_a_flagged_prompt_is_not_handed_out_and_nothing_is_kept_of_one_who_withd
     with pytest.raises(OnboardingRefused):
         replies.write(wanted, writer, text="My private words.")
     assert not Response.objects.filter(author=writer).exists()
+
+
+def test_a_prompt_whose_choice_was_undone_does_not_stand_in_the_way_of_the_next():
+    campaign, turn = waiting()
+    person = agreed_person(campaign)
+    undone = replies.take(person)
+    judging.undo_choice(turn.continued_by)
+    chosen(answered(said(begun(campaign)), a="model three"))
+
+    following = replies.take(person)
+
+    assert following is not None
+    assert following.turn != undone.turn
+    undone.refresh_from_db()
+    assert undone.crowdworker is None
