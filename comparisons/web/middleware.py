@@ -1,13 +1,19 @@
-"""Headers that every page carries: private pages stay out of caches, device features stay shut.
+"""What every page goes through: headers that keep it private, and the way to signing in and back.
 
-Static files never pass here; knows nothing of who asks or what a page shows.
+Static files never pass here; knows nothing of what a page shows.
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
 
 from asgiref.sync import iscoroutinefunction
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import resolve_url
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.http import url_has_allowed_host_and_scheme
 
 PERMISSIONS = "camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()"
 
@@ -34,3 +40,19 @@ def private_responses(
         return _mark(get_response(request))  # type: ignore[arg-type]
 
     return marked
+
+
+class SignInFirst(LoginRequiredMiddleware):
+    """Whoever sent a form after the session was over comes back to its page: the address of the form shows none."""
+
+    def handle_no_permission(self, request: HttpRequest, view_func: Any) -> Any:
+        """Django's redirect, for a form to the page that it stood on."""
+        page = request.headers.get("Referer", "")
+        is_ours = url_has_allowed_host_and_scheme(
+            page, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+        )
+        if request.method != "POST" or not is_ours:
+            return super().handle_no_permission(request, view_func)
+        parts = urlsplit(page)
+        place = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        return redirect_to_login(place, resolve_url(self.get_login_url(view_func)))

@@ -82,6 +82,20 @@ def test_anonymous_people_are_sent_to_sign_in(client, turn):
         assert answer.url.startswith("/sign-in/?next="), name
 
 
+def test_a_form_sent_after_the_session_leads_back_to_its_page(client, turn):
+    page = reverse("conversation", args=[turn.conversation.public_id])
+    end = reverse("end_conversation", args=[turn.conversation.public_id])
+
+    ways = [
+        client.post(end, {"comment": "Mine."}, headers={"referer": referer}).url
+        for referer in (f"http://testserver{page}?at=1", "https://other.example/x", "")
+    ]
+
+    assert ways == [
+        f"/sign-in/?next={page}%3Fat%3D1", f"/sign-in/?next={end}", f"/sign-in/?next={end}",
+    ]  # fmt: skip
+
+
 def test_a_foreign_conversation_or_turn_does_not_exist(client, turn):
     client.force_login(agreed_person(turn.conversation.campaign).account)
 
