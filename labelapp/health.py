@@ -17,7 +17,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from comparisons.models import Turn
+from modelserving.presence import presence
+from modelserving.warming import are_servers_needed
 from training.models import TrainingRun
+from training.queries import waiting_without_worker
 
 
 @require_safe
@@ -51,7 +54,7 @@ def statusz(_request: HttpRequest) -> HttpResponse:
         "disk_free_bytes": free,
     }
     if has_database:
-        status |= _backlog()
+        status |= _backlog() | _missing()
     return JsonResponse(status)
 
 
@@ -61,6 +64,20 @@ def _backlog() -> dict[str, int]:
         "turns_generating": Turn.objects.filter(state=Turn.State.GENERATING).count(),
         "runs_queued": TrainingRun.objects.filter(state=TrainingRun.State.QUEUED).count(),
         "runs_without_lease": overdue.count(),
+        "runs_without_worker": waiting_without_worker(),
+    }
+
+
+def _missing() -> dict[str, Any]:
+    """Who should be there and is not; nothing is known of model servers where nobody looks."""
+    seen = presence()
+    if seen is None:  # Redis is away, which is said
+        return {"background_stands": False, "models_away": False, "models_ready_at": None}
+    is_away = seen.is_looked_after and not seen.is_ready and are_servers_needed()
+    return {
+        "background_stands": not seen.is_looked_after,
+        "models_away": is_away,
+        "models_ready_at": seen.ready_at,
     }
 
 

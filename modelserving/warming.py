@@ -5,6 +5,9 @@ Knows active places and server statuses; a server that is away or full is left f
 
 import logging
 
+from django.db.models import Q
+
+from modelserving import presence
 from modelserving.asking import needed
 from modelserving.client.calls import load_on
 from modelserving.client.errors import EndpointError
@@ -17,10 +20,12 @@ ROOM = 3  # memory of a loaded checkpoint over its size on disk, at most: float3
 
 
 def warm_servers() -> list[str]:
-    """Load what is missing; returns "url name" of everything that was loaded."""
+    """Note who is ready and load what is missing; returns "url name" of everything that was loaded."""
     wanted = drawn_checkpoints()
     loaded: list[str] = []
-    for status in server_statuses():
+    statuses = server_statuses()
+    presence.note(is_ready=any(status.is_ready for status in statuses))
+    for status in statuses:
         if not status.is_ready or not wanted:
             continue
         for checkpoint in _missing(status, wanted):
@@ -41,6 +46,13 @@ def drawn_checkpoints() -> list[Checkpoint]:
     deployments = {place.deployment_id: place.deployment for place in places}
     found = [each for d in deployments.values() for each in (d.checkpoint, d.ranker) if each]
     return list({checkpoint.pk: checkpoint for checkpoint in found}.values())
+
+
+def are_servers_needed() -> bool:
+    """Whether anything that takes traffic is answered or ranked by a model server of ours."""
+    drawn = SlotDeployment.objects.filter(traffic__gt=0)
+    ours = Q(deployment__checkpoint__isnull=False) | Q(deployment__ranker__isnull=False)
+    return drawn.filter(ours).exists()
 
 
 def _missing(status: ServerStatus, wanted: list[Checkpoint]) -> list[Checkpoint]:

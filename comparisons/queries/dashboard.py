@@ -25,6 +25,8 @@ from comparisons.models.campaign import Origin, Tranche
 from comparisons.queries.pay import waiting_long
 from comparisons.queries.quality import open_flags, signals, standing_choices
 from modelserving.models import SlotDeployment
+from modelserving.presence import presence
+from modelserving.warming import are_servers_needed
 
 DAYS = 14
 ACTIVE_MINUTES = 10
@@ -82,7 +84,7 @@ class DayCount:
 
 def concerns() -> list[Concern]:
     """What is broken first, then who needs a look."""
-    found: list[Concern] = []
+    found: list[Concern] = [*_missing_processes()]
     for release in DatasetRelease.objects.filter(state=DatasetRelease.State.FAILED)[:3]:
         text = f"Release {release.name} failed: {release.failure}"
         found.append(Concern(text=text, place="manage_release", arguments=(release.name,)))
@@ -106,6 +108,23 @@ def concerns() -> list[Concern]:
         place = (str(signal.crowdworker.public_id),)
         found.append(Concern(text=text, place="manage_person", arguments=place))
     return found
+
+
+def _missing_processes() -> Iterator[Concern]:
+    """What waits because nobody is there to do it."""
+    seen = presence()
+    if seen is None:  # Redis is away: the strip says so
+        return
+    if not seen.is_looked_after:
+        text = "Background work stands still: no clock or no worker has looked for a minute. ./start runs both."
+        yield Concern(text=text, place="lab_servers")
+    elif not seen.is_ready and are_servers_needed():
+        since = f" since {seen.ready_at:%H:%M} UTC" if seen.ready_at else ""
+        text = (
+            f"No model server answers{since}. Crowdworkers see: “The models are not answering.” "
+            "./start runs one; see its log."
+        )
+        yield Concern(text=text, place="lab_servers")
 
 
 def _concerns_of(campaign: Campaign) -> Iterator[Concern]:

@@ -5,10 +5,19 @@ const said = strip?.dataset ?? {};
 
 const counted = (n, one, many) => n === 1 ? one : many.replace("{n}", n);
 
+function sinceWhen(at) {
+  if (!at) return said.models;
+  const time = new Date(at).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" });
+  return said.modelsSince.replace("{time}", time);
+}
+
 function sentence(status) {
   if (!status.database) return said.database;
   if (!status.redis) return said.redis;
   if (status.disk_free_bytes < 2e9) return said.disk;
+  if (status.models_away) return sinceWhen(status.models_ready_at);
+  if (status.background_stands) return said.background;
+  if (status.runs_without_worker) return counted(status.runs_without_worker, said.worker, said.workers);
   const parts = [];
   if (status.turns_generating) parts.push(counted(status.turns_generating, said.turn, said.turns));
   if (status.runs_queued) parts.push(counted(status.runs_queued, said.run, said.runs));

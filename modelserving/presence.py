@@ -1,0 +1,59 @@
+"""When a model server was last ready, kept in Redis by whoever looks after them; read by people, no decision rests on it.
+
+Knows two keys that fade and one that stays; knows nothing of servers or pages.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import redis
+from django.conf import settings
+
+logger = logging.getLogger(__name__)
+
+FADES_SECONDS = 60  # the clock rings every ten, and one look may take five
+LOOKED, READY, LAST_READY = (
+    "labelapp:servers:looked",
+    "labelapp:servers:ready",
+    "labelapp:servers:last-ready",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presence:
+    """How the model servers stood when somebody last looked."""
+
+    is_looked_after: bool  # False: no clock or no worker for a minute, so nothing else is known
+    is_ready: bool  # some server was, within the last minute
+    ready_at: datetime | None  # the last time any was
+
+
+def note(*, is_ready: bool) -> None:
+    """Write down that somebody looked, and whether a server was ready."""
+    try:
+        with _client() as client:
+            seconds, _microseconds = client.time()  # Redis' clock: hosts may differ
+            client.set(LOOKED, seconds, ex=FADES_SECONDS)
+            if is_ready:
+                client.set(READY, seconds, ex=FADES_SECONDS)
+                client.set(LAST_READY, seconds)
+    except (redis.RedisError, OSError) as away:
+        logger.info("it was not noted how the model servers stand: %s", away)
+
+
+def presence() -> Presence | None:
+    """How they stand; None where Redis is away too."""
+    try:
+        with _client() as client:
+            looked, ready, last = client.mget(LOOKED, READY, LAST_READY)
+    except (redis.RedisError, OSError):
+        return None
+    return Presence(
+        is_looked_after=looked is not None, is_ready=ready is not None,
+        ready_at=datetime.fromtimestamp(int(last), UTC) if last else None,
+    )  # fmt: skip
+
+
+def _client() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=1)

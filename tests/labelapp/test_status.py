@@ -1,0 +1,88 @@
+"""What staff are told without asking: that no model server answers, that no worker takes runs, that nothing is rung for."""
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils.timezone import now
+
+from comparisons.queries.dashboard import concerns
+from modelserving import presence, promotion
+from modelserving.warming import warm_servers
+from tests.comparisons.making import make_account, make_deployment
+from tests.fake_engine import FakeEngine
+from tests.modelserving.serving import serving
+from training.models import TrainingRun
+
+pytestmark = pytest.mark.django_db
+TOLD = ("background_stands", "models_away", "models_ready_at", "runs_without_worker")
+
+
+def told() -> dict[str, object]:
+    status = Client().get(reverse("statusz")).json()
+    return {key: status[key] for key in TOLD}
+
+
+@pytest.fixture
+def slot(redis_url):
+    return promotion.ensure_slot("main", deployment=make_deployment("served"))
+
+
+def test_all_is_well_while_a_server_answers(slot, settings):
+    with serving(settings, FakeEngine()):
+        warm_servers()
+
+    assert told() | {"models_ready_at": ""} == {
+        "background_stands": False, "models_away": False, "models_ready_at": "",
+        "runs_without_worker": 0,
+    }  # fmt: skip
+    assert concerns() == []
+
+
+def test_staff_are_told_since_when_no_model_server_answers(slot, settings):
+    with serving(settings, FakeEngine()):
+        warm_servers()
+    since = told()["models_ready_at"]
+    settings.MODELSERVER_URLS = ["http://127.0.0.1:9"]
+    with presence._client() as client:
+        client.delete(presence.READY)  # as it fades within a minute
+    warm_servers()
+
+    assert (told()["models_away"], told()["models_ready_at"]) == (True, since)
+    first = concerns()[0]
+    assert first.text.startswith("No model server answers since ")
+    assert "Crowdworkers see: “The models are not answering.”" in first.text
+    assert first.place == "lab_servers"
+
+
+def test_nobody_who_looks_is_said_too(slot):
+    assert told()["background_stands"] is True
+    assert told()["models_away"] is False  # nobody knows
+    assert "no clock or no worker" in concerns()[0].text
+
+
+def test_where_nothing_is_drawn_from_our_servers_none_is_missed(redis_url):
+    presence.note(is_ready=False)
+
+    assert told()["models_away"] is False
+    assert concerns() == []
+
+
+def test_runs_that_no_worker_takes_are_told(redis_url):
+    presence.note(is_ready=True)
+    run = TrainingRun.objects.create(kind="preference_model", config={})
+    assert told()["runs_without_worker"] == 0
+
+    TrainingRun.objects.filter(pk=run.pk).update(created_at=now() - timedelta(minutes=3))
+
+    assert told()["runs_without_worker"] == 1
+
+
+def test_the_strip_has_words_for_each(client):
+    client.force_login(make_account("researcher"))
+
+    page = client.get(reverse("lab_runs")).content.decode()
+
+    for name in ("models", "models-since", "background", "workers", "worker"):
+        assert f'data-{name}="' in page
