@@ -82,6 +82,8 @@ def test_every_kind_has_the_three_presets(kind: str) -> None:
         ),
         ({"kind": "preference_model", "strength": "margin"}, "a margin needs both"),
         ({"kind": "preference_model", "strength_margin": 0.5}, "a margin needs both"),
+        ({"kind": "language_model", "block_tokens": 1}, "block_tokens is 1: set it to 2"),
+        ({"kind": "context_distillation", "sequence_tokens": 1}, "sequence_tokens is 1"),
         (
             {"kind": "language_model", "phases": [{"until": 1.0, "weights": {"books": 0}}]},
             "weights gives every source 0",

@@ -131,7 +131,13 @@ class LanguageModelConfig(RunConfig):
             not (self.compile and self.sharding == "full"),
             "compile and sharding do not go together yet: set compile to false or sharding to none",
         )
+        _require_two_tokens(block_tokens=self.block_tokens)
         _require_whole(self.phases)
+
+
+def _require_two_tokens(**values: int) -> None:
+    for name, value in values.items():
+        require(value >= 2, f"{name} is {value}: set it to 2 or more, the first is only read")
 
 
 def _require_whole(phases: tuple[MixturePhase, ...]) -> None:
@@ -175,3 +181,4 @@ class ContextDistillationConfig(RunConfig):
             evaluate_every=self.evaluate_every,
         )
         require_not_negative(warmup_steps=self.warmup_steps)
+        _require_two_tokens(sequence_tokens=self.sequence_tokens)

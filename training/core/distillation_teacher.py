@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from modelserving.core.artifacts import ArtefactError, publish, utc_now, verify, write_manifest
 from modelserving.lm.loading import LoadedModel
 from training.config import ConfigError, ContextDistillationConfig
-from training.core.corpus import MixtureReader, load_corpus
+from training.core.corpus import CorpusRefused, MixtureReader, load_corpus
 from training.core.distillation_loss import TopLogprobs, joined, top_logprobs
 from training.core.distributed import Ranks
 from training.core.hhh_prompt import encode_context
@@ -47,6 +47,10 @@ def draw_sequences(
         layout=loaded.dialogue_format,
         block_tokens=config.sequence_tokens,
     )
+    if not sources:
+        raise CorpusRefused(
+            f"{corpus / part} has no document: fill it, or prepare the corpus again"
+        )
     is_text = {name: bool(source.is_response.all()) for name, source in sources.items()}
     kinds = max(1, len(set(is_text.values())))
     weights = {
@@ -124,16 +128,31 @@ def _is_whole(where: Path) -> bool:
     return True
 
 
-def _write_lessons(
-    run: RunDirectory, *, where: Path, config: ContextDistillationConfig, teacher: LoadedModel
-) -> None:
-    corpus = run.inputs("corpus")
-    limit = int(teacher.config.max_position_embeddings)
+def _check_teacher(teacher: LoadedModel, *, config: ContextDistillationConfig) -> None:
+    """Refuse what would end within the asking."""
+    layout, shape = teacher.dialogue_format.format, teacher.config
+    if layout != "tokens":
+        raise ConfigError(
+            f"context_distillation needs a teacher of the tokens format, this one's is {layout}: "
+            "choose a checkpoint whose dialogue.json says tokens"
+        )
+    limit = int(shape.max_position_embeddings)
     if config.prompt_tokens + config.sequence_tokens > limit:
         raise ConfigError(
             f"prompt_tokens {config.prompt_tokens} + sequence_tokens {config.sequence_tokens} is "
             f"beyond the teacher's {limit} positions: lower one of them"
         )
+    if config.top_tokens > shape.vocab_size:
+        raise ConfigError(
+            f"top_tokens {config.top_tokens} is beyond the vocabulary of {shape.vocab_size}: lower it"
+        )
+
+
+def _write_lessons(
+    run: RunDirectory, *, where: Path, config: ContextDistillationConfig, teacher: LoadedModel
+) -> None:
+    corpus = run.inputs("corpus")
+    _check_teacher(teacher, config=config)
     context = encode_context(
         encoder=teacher.tokenizer, layout=teacher.dialogue_format, room=config.prompt_tokens
     )
@@ -145,8 +164,11 @@ def _write_lessons(
     partial = where.with_name("teacher.partial")
     partial.mkdir(exist_ok=True)
     counts = {"train": config.sequences, "valid": config.held_out_sequences}
-    for part, count in counts.items():
-        ids = draw_sequences(corpus, part, loaded=teacher, config=config, count=count)
+    drawn = {  # all of it before the teacher is asked for any
+        part: draw_sequences(corpus, part, loaded=teacher, config=config, count=count)
+        for part, count in counts.items()
+    }
+    for part, ids in drawn.items():
         top = ask_teacher(
             teacher.model, context=context.token_ids, ids=ids, top_tokens=config.top_tokens,
             ranks=run.ranks,

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from modelserving.core.artifacts import file_sha256, verify
+from modelserving.core.artifacts import file_sha256, utc_now, verify, write_manifest
 from modelserving.core.dialogue import DialogueFormat
 from tests.tiny_checkpoints import make_tiny_language_model, tiny_tokenizer
-from tests.training.core.tiny import make_corpus, make_run
+from tests.training.core.tiny import make_corpus, make_run, write_documents
 from training.core.__main__ import REFUSED, run
 from training.core.distillation import _Trainer
 from training.core.distillation_loss import teacher_student_kl, top_logprobs
@@ -148,11 +148,52 @@ def test_a_stopped_and_resumed_run_gives_the_same_weights_and_asks_once(
     assert file_sha256(halved / "teacher" / "train.safetensors") == asked
 
 
-def test_a_prompt_without_room_is_refused_with_the_number(
-    start: dict[str, Path], tmp_path: Path
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"prompt_tokens": 4000}, "prompt_tokens 4000"),
+        ({"top_tokens": 321}, "top_tokens 321 is beyond the vocabulary of 320: lower it"),
+    ],
+)
+def test_a_number_beyond_the_teacher_is_refused(
+    start: dict[str, Path], tmp_path: Path, change: dict[str, int], reason: str
 ) -> None:
-    path = make_run(tmp_path / "run", config=config(prompt_tokens=4000), inputs=start)
+    path = make_run(tmp_path / "run", config=config(**change), inputs=start)
 
     assert run(path) == REFUSED
 
-    assert "prompt_tokens 4000" in json.loads((path / "status.json").read_text())["reason"]
+    assert reason in json.loads((path / "status.json").read_text())["reason"]
+
+
+def published_again(directory: Path, *, kind: str) -> None:
+    """A manifest for what was changed."""
+    write_manifest(directory, kind=kind, parents=[], config={}, code="", created=utc_now())
+
+
+def test_a_corpus_without_held_out_documents_is_refused(
+    start: dict[str, Path], tmp_path: Path
+) -> None:
+    corpus = make_corpus(tmp_path / "corpus")
+    for path in (corpus / "valid").iterdir():
+        write_documents(path, [])
+    published_again(corpus, kind="corpus")
+    path = make_run(tmp_path / "run", config=config(), inputs=start | {"corpus": corpus})
+
+    assert run(path) == REFUSED
+
+    assert (
+        "corpus/valid has no document" in json.loads((path / "status.json").read_text())["reason"]
+    )
+
+
+def test_a_teacher_without_role_tokens_is_refused(start: dict[str, Path], tmp_path: Path) -> None:
+    make_tiny_language_model(tmp_path / "initial", max_position_embeddings=2048)
+    layout = tmp_path / "initial" / "dialogue.json"
+    layout.write_text(json.dumps(json.loads(layout.read_text()) | {"format": "hh_text"}))
+    published_again(tmp_path / "initial", kind="language_model")
+    inputs = start | {"initial": tmp_path / "initial"}
+    path = make_run(tmp_path / "run", config=config(), inputs=inputs)
+
+    assert run(path) == REFUSED
+
+    assert "this one's is hh_text" in json.loads((path / "status.json").read_text())["reason"]
