@@ -34,18 +34,9 @@ from comparisons.services.together import stored_together
 from modelserving.core.faults import hit
 
 REASON_TAGS = (
-    "more_helpful",
-    "more_honest",
-    "made_up_facts",
-    "off_topic",
-    "too_long",
-    "too_short",
-    "rude",
-    "unsafe",
-    "wrong_language",
-)
-
-
+    "more_helpful", "more_honest", "made_up_facts", "off_topic", "too_long", "too_short", "rude",
+    "unsafe", "wrong_language",
+)  # fmt: skip
 GONE = gettext_noop("This one went to someone else meanwhile. Your pick was not needed.")
 
 ACTIVE = Crowdworker.Standing.ACTIVE
@@ -179,8 +170,11 @@ def _store(draft: Comparison, *, active_milliseconds: int, along: Callable[[], N
 def _carry_on(draft: Comparison, campaign: Campaign, *, active_milliseconds: int) -> None:
     """The writer's own choice carries the dialogue on, and may be asked of others too."""
     turn = draft.turn
-    waiting = Turn.objects.filter(pk=turn.pk, state=Turn.State.READY, continued_by__isnull=True)
+    shown = Exists(Showing.objects.filter(pk=draft.showing_id, replaced_at__isnull=True))
+    waiting = Turn.objects.filter(shown, pk=turn.pk, state=Turn.State.READY, continued_by=None)
     if waiting.update(state=Turn.State.CHOSEN, continued_by=draft) != 1:
+        draft.showing.refresh_from_db(fields=["replaced_at"])
+        check_standing(draft.showing)
         raise AlreadyJudged(_("This turn was chosen or skipped already."))
     count_active(turn.conversation, active_milliseconds)
     turn.continued_by = draft

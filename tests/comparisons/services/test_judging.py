@@ -120,6 +120,21 @@ def test_a_replaced_showing_cannot_be_judged():
         )  # fmt: skip
 
 
+def test_a_pair_that_was_replaced_while_the_choice_was_on_its_way_cannot_be_judged():
+    turn = ready_turn()
+    shown = author_showing(turn)  # as the request read it, before the responses were asked for anew
+    answered(turns.regenerate(turn), a="Third.", b="Fourth.")
+
+    with pytest.raises(judging.TextChanged):
+        judging.record_choice(
+            shown, side="A", strength=3, choice_key=uuid.uuid4(),
+            text_sha256={"A": shown.side_a.text_sha256, "B": shown.side_b.text_sha256},
+        )  # fmt: skip
+
+    turn.refresh_from_db()
+    assert (turn.state, Comparison.objects.count()) == ("ready", 0)
+
+
 def test_a_skipped_turn_cannot_be_judged():
     turn = ready_turn()
     turns.skip_turn(turn)
