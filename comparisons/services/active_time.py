@@ -13,6 +13,11 @@ from comparisons.models import Assignment, Conversation
 MOST_ACTIVE_MILLISECONDS = 30 * 60 * 1000  # one step; longer means the person was away
 
 
+def at_most(milliseconds: int | None) -> int | None:
+    """What a page says of one step, or nothing; no step is longer than this."""
+    return None if milliseconds is None else min(milliseconds, MOST_ACTIVE_MILLISECONDS)
+
+
 def count_active(conversation: Conversation, milliseconds: int) -> None:
     """Add active time to the conversation and its assignment, and keep the lease going.
 

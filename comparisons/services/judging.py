@@ -28,7 +28,7 @@ from comparisons.models import (
 )
 from comparisons.queries.prepared import Prepared, PreparedInsert
 from comparisons.services import onboarding, opinions, replies
-from comparisons.services.active_time import count_active
+from comparisons.services.active_time import at_most, count_active
 from comparisons.services.chat import lock_conversation
 from comparisons.services.together import stored_together
 from modelserving.core.faults import hit
@@ -115,7 +115,7 @@ def record_choice(
         reason_tags=[tag for tag in reason_tags if tag in REASON_TAGS],
         reason_text=cleaned(reason_text)[:2000],
         choice_key=choice_key,
-        active_milliseconds=active_milliseconds,
+        active_milliseconds=at_most(active_milliseconds),
     )
     try:
         check_standing(showing)

@@ -15,7 +15,7 @@ from comparisons.core.cleaning import cleaned
 from comparisons.models import Comparison, Response, Showing, Turn
 from comparisons.models.campaign import Question
 from comparisons.services import judging
-from comparisons.services.active_time import count_active
+from comparisons.services.active_time import at_most, count_active
 from comparisons.services.chat import lock_conversation
 from comparisons.services.judging import AlreadyJudged, ChoiceRefused, NotReady
 
@@ -116,7 +116,7 @@ def _store(
         tranche=campaign.tranche,
         origin=conversation.origin,
         choice_key=choice_key,
-        active_milliseconds=active_milliseconds,
+        active_milliseconds=at_most(active_milliseconds),
     )
     waiting = Turn.objects.filter(pk=turn.pk, state=Turn.State.READY, continued_by__isnull=True)
     if waiting.update(state=Turn.State.CHOSEN, continued_by=comparison) != 1:

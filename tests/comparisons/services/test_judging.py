@@ -135,6 +135,10 @@ def test_a_pair_that_was_replaced_while_the_choice_was_on_its_way_cannot_be_judg
     assert (turn.state, Comparison.objects.count()) == ("ready", 0)
 
 
+def test_a_choice_takes_half_an_hour_at_most_whatever_the_page_says():
+    assert chosen(ready_turn(), active_milliseconds=2**40).active_milliseconds == 30 * 60 * 1000
+
+
 def test_a_skipped_turn_cannot_be_judged():
     turn = ready_turn()
     turns.skip_turn(turn)
