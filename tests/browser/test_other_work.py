@@ -1,6 +1,7 @@
 """Second opinions beside one's own conversations: the same keys, and nothing typed is lost."""
 
 import pytest
+from django.test import Client
 from playwright.sync_api import expect
 
 from comparisons.models import Comparison, Flag, Showing
@@ -73,6 +74,32 @@ def test_after_a_second_opinion_the_next_one_is_said_and_has_the_focus(visitor):
     expect(page.locator("#turns h2")).to_be_focused()
     layouts = Showing.objects.filter(crowdworker=at.person).values_list("layout", flat=True)
     assert list(layouts) == ["side_by_side"] * 2
+
+
+def test_what_one_person_could_not_send_waits_for_that_person(visitor, site):
+    visitor.allowed = ("ERR_", "net::", "dialog: beforeunload")
+    at = opinion()
+    first = Showing.objects.get(purpose="second_opinion")
+    chosen(answered(said(first.turn.conversation, "And a second one?"), a="Yes.", b="No."))
+    other = agreed_person(at.campaign)
+    page = visitor.signed_in(at.person.account)
+    page.goto("/opinions/")
+    page.route("**/choice", lambda route: route.abort())
+    leave_box(page)
+    press(page, "6", "Enter")
+    expect(page.locator("#dock-line")).to_contain_text("Not saved yet")
+    page.unroute("**/choice")
+
+    for person, is_sent in ((other, False), (at.person, True)):
+        client = Client()
+        client.force_login(person.account)
+        value = client.cookies["sessionid"].value
+        page.context.add_cookies([{"name": "sessionid", "value": value, "url": site.url}])
+        page.goto("/opinions/")
+        dock(page, "strip" if person == other else "empty")
+        page.wait_for_timeout(500)
+        given = Comparison.objects.filter(showing__purpose="second_opinion")
+        assert given.filter(crowdworker=at.person).exists() == is_sent
 
 
 def test_a_second_opinion_is_flagged(visitor):

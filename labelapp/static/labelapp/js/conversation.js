@@ -14,7 +14,7 @@ import { settle as settleSent } from "./sent.js";
 import { words } from "./words.js";
 
 const talk = document.getElementById("talk");
-const work = talk.dataset.conversation ?? talk.dataset.url; // what texts and choices are kept for
+const work = talk.dataset.conversation ?? talk.dataset.work; // what texts and choices are kept for, and whose
 const dock = () => document.getElementById("dock");
 const lastTurn = () => document.querySelector("#turns > section:last-child");
 let stream = null;
