@@ -165,9 +165,13 @@ class Engine:
                 text = f"the engine failed: {type(raised).__name__}"
                 error = GenerationFailed(text, code="engine_failed")
                 self._turns.fail(checkpoint, raised, error)
-                self.lost = not still_computes(checkpoint.loaded.model.device)
+                self._look_at_device(checkpoint)
         if checkpoint.draining and not checkpoint.is_busy:
             self._drop(checkpoint)
+
+    def _look_at_device(self, checkpoint: ServedCheckpoint) -> None:
+        """After a failure: whether the device is lost with it."""
+        self.lost = self.lost or not still_computes(checkpoint.loaded.model.device)
 
     def _submit(self, jobs: Sequence[SampleJob], checkpoint: ServedCheckpoint) -> None:
         if self.checkpoints.get(checkpoint.name) is not checkpoint or checkpoint.draining:
@@ -197,7 +201,11 @@ class Engine:
         base = checkpoint.base
         if base is not None and (base.draining or self.checkpoints.get(base.name) is not base):
             raise Overloaded("the adapter's base was unloaded meanwhile: try again", code="no_base")
-        warm_up(checkpoint)
+        try:
+            warm_up(checkpoint)
+        except Exception:
+            self._look_at_device(checkpoint)
+            raise
         self.make_room(checkpoint.bytes_used, wanted_too=base)
         replaced = self.checkpoints.get(checkpoint.name)
         if replaced is not None and replaced.is_busy:

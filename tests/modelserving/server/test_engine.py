@@ -65,6 +65,17 @@ def test_a_device_that_computes_nothing_any_more_is_known(engine, tmp_path):
     assert lost_within(engine, 10)
 
 
+def test_a_device_that_a_warm_up_broke_is_known(tmp_path):
+    engine = engine_of()
+    checkpoint = ranker(engine, tmp_path / "ranker")
+    checkpoint.loaded.model.to("meta")
+
+    with pytest.raises(NotImplementedError):
+        engine.adopt(checkpoint)
+
+    assert engine.lost
+
+
 def test_a_step_that_failed_on_a_sound_device_is_not_the_end(engine, tmp_path):
     checkpoint = ranker(engine, tmp_path / "ranker")
     checkpoint.scorer = None
