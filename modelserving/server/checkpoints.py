@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from modelserving.core.adapters import adapter_config, is_adapter
+from modelserving.core.adapters import HASH, adapter_config, is_adapter
 from modelserving.core.artifacts import (
     ArtefactError,
     Manifest,
@@ -39,7 +39,6 @@ from modelserving.server.jobs import Part, ScoreJob
 
 logger = logging.getLogger(__name__)
 
-HASH_LENGTH = 64
 WRONG_DIRECTORY = (ArtefactError, CheckpointRefused, WeightsRefused, ValueError, OSError)
 MakeRoom = Callable[[int], None]
 
@@ -123,7 +122,7 @@ class CheckpointReader:
 
     def directory_of(self, identity: str, *, beside: str) -> Path:
         """Where a checkpoint stands by its hash: beside another one, or right below a root."""
-        if not _is_hash(identity):
+        if not HASH.fullmatch(identity):
             raise Refused("the adapter names no base by its hash", code="checkpoint_refused")
         for folder in (self.allowed(beside).parent, *self.roots):
             if (folder / identity).is_dir():
@@ -239,7 +238,7 @@ def _identified(directory: Path, *, name: str | None) -> tuple[Manifest, str]:
     """The verified manifest and its hash, which a name in the form of a hash must be."""
     manifest = verify(directory)
     identity = content_hash(manifest)
-    if name and _is_hash(name) and name != identity:
+    if name and HASH.fullmatch(name) and name != identity:
         raise Refused(
             f"the directory holds checkpoint {identity}, not {name}", code="other_checkpoint"
         )
@@ -248,10 +247,6 @@ def _identified(directory: Path, *, name: str | None) -> tuple[Manifest, str]:
 
 def _reader(base: ServedCheckpoint) -> Reader | None:
     return base.sampler.reader if base.sampler else None
-
-
-def _is_hash(name: str) -> bool:
-    return len(name) == HASH_LENGTH and all(letter in "0123456789abcdef" for letter in name)
 
 
 def _weight_bytes(loaded: LoadedModel) -> int:
