@@ -128,8 +128,8 @@ def evaluation(run: TrainingRun) -> dict[str, Any]:
 
 def samples(run: TrainingRun, *, most: int = 12) -> list[dict[str, Any]]:
     """The newest samples the run wrote: prompt as messages, response, score, and whatever else there is."""
-    rows, _ = run_files.rows_after(run_files.directory_of(run) / "samples.jsonl", limit=20_000)
-    return [_sample(row) for row in rows[-most:][::-1]]
+    rows = run_files.last_rows(run_files.directory_of(run) / "samples.jsonl", most=most)
+    return [_sample(row) for row in rows[::-1]]
 
 
 def _sample(row: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from training.models import TrainingRun
 
 HELD_OUT_SCORES = "held_out_scores.json"
 
+LAST_PIECE = 2**20  # bytes of a file that are read for its newest rows
 LONGEST_NUMBER = 18  # digits of an offset; Python refuses to read thousands
 
 
@@ -86,6 +87,19 @@ def rows_after(
     except FileNotFoundError:
         return [], 0
     return rows, offset
+
+
+def last_rows(path: Path, *, most: int) -> list[dict[str, Any]]:
+    """The newest whole JSONL rows, oldest first, of the file's last piece."""
+    try:
+        with path.open("rb") as stream:
+            begins = max(0, os.fstat(stream.fileno()).st_size - LAST_PIECE)
+            stream.seek(begins)
+            lines = stream.read().splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    whole = [line for line in lines[bool(begins) :] if line.endswith(b"\n")]
+    return [row for line in whole[-most:] for row in _row(line)]
 
 
 def tail(path: Path, *, lines: int = 50) -> list[str]:

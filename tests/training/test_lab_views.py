@@ -89,6 +89,32 @@ def test_a_run_page_shows_lineage_settings_and_hostile_text_as_text():
     assert "<script>" not in page
 
 
+def test_a_poll_reads_the_rows_state_and_no_file_of_the_run():
+    run = make_run()
+    write(run, samples__jsonl='{"step": 1, "prompt": "p", "response": "r", "score": 1}\n')
+    address = reverse("run", args=[run.public_id])
+
+    whole = signed_in().get(address)
+    polled = signed_in().get(address, headers={"HX-Request": "true"})
+
+    assert {"samples", "medians", "log", "elo", "evaluation"} <= whole.context.keys()
+    assert {"samples", "medians", "log", "elo", "evaluation"} & set(
+        polled.context.flatten()
+    ) == set()
+    assert text_of(polled) in text_of(whole)
+
+
+def test_the_newest_samples_are_shown_however_many_were_written():
+    run = make_run()
+    row = {"prompt": "p" * 60, "response": "r" * 100, "score": 1.0}
+    lines = (json.dumps({"step": step, **row}) + "\n" for step in range(21_000))
+    write(run, samples__jsonl="".join(lines) + '{"step": 21000, "prom')  # half written
+
+    shown = signed_in().get(reverse("run", args=[run.public_id])).context["samples"]
+
+    assert [each["step"] for each in shown] == list(range(20_999, 20_987, -1))
+
+
 def test_rows_are_handed_out_from_a_byte_offset_on():
     run = make_run()
     write(run, metrics__jsonl='{"step": 1, "pm/loss": 0.7}\n{"step": 2, "pm/l')

@@ -92,24 +92,25 @@ def new_run(request: HttpRequest) -> HttpResponse:
 @require_GET
 @researcher_required
 def run(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
-    """One run: state, curves, samples, log, config, inputs."""
+    """One run: state, curves, samples, log, config, inputs; its state alone where the page asks again."""
     found = get_object_or_404(queries.runs(), public_id=public_id)
-    directory = run_files.directory_of(found)
-    is_over = found.state not in {TrainingRun.State.QUEUED, TrainingRun.State.RUNNING}
-    evaluation = queries.evaluation(found)
+    state = {
+        "run": found,
+        "line": queries.line(found),
+        "results": queries.results(found),
+        "waiting": queries.waiting_without_worker(),
+        "is_over": found.state not in {TrainingRun.State.QUEUED, TrainingRun.State.RUNNING},
+    }
+    if request.headers.get("HX-Request"):
+        return render(request, "training/_run_state.html", state)
+    directory, evaluation = run_files.directory_of(found), queries.evaluation(found)
     context = lab(
-        request, run=found, line=queries.line(found), results=queries.results(found),
-        evaluation=evaluation, samples=queries.samples(found),
-        elo=elo_tables(evaluation),
+        request, **state, evaluation=evaluation, samples=queries.samples(found), elo=elo_tables(evaluation),
         medians=queries.medians(found, page=request.GET.get("page", "")),
-        waiting=queries.waiting_without_worker(),
         log=run_files.tail(directory / "log.txt"), inputs=run_files.read_object(directory / "inputs.json"),
-        figures=plots.offered(found.kind, evaluation=evaluation) if is_over else [], is_over=is_over,
+        figures=plots.offered(found.kind, evaluation=evaluation) if state["is_over"] else [],
     )  # fmt: skip
-    template = (
-        "training/_run_state.html" if request.headers.get("HX-Request") else "training/run.html"
-    )
-    return render(request, template, context)
+    return render(request, "training/run.html", context)
 
 
 @require_GET
