@@ -34,6 +34,21 @@ class MasterWeights:
             for name, p in self._model_parameters.items()
         }
 
+    @property
+    def trained(self) -> int:
+        """How many numbers learn."""
+        return sum(each.numel() for each in self.parameters.values() if each.requires_grad)
+
+    @property
+    def frozen(self) -> int:
+        """How many stay as they were."""
+        return sum(each.numel() for each in self.parameters.values()) - self.trained
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Size of a checkpoint: every weight, and again with two moments what resumes the training."""
+        return 4 * (self.trained + self.frozen) + 12 * self.trained
+
     def take_gradients(self) -> None:
         """Move the model's gradients here, in float32."""
         for name, parameter in self._model_parameters.items():

@@ -119,13 +119,20 @@ class Learner:
             each for module in (self.policy, *self.value.modules) for each in module.parameters()
         ]
 
-    def parameter_count(self) -> int:
-        """All trained parameters."""
-        return sum(
-            parameter.numel()
-            for master, _ in self._members.values()
-            for parameter in master.parameters.values()
-        )
+    @property
+    def trained(self) -> int:
+        """How many numbers learn."""
+        return sum(master.trained for master, _ in self._members.values())
+
+    @property
+    def frozen(self) -> int:
+        """How many stay as they were: what adapters are added to."""
+        return sum(master.frozen for master, _ in self._members.values())
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Size of a checkpoint, at most."""
+        return sum(master.checkpoint_bytes for master, _ in self._members.values())
 
     def tensors(self) -> dict[str, Tensor]:
         """Masters and optimizer states for a resume state; whole on rank 0, and every rank takes part."""

@@ -18,11 +18,12 @@ from training.core.checkpointing import ResumeState
 from training.core.outcome import NonFinite, Outcome
 from training.core.policy_files import published_policy, whole_policy
 from training.core.ppo_learner import Learner
+from training.core.ppo_memory import ppo_training_bytes
 from training.core.ppo_targets import targets_of
 from training.core.ppo_update import Minibatch, Updates, plan_epoch, rows_to_keep
 from training.core.ppo_watch import HeldOut, Watch, rollout_metrics
 from training.core.ppo_world import World, open_world
-from training.core.preflight import packed_training_bytes, require_memory
+from training.core.preflight import require_memory_of
 from training.core.rewards import AdaptiveKL, ScoreScale, score_scale
 from training.core.rollout import Rollout, collect, score_rollout
 from training.core.rollout_source import EndpointSampler, OwnSampler, ResponseSource
@@ -66,22 +67,15 @@ class _Trainer:
         self.watch = Watch(config=config)
         self.source = self._source()
         self.published: tuple[int, dict[str, Any]] | None = None  # step and results
-        run.require_space(16 * self.learner.parameter_count())
+        run.require_space(self.learner.checkpoint_bytes)
         self._require_memory()
-        run.log(f"prompts: {world.counts}; {self.learner.parameter_count()} trained parameters")
+        run.log(f"prompts: {world.counts}; {self.learner.trained} trained parameters")
 
     def _require_memory(self) -> None:
-        policy = self.world.policy.model
-        if policy.device.type != "cpu":
-            return
-        frozen = sum(m.model.num_parameters() for m in (self.world.reference, self.world.ranker))
-        needed = packed_training_bytes(
-            parameters=self.learner.parameter_count(),
-            frozen=frozen,
-            shape=policy.config,
-            row_tokens=self.config.micro_tokens,
-        )
-        require_memory(needed_bytes=needed, lower="micro_tokens")
+        if self.world.policy.model.device.type == "cpu":
+            require_memory_of(
+                ppo_training_bytes(self.learner, world=self.world, config=self.config)
+            )
 
     def run_to_end(self) -> Outcome:
         """Every step from where the run stands."""

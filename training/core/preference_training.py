@@ -15,8 +15,9 @@ import torch
 from modelserving.core.adapters import whole_weights
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.saving import write_model_files, write_weights
+from modelserving.lm.threads import threads_for
 from training.config import ConfigError, PreferenceModelConfig
-from training.core.batching import Half, group_conversations, plan_steps
+from training.core.batching import Half, balanced_rows, group_conversations, plan_steps
 from training.core.checkpointing import ResumeState
 from training.core.evaluation.preference import Judged, judge, report
 from training.core.learning_rates import rate_share
@@ -25,8 +26,8 @@ from training.core.master_weights import MasterWeights, Optimizers, weights_in
 from training.core.outcome import NonFinite, Outcome
 from training.core.preference_sets import ComparisonSets, read_comparisons
 from training.core.preference_start import initial_preference_model, score_center
-from training.core.preference_step import accumulate
-from training.core.preflight import packed_training_bytes, require_memory
+from training.core.preference_step import accumulate, tree_tokens
+from training.core.preflight import packed_training_bytes, require_memory_of
 from training.core.run_directory import Halt, RunDirectory
 from training.core.seeding import prepare
 from training.core.sharding import gathered, whole
@@ -117,16 +118,31 @@ class PreferenceTrainer:
             fused=True,
         )
         self.optimizers = Optimizers(members=((adam, config.learning_rate),))
-        trained = sum(each.numel() for each in self.master.parameters.values())
-        run.require_space(16 * trained)
-        if self.model.device.type == "cpu":
-            needed = packed_training_bytes(
-                parameters=trained,
-                frozen=0,
-                shape=self.model.config,
-                row_tokens=config.micro_tokens,
-            )
-            require_memory(needed_bytes=needed, lower="micro_tokens")
+        run.require_space(self.master.checkpoint_bytes)
+        self._require_memory()
+
+    def _require_memory(self) -> None:
+        if self.model.device.type != "cpu":
+            return
+        threads = threads_for(self.model)
+        parts = packed_training_bytes(
+            trained=self.master.trained,
+            frozen=self.master.frozen,
+            shapes=[self.model.config],
+            tokens=self._tokens_at_once(threads),
+            threads=threads,
+        )
+        require_memory_of(parts)
+
+    def _tokens_at_once(self, threads: int) -> int:
+        """Of the longest rows of a step that are read side by side, at most."""
+        most = 0
+        for step in self.plan:
+            lengths = [tree_tokens([self.sets.train[each] for each in group]) for group in step]
+            rows = balanced_rows(lengths, row_tokens=self.config.micro_tokens, multiple=threads)
+            longest = sorted(sum(lengths[index] for index in row) for row in rows)[-threads:]
+            most = max(most, sum(longest))
+        return most
 
     def run_to_end(
         self, state: ResumeState | None, *, results: dict[str, Any], parts_left: int

@@ -4,12 +4,14 @@ It does not know what is trained, only how many bytes it will need.
 """
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from training.config import ConfigError
 
 MEMINFO = Path("/proc/meminfo")
+WEIGHTS = "the number of trained weights: set lora.rank above 0, or start from a smaller model"
 
 
 class TooLittleRoom(ConfigError):
@@ -39,15 +41,30 @@ def require_memory(*, needed_bytes: int, lower: str, meminfo: Path = MEMINFO) ->
         )
 
 
-def packed_training_bytes(*, parameters: int, frozen: int, shape: Any, row_tokens: int) -> int:
+def require_memory_of(parts: Mapping[str, int]) -> None:
+    """The same for an estimate in parts, each under what would lower it: the largest names the cure."""
+    lower = max(parts, key=lambda each: parts[each])
+    require_memory(needed_bytes=sum(parts.values()), lower=lower, meminfo=MEMINFO)
+
+
+def packed_training_bytes(
+    *, trained: int, frozen: int, shapes: Sequence[Any], tokens: int, threads: int, logits: int = 0
+) -> dict[str, int]:
     """What training on packed rows keeps at once, roughly and rather too much than too little.
 
-    20 bytes a trained parameter (weight, float32 master, gradient, two moments), 4 a frozen one, and 30
-    float32 numbers per token, hidden unit and layer for the backward pass. `shape` is a model's config.
+    16 bytes a trained parameter (weight, float32 master, two moments), 4 a frozen one; its gradient, or a sum of them
+    and the newest in each of several threads; 30 float32 numbers per token of the rows that are read at once, hidden
+    unit and layer, and every logit with its gradient. `shapes` are the configs of the models that learn.
     """
-    shape = shape.get_text_config()
-    kept = 30 * 4 * row_tokens * shape.hidden_size * shape.num_hidden_layers
-    return 20 * parameters + 4 * frozen + kept
+    units = sum(
+        shape.hidden_size * shape.num_hidden_layers
+        for shape in (each.get_text_config() for each in shapes)
+    )
+    return {
+        WEIGHTS: 16 * trained + 4 * frozen,
+        "threads": (8 * threads if threads > 1 else 4) * trained,
+        "micro_tokens": 30 * 4 * tokens * units + 8 * logits,
+    }
 
 
 def available_memory(meminfo: Path = MEMINFO) -> int | None:

@@ -243,17 +243,3 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(
     for name in kept:
         weights = load_preference_model(path / "checkpoints" / name).model.state_dict().values()
         assert all(torch.isfinite(weight).all() for weight in weights)
-
-
-def test_rows_too_long_for_the_memory_are_refused_before_the_first_step(
-    initial: Path, release: Path, tmp_path: Path
-):
-    path = make_run(
-        tmp_path / "run",
-        config=CONFIG | {"micro_tokens": 10**9},
-        inputs={"initial": initial, "release": release},
-    )
-
-    assert run(path) == 2
-
-    assert "lower micro_tokens" in status(path)["reason"]

@@ -8,14 +8,13 @@ import signal
 from pathlib import Path
 
 import pytest
-from transformers import LlamaConfig
 
 from modelserving.core.artifacts import utc_now, write_manifest
 from tests.training.core.tiny import language_model_config, make_run
 from training.core.__main__ import REFUSED, main, run
 from training.core.checkpointing import ResumeState
 from training.core.outcome import NonFinite
-from training.core.preflight import TooLittleRoom, packed_training_bytes, require_memory
+from training.core.preflight import TooLittleRoom, require_memory
 from training.core.run_directory import InputRefused, RunDirectory
 
 
@@ -197,14 +196,6 @@ def test_too_little_memory_is_refused_with_the_number_to_change(tmp_path: Path) 
     require_memory(needed_bytes=1_000_000, lower="batch_blocks", meminfo=meminfo)
     with pytest.raises(TooLittleRoom, match=r"about 2 MB: lower batch_blocks"):
         require_memory(needed_bytes=2_000_000, lower="batch_blocks", meminfo=meminfo)
-
-
-def test_the_estimate_of_memory_by_hand() -> None:
-    shape = LlamaConfig(hidden_size=8, num_hidden_layers=2, num_attention_heads=2)
-
-    found = packed_training_bytes(parameters=1000, frozen=100, shape=shape, row_tokens=10)
-
-    assert found == 20 * 1000 + 4 * 100 + 30 * 4 * 10 * 8 * 2
 
 
 @pytest.mark.parametrize(

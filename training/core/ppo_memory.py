@@ -1,0 +1,31 @@
+"""What a PPO run holds in memory at once, told from its configuration before the first rollout.
+
+It does not know how much there is.
+"""
+
+import math
+
+from training.config import PPOConfig
+from training.core.ppo_learner import Learner
+from training.core.ppo_world import World
+from training.core.preflight import packed_training_bytes
+
+
+def ppo_training_bytes(learner: Learner, *, world: World, config: PPOConfig) -> dict[str, int]:
+    """An update's need in parts, each under what would lower it; every response is as long as it may be."""
+    responses = config.samples_per_prompt * config.max_response_tokens
+    tree = config.max_prompt_tokens + responses  # of one prompt, and never cut
+    prompts = math.ceil(config.batch_prompts / config.minibatches)
+    rows = learner.threads * max(config.micro_tokens, tree)
+    network = learner.value.network
+    learning = [world.policy.model] if network is None else [world.policy.model, network]
+    read = [each for each in (world.reference, world.ranker, world.test_ranker) if each is not None]
+    vocabulary = world.policy.config.get_text_config().vocab_size
+    return packed_training_bytes(
+        trained=learner.trained,
+        frozen=learner.frozen + sum(each.model.num_parameters() for each in read),
+        shapes=[each.config for each in learning],
+        tokens=min(rows, prompts * tree),
+        threads=learner.threads,
+        logits=vocabulary * min(rows, prompts * responses),
+    )
