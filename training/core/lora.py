@@ -63,7 +63,7 @@ def _require_targets(model: nn.Module, *, targets: tuple[str, ...]) -> None:
 
 
 def merged(parameters: Mapping[str, Tensor], *, config: LoraConfig) -> dict[str, Tensor]:
-    """Weights under their published names: W + α/r · B A where an adapter was trained."""
+    """Weights under their published names, float32: W + α/r · B A where an adapter was trained."""
     if config.rank == 0:
         return dict(parameters)
     scale = config.alpha / config.rank
@@ -73,11 +73,11 @@ def merged(parameters: Mapping[str, Tensor], *, config: LoraConfig) -> dict[str,
             continue
         module = name.removesuffix(".weight")
         if not module.endswith(BASE):
-            found[name.replace(f"{BASE}.", ".")] = weight
+            found[name.replace(f"{BASE}.", ".")] = weight.float()
             continue
         plain = module.removesuffix(BASE)
         down, up = (parameters[f"{plain}{part}.weight"] for part in (DOWN, UP))
-        found[f"{plain}.weight"] = weight.detach() + scale * (up @ down).detach()
+        found[f"{plain}.weight"] = weight.detach().float() + scale * (up @ down).detach()
     return found
 
 

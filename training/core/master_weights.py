@@ -21,16 +21,15 @@ MASTER = "master."  # before a weight's name in a resume state
 class MasterWeights:
     """The float32 parameters that optimizers change; the model holds a copy in its own precision.
 
-    For a float32 model, and one that lies in pieces, the two are the same tensors and nothing is copied.
+    For a float32 model, one that lies in pieces, and weights that do not learn, the two are the same tensors and
+    nothing is copied.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._model_parameters = dict(model.named_parameters())
-        self._is_copy = any(p.dtype != torch.float32 for p in self._model_parameters.values())
+        is_copy = any(p.dtype != torch.float32 for p in self._model_parameters.values())
         self.parameters: dict[str, Tensor] = {
-            name: nn.Parameter(p.detach().float().clone(), requires_grad=p.requires_grad)
-            if self._is_copy
-            else p
+            name: nn.Parameter(p.detach().float().clone()) if is_copy and p.requires_grad else p
             for name, p in self._model_parameters.items()
         }
 
@@ -52,8 +51,9 @@ class MasterWeights:
     def take_gradients(self) -> None:
         """Move the model's gradients here, in float32."""
         for name, parameter in self._model_parameters.items():
-            if self._is_copy and parameter.grad is not None:
-                self.parameters[name].grad = parameter.grad.float()
+            master = self.parameters[name]
+            if master is not parameter and parameter.grad is not None:
+                master.grad = parameter.grad.float()
                 parameter.grad = None
 
     def clip(self, *, max_norm: float) -> float:
@@ -66,19 +66,27 @@ class MasterWeights:
     def give_back(self) -> None:
         """Copy the changed weights into the model and forget the gradients."""
         for name, parameter in self._model_parameters.items():
-            if self._is_copy:
-                parameter.copy_(self.parameters[name])
-            self.parameters[name].grad = None
+            master = self.parameters[name]
+            if master is not parameter:
+                parameter.copy_(master)
+            master.grad = None
 
     def tensors(self) -> dict[str, Tensor]:
         """Float32 weights for a resume state, in pieces where they lie so."""
-        return {f"{MASTER}{name}": p.detach() for name, p in self.parameters.items()}
+        return {f"{MASTER}{name}": p.detach().float() for name, p in self.parameters.items()}
+
+    def trained_tensors(self) -> dict[str, Tensor]:
+        """The same without what does not learn: whoever resumes has read it with the start."""
+        return {
+            f"{MASTER}{name}": p.detach() for name, p in self.parameters.items() if p.requires_grad
+        }
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take weights from a resume state and give them to the model."""
+        """Take weights from a resume state and give them to the model; one may hold those that do not learn."""
         for name, parameter in self.parameters.items():
-            parameter.copy_(own_part(tensors[f"{MASTER}{name}"], like=parameter))
+            if parameter.requires_grad:
+                parameter.copy_(own_part(tensors[f"{MASTER}{name}"], like=parameter))
         self.give_back()
 
 

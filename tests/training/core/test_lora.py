@@ -1,5 +1,6 @@
 """Adapters: nothing changes before training, and what is published is plain and the same."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from transformers import (
 
 from modelserving.core.adapters import WEIGHTS, adapter_config
 from modelserving.core.architectures import CheckpointRefused
-from modelserving.core.artifacts import content_hash, verify
+from modelserving.core.artifacts import content_hash, file_sha256, verify
 from modelserving.lm.adapters import load_adapter
 from modelserving.lm.loading import load_language_model, load_preference_model
 from tests.modelserving.adapters import write_adapter
@@ -29,7 +30,9 @@ from tests.training.core.tiny_release import make_release, row
 from training.config import ConfigError, LoraConfig, from_dict
 from training.core.__main__ import run
 from training.core.adapter import main as publish
+from training.core.checkpointing import read_resume
 from training.core.lora import add_adapters, merged
+from training.core.master_weights import MASTER, MasterWeights
 
 LORA = {"rank": 4, "alpha": 8.0}
 
@@ -106,6 +109,54 @@ def test_what_cannot_be_merged_is_no_target(
 
     with pytest.raises(ConfigError, match=rf"lora\.target_modules names .*{reason}"):
         add_adapters(make(), config=config, seed=0)
+
+
+def test_only_what_adapters_train_is_kept_in_float32(inputs: dict[str, Path]):
+    model = load_language_model(inputs["initial"], dtype=torch.bfloat16).model
+    add_adapters(model, config=LoraConfig(rank=2), seed=0)
+
+    master = MasterWeights(model)
+
+    parameters = dict(model.named_parameters())
+    adapters = {name for name in parameters if ".lora_" in name}
+    assert {k for k, each in master.parameters.items() if each is not parameters[k]} == adapters
+    assert {each.removeprefix(MASTER) for each in master.trained_tensors()} == adapters
+    assert all(each.dtype == torch.float32 for each in master.trained_tensors().values())
+
+
+def test_weights_kept_by_an_earlier_version_with_those_that_do_not_learn_are_taken_back(
+    inputs: dict[str, Path],
+):
+    model = load_language_model(inputs["initial"], dtype=torch.bfloat16).model
+    add_adapters(model, config=LoraConfig(rank=2), seed=0)
+    master = MasterWeights(model)
+    earlier = {name: torch.full_like(each, 0.5) for name, each in master.tensors().items()}
+    start = model.model.embed_tokens.weight.clone()
+
+    master.restore(earlier)
+
+    for name, parameter in model.named_parameters():
+        assert bool((parameter == 0.5).all()) == (".lora_" in name)
+    assert torch.equal(model.model.embed_tokens.weight, start)
+
+
+def test_a_policy_of_adapters_in_bfloat16_resumes_to_the_same_weights(
+    inputs: dict[str, Path], tmp_path: Path
+):
+    config = PPO | {"lora": LORA, "steps": 2, "learning_rate": 1e-2, "precision": "bfloat16"}
+    path = make_run(tmp_path / "run", config=config, inputs=inputs)
+    assert run(path) == 0
+    last = path / "checkpoints" / "step-000002"
+    before = file_sha256(last / "model.safetensors")
+    kept = read_resume(path / "checkpoints" / "step-000001").tensors
+    shutil.rmtree(last)
+
+    assert run(path) == 0
+
+    assert file_sha256(last / "model.safetensors") == before
+    masters = {name for name in kept if name.startswith(f"policy.{MASTER}")}
+    assert masters
+    assert all(".lora_" in name for name in masters)
 
 
 def test_a_preference_model_learns_through_adapters(inputs: dict[str, Path], tmp_path: Path):
