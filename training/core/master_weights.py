@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from training.config import LanguageModelConfig
+from training.config import ConfigError, LanguageModelConfig
 from training.core.checkpointing import optimizer_tensors, restore_optimizer
 from training.core.sharded_muon import ShardedMuon
 from training.core.sharding import own_part
@@ -141,6 +141,10 @@ def make_optimizers(parameters: Mapping[str, Tensor], *, config: LanguageModelCo
         ]
         adamw = torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, foreach=True)
         return Optimizers(members=((adamw, config.learning_rate),))
+    if not matrices:
+        raise ConfigError(
+            "optimizer is muon, but this kind of model has no matrices under .layers.: set it to adamw"
+        )
     is_cut = any(isinstance(each, DTensor) for each in matrices)
     muon = (ShardedMuon if is_cut else torch.optim.Muon)(
         matrices, lr=config.muon_learning_rate, weight_decay=config.weight_decay, momentum=0.95
