@@ -11,7 +11,7 @@ from statistics import median
 from django.db.models.functions import TruncDate
 from django.utils.timezone import now
 
-from comparisons.models import Crowdworker, PassedReply, Showing, Turn
+from comparisons.models import Crowdworker, PassedReply, Showing, Turn, WantedReply
 from comparisons.models.campaign import Objective
 
 DAYS = 7
@@ -38,8 +38,17 @@ def exposure() -> Exposure | None:
     )
     own = shown.filter(purpose=Showing.Purpose.AUTHOR, created_at__gte=since)
     opinions = shown.filter(purpose=Showing.Purpose.SECOND_OPINION, lease_until__gte=since)
+    objective = "turn__conversation__objective"
+    prompts = WantedReply.objects.filter(
+        crowdworker__isnull=False, lease_until__gte=since, **{objective: Objective.HARMLESS}
+    )
+    passed = PassedReply.objects.filter(
+        at__gte=since, **{f"wanted__{objective}": Objective.HARMLESS}
+    )
     days: Counter[tuple[int, object]] = Counter()
-    for rows, moment in ((own, "created_at"), (opinions, "lease_until")):
+    for rows, moment in (
+        (own, "created_at"), (opinions, "lease_until"), (prompts, "lease_until"), (passed, "at"),
+    ):  # fmt: skip
         seen = rows.annotate(day=TruncDate(moment)).values_list("crowdworker", "day")
         for key in seen:
             days[key] += 2
@@ -50,7 +59,7 @@ def exposure() -> Exposure | None:
     upsetting = Turn.objects.filter(
         conversation__objective=Objective.HARMLESS, skip_reason="upsetting", created_at__gte=since
     )
-    given_back = PassedReply.objects.filter(reason="upsetting", at__gte=since)
+    given_back = passed.filter(reason="upsetting")
     return Exposure(
         people=len(people),
         responses=sum(counts),

@@ -187,3 +187,19 @@ def test_a_rest_is_due_also_after_prompts_for_replies():
 
     assert wellbeing.cooling_until(writer) is not None
     assert replies.take(writer) is None
+
+
+def test_exposure_counts_prompts_for_replies_as_each_person_reads_them():
+    campaign, conversation = red_team(human_reply_percent=100)
+    for _ in range(5):
+        chosen(answered(said(conversation)))
+    readers = [agreed_person(campaign) for _ in range(5)]
+    for reader in readers:
+        replies.take(reader)
+    replies.pass_on(replies.held(readers[0]), readers[0], reason="upsetting")
+    Showing.objects.update(created_at=timezone.now() - timedelta(days=9))
+
+    found = exposure()
+
+    assert (found.people, found.responses, found.upsetting) == (5, 10, 1)
+    assert [wellbeing.shown_today(reader) for reader in readers] == [2] * 5
