@@ -13,6 +13,7 @@ from comparisons.queries.leaderboard import choices_between
 from modelserving import promotion
 from modelserving.core.evidence import Condition, Evidence, at_least
 from modelserving.models import Deployment, PromotionEvent, Slot, SlotDeployment
+from training.gates import run_gates
 from training.models import Trial
 
 FEWEST_CHOICES = 100  # between the two deployments, unsure picks left out
@@ -73,7 +74,7 @@ def evidence_for(slot: Slot, candidate: Deployment) -> Evidence:
                 fewest=FEWEST_CHOICES if is_only else FEWEST_HARMLESS,
             )
         )
-    return Evidence(conditions=tuple(conditions), figures=figures)
+    return Evidence(conditions=(*conditions, *run_gates(candidate)), figures=figures)
 
 
 def _policies_beside(candidate: Deployment) -> int:
