@@ -13,12 +13,14 @@ from torch import Tensor
 
 from modelserving.core.adapters import whole_weights
 from modelserving.core.architectures import CheckpointRefused
+from modelserving.lm.attention import without_dropout
 from modelserving.lm.loading import LoadedModel, load_language_model
 from modelserving.lm.saving import write_model_files, write_weights
 from training.config import ContextDistillationConfig
 from training.core.checkpointing import ResumeState, optimizer_tensors, restore_optimizer
 from training.core.curves import draw_curve
 from training.core.distillation_loss import at, teacher_student_kl
+from training.core.distillation_room import require_room
 from training.core.distillation_teacher import Lessons, prepare_lessons
 from training.core.master_weights import MasterWeights, weights_in
 from training.core.outcome import NonFinite, Outcome
@@ -26,31 +28,38 @@ from training.core.run_directory import InputRefused, RunDirectory
 from training.core.seeding import prepare
 from training.core.sharding import gathered, loading, shard, whole
 
+PARENTS = ("initial", "teacher", "corpus")
+
 
 def train(run: RunDirectory, config: ContextDistillationConfig) -> Outcome:
     """Ask the teacher once, then train the student on its answers."""
     device = prepare(config)
-    lessons, vocabulary = _ask(run, config=config, device=device)
-    how = loading(config, ranks=run.ranks, is_trained=True)
-    student = _load(run, "initial", device=how["device"])
-    if student.tokenizer.vocabulary_size != vocabulary:
-        raise InputRefused("teacher and initial have different vocabularies: they must share one")
-    shard(student.model.to(how["dtype"]).train(), config=config, ranks=run.ranks)
+    student = _load(run, "initial")
+    lessons = _ask(run, config=config, student=student, device=device)
+    model = student.model.to(**loading(config, ranks=run.ranks, is_trained=True))
+    shard(without_dropout(model).train(), config=config, ranks=run.ranks)
     return _Trainer(run=run, config=config, student=student, lessons=lessons).run_to_end()
 
 
 def _ask(
-    run: RunDirectory, *, config: ContextDistillationConfig, device: torch.device
-) -> tuple[dict[str, Lessons], int]:
-    """The lessons and the teacher's vocabulary; the teacher is gone before the student comes."""
-    teacher = _load(run, "teacher" if run.has_input("teacher") else "initial", device=device)
-    lessons = prepare_lessons(run, config=config, teacher=teacher)
-    return lessons, teacher.tokenizer.vocabulary_size
+    run: RunDirectory,
+    *,
+    config: ContextDistillationConfig,
+    student: LoadedModel,
+    device: torch.device,
+) -> dict[str, Lessons]:
+    """The lessons, once it is clear that student and machine can use them; a teacher of its own is gone afterwards."""
+    teacher = _load(run, "teacher") if run.has_input("teacher") else student
+    if student.tokenizer.vocabulary_size != teacher.tokenizer.vocabulary_size:
+        raise InputRefused("teacher and initial have different vocabularies: they must share one")
+    require_room(run, config=config, student=student.model, teacher=teacher.model, device=device)
+    teacher.model.to(device)
+    return prepare_lessons(run, config=config, teacher=teacher)
 
 
-def _load(run: RunDirectory, role: str, *, device: torch.device | str) -> LoadedModel:
+def _load(run: RunDirectory, role: str) -> LoadedModel:
     try:
-        return load_language_model(run.inputs(role), dtype=torch.float32, device=device)
+        return load_language_model(run.inputs(role), dtype=torch.float32)
     except CheckpointRefused as refused:
         raise InputRefused(f"the {role} checkpoint cannot be used: {refused}") from None
 
@@ -70,7 +79,6 @@ class _Trainer:
         self.model = student.model
         self.master = MasterWeights(self.model)
         parameters = list(self.master.parameters.values())
-        run.require_space(16 * sum(parameter.numel() for parameter in parameters))
         self.optimizer = torch.optim.AdamW(
             parameters, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=0.0
         )
@@ -191,7 +199,7 @@ class _Trainer:
             step=self.step,
             write=lambda directory: self._write(weights_in(tensors), directory=directory),
             kind="language_model",
-            parents=[self.run.input_hash(role) for role in ("initial", "corpus")],
+            parents=[self.run.input_hash(role) for role in PARENTS if self.run.has_input(role)],
             resume=ResumeState(step=self.step, tensors=tensors),
             milestone=milestone,
         )

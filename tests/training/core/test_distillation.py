@@ -2,18 +2,30 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
-from modelserving.core.artifacts import file_sha256, utc_now, verify, write_manifest
+from modelserving.core.artifacts import (
+    content_hash,
+    file_sha256,
+    utc_now,
+    verify,
+    write_manifest,
+)
 from modelserving.core.dialogue import DialogueFormat
+from tests.tiny_checkpoints import _publish as publish
 from tests.tiny_checkpoints import make_tiny_language_model, tiny_tokenizer
 from tests.training.core.tiny import make_corpus, make_run, write_documents
+from training.config import ContextDistillationConfig
+from training.core import preflight
 from training.core.__main__ import REFUSED, run
 from training.core.distillation import _Trainer
 from training.core.distillation_loss import teacher_student_kl, top_logprobs
+from training.core.distillation_room import answer_bytes
 from training.core.hhh_prompt import EXAMPLES, encode_context
 
 
@@ -197,3 +209,67 @@ def test_a_teacher_without_role_tokens_is_refused(start: dict[str, Path], tmp_pa
     assert run(path) == REFUSED
 
     assert "this one's is hh_text" in json.loads((path / "status.json").read_text())["reason"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "available", "reason"),
+    [
+        (
+            {"sequences": 10**9},
+            10**6,
+            "the teacher's answers need .* lower sequences, sequence_tokens",
+        ),
+        ({"sequences": 100_000}, 1000, "lower sequences, sequence_tokens or top_tokens"),
+        ({"batch_size": 8192, "sequences": 8192}, 500, "lower batch_size or sequence_tokens"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_the_teacher_is_asked(
+    start: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, int],
+    available: int,
+    reason: str,
+) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text(f"MemAvailable: {available * 1000} kB\n")
+    monkeypatch.setattr(preflight, "MEMINFO", meminfo)
+    path = make_run(tmp_path / "run", config=config(**changes), inputs=start)
+
+    assert run(path) == REFUSED
+
+    assert re.search(reason, json.loads((path / "status.json").read_text())["reason"])
+    assert not (path / "teacher.partial").exists()
+
+
+def test_the_room_for_answers_by_hand() -> None:
+    asked = ContextDistillationConfig(
+        top_tokens=5, sequences=3, held_out_sequences=1, sequence_tokens=10
+    )
+
+    assert answer_bytes(asked) == 4 * 10 * (4 + 5 * 8 + 4)
+
+
+def test_a_student_with_dropout_resumes_to_the_same_weights_and_names_its_teacher(
+    start: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = start | {"initial": tmp_path / "student", "teacher": start["initial"]}
+    gpt2 = {"vocab_size": 320, "n_positions": 64, "n_embd": 16, "n_layer": 1, "n_head": 2}
+    student = GPT2LMHeadModel(GPT2Config(**gpt2, resid_pdrop=0.5))
+    publish(student, directory=inputs["initial"], kind="language_model", layout=DialogueFormat())
+    short = config(sequences=16, epochs=1)
+    whole, halved = (
+        make_run(tmp_path / name, config=short, inputs=inputs) for name in ("whole", "halved")
+    )
+    with monkeypatch.context() as patched:
+        stop_after(1, path=halved, monkeypatch=patched)
+        assert run(halved) == 0
+    (halved / "stop.json").unlink()
+
+    assert (run(whole), run(halved)) == (0, 0)
+
+    last = [path / "checkpoints" / "step-000002" for path in (whole, halved)]
+    sums = {file_sha256(each / "model.safetensors") for each in last}
+    assert len(sums) == 1
+    hashes = [content_hash(verify(inputs[role])) for role in ("initial", "teacher", "corpus")]
+    assert verify(last[0]).parents == hashes
