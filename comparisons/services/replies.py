@@ -157,7 +157,7 @@ def write(
         ).get(pk=locked.turn_id)
         against = _models_reply(turn.continued_by) if turn.continued_by else None
         if against is None or turn.conversation.is_withdrawn:
-            raise ReplyRefused(_("This conversation was withdrawn. Take the next one."))
+            raise ReplyRefused(_("This message needs no reply any more. Take the next one."))
         if written == cleaned(against.text):
             raise ReplyRefused(_("Write a reply in your own words."))
         response = _response(turn, crowdworker, text=written)

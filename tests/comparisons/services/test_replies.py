@@ -192,3 +192,14 @@ def test_a_prompt_whose_choice_was_undone_does_not_stand_in_the_way_of_the_next(
     assert following.turn != undone.turn
     undone.refresh_from_db()
     assert undone.crowdworker is None
+
+
+def test_a_reply_to_a_choice_that_was_undone_is_refused_with_the_right_reason():
+    campaign, turn = waiting()
+    writer = agreed_person(campaign)
+    wanted = replies.take(writer)
+    judging.undo_choice(turn.continued_by)
+
+    with pytest.raises(replies.ReplyRefused, match="needs no reply any more"):
+        replies.write(wanted, writer, text="Mine.")
+    assert not Response.objects.filter(author=writer).exists()
