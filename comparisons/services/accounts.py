@@ -1,4 +1,4 @@
-"""Make accounts, one-time sign-in links and API tokens; secrets are kept as hashes only.
+"""Make accounts, passwords, one-time sign-in links and API tokens; secrets are kept as hashes only.
 
 Knows nothing of sessions or pages: the web signs in whom `use_sign_in_link` returns.
 """
@@ -7,13 +7,14 @@ import secrets
 from datetime import datetime, timedelta
 from hashlib import sha256
 
+from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.password_validation import validate_password
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils.timezone import now
 
-from comparisons.models import Account, ApiToken, SignInLink
+from comparisons.models import Account, ApiToken, ArrivalSource, SignInLink
 from comparisons.services import audit
 
 LINK_LIFETIME = timedelta(hours=24)
@@ -25,6 +26,14 @@ class AccountExists(ValueError):
 
 class SignInLinkInvalid(ValueError):
     """The link was used before, ran out, or never was."""
+
+
+class WrongPassword(ValueError):
+    """What was given as the current password is another one."""
+
+
+class PasswordChangedElsewhere(ValueError):
+    """The password became another one while this change was under way."""
 
 
 def create_account(
@@ -57,6 +66,40 @@ def create_account(
             raise AccountExists(f"there is an account {username!r}: choose another name") from None
         raise
     return account
+
+
+def may_have_password(account: Account) -> bool:
+    """Whoever came from another platform comes in from there: they have no name to sign in with."""
+    person = getattr(account, "crowdworker", None)
+    return person is None or person.platform not in ArrivalSource.Platform
+
+
+def change_password(account: Account, *, current: str | None, new: str) -> None:
+    """Put `new` in the place of the current password.
+
+    `current` is None where nobody can be asked for it: there is none, or a one-time link was used because it is lost.
+    Open sign-in links are used up: they would outlive the change. Sessions that began with the old
+    password end by themselves, because Django keeps a hash of it in them.
+    """
+    if current is not None and not check_password(current, account.password):
+        raise WrongPassword("this is not the current password: type the one that works now")
+    validate_password(new, account)
+    made = make_password(new)  # slow on purpose, so not while the database is held
+    with transaction.atomic():
+        unchanged = Account.objects.filter(pk=account.pk, password=account.password)
+        if unchanged.update(password=made) != 1:
+            raise PasswordChangedElsewhere(
+                "the password was changed just now: sign in with the new one"
+            )
+        links = SignInLink.objects.filter(account=account, used_at__isnull=True)
+        links.filter(expires_at__gt=now()).update(used_at=now())
+        audit.record(
+            actor=account,
+            action="account.password",
+            object_type="account",
+            object_id=account.public_id,
+        )
+    account.password = made
 
 
 def make_sign_in_link(account: Account, *, lifetime: timedelta = LINK_LIFETIME) -> str:

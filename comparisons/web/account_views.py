@@ -16,12 +16,19 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from comparisons.models import Account
 from comparisons.services import limits, preferences
-from comparisons.services.accounts import SignInLinkInvalid, use_sign_in_link
+from comparisons.services.accounts import (
+    SignInLinkInvalid,
+    may_have_password,
+    use_sign_in_link,
+)
 from comparisons.web.access import account_of
 from comparisons.web.error_views import problem
 from comparisons.web.forms import KeysForm, PreferencesForm, SignInForm
 
 YEAR = 365 * 24 * 3600
+ENTERED_BY_LINK = (
+    "entered_by_link"  # in a session: whoever lost a password can choose another in it
+)
 QUARTER_HOUR = 900
 
 
@@ -44,13 +51,23 @@ def too_fast(request: HttpRequest, seconds: int) -> HttpResponse:
     return problem(request, status=429, code="too_fast", message=message, retry_after=seconds)
 
 
-def _seconds_to_wait(request: HttpRequest, username: str) -> int:
-    name, address = username.casefold()[:60], address_of(request)[:45]
+def seconds_to_wait(request: HttpRequest, *, act: str, username: str) -> int:
+    """Count one try of a password at `act`: by name and address, by name, by address."""
+    address = address_of(request)[:45]
     return max(
-        limits.take(f"sign-in:{name}:{address}", limit=10, seconds=QUARTER_HOUR),
-        limits.take(f"sign-in:{name}", limit=50, seconds=QUARTER_HOUR),
-        limits.take(f"sign-in-from:{address}", limit=200, seconds=QUARTER_HOUR),
+        limits.take(_tries(request, act=act, username=username), limit=10, seconds=QUARTER_HOUR),
+        limits.take(f"{act}:{username.casefold()[:60]}", limit=50, seconds=QUARTER_HOUR),
+        limits.take(f"{act}-from:{address}", limit=200, seconds=QUARTER_HOUR),
     )
+
+
+def forget_tries(request: HttpRequest, *, act: str, username: str) -> None:
+    """The password was right: this name starts afresh at this address."""
+    limits.forget(_tries(request, act=act, username=username))
+
+
+def _tries(request: HttpRequest, *, act: str, username: str) -> str:
+    return f"{act}:{username.casefold()[:60]}:{address_of(request)[:45]}"
 
 
 def enter(request: HttpRequest, account: Account, target: str) -> HttpResponseRedirect:
@@ -74,11 +91,11 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     form = SignInForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         username = form.cleaned_data["username"]
-        if seconds := _seconds_to_wait(request, username):
+        if seconds := seconds_to_wait(request, act="sign-in", username=username):
             return too_fast(request, seconds)
         account = authenticate(request, username=username, password=form.cleaned_data["password"])
         if isinstance(account, Account):
-            limits.forget(f"sign-in:{username.casefold()[:60]}:{address_of(request)[:45]}")
+            forget_tries(request, act="sign-in", username=username)
             return enter(request, account, target)
         form.add_error(None, _("Name and password do not fit together. Check both."))
     status = 422 if form.errors else 200
@@ -88,7 +105,10 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
-    """A one-time link: shown first, used by the button, so that a link preview cannot spend it."""
+    """A one-time link: shown first, used by the button, so that a link preview cannot spend it.
+
+    Whoever has no password yet is asked for one; everybody else starts at home.
+    """
     if request.method != "POST":
         return render(request, "account/sign_in_link.html", {"token": token})
     if seconds := limits.take(f"link:{address_of(request)[:45]}", limit=30, seconds=QUARTER_HOUR):
@@ -98,7 +118,10 @@ def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
     except SignInLinkInvalid:
         message = _("This link was used before or is too old. Ask for a new one.")
         return problem(request, status=410, code="link_used", message=message)
-    return enter(request, account, reverse("home"))
+    is_asked = may_have_password(account) and not account.has_usable_password()
+    response = enter(request, account, reverse("password" if is_asked else "home"))
+    request.session[ENTERED_BY_LINK] = True
+    return response
 
 
 @require_POST

@@ -1,6 +1,6 @@
 """Addresses that MTurk may frame: the crowd's own pages below /mturk/, nothing of staff.
 
-Signing in by name is not among them: whoever lost the session opens the HIT again.
+Signing in by name is not among them, nor a password: whoever lost the session opens the HIT again.
 """
 
 from django.urls import include, path
@@ -14,6 +14,7 @@ NOT_FRAMED = {
     "sign_in",
     "sign_in_link",
     "sign_out",
+    "password",
     "join",
     "join_by_code",
     "arrive",

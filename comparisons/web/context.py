@@ -12,6 +12,7 @@ from django.utils.translation import get_language, get_language_info
 from django.utils.translation import gettext as _
 
 from comparisons.models import Account, Campaign
+from comparisons.services.accounts import may_have_password
 from comparisons.web.arrival_frame import COOKIE_PREFIX, is_framed
 
 STAFF_PLACES = ("manage/", "lab/")
@@ -50,6 +51,9 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     home = reverse("home")
     names = {"system": _("System"), "light": _("Light"), "dark": _("Dark")}
     is_staff = account is not None and account.is_researcher
+    has_password_page = (
+        account is not None and not is_framed(request) and may_have_password(account)
+    )
     return {
         "theme": theme,
         "theme_options": [_option(value, label, theme) for value, label in names.items()],
@@ -59,6 +63,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "account_name": account.get_full_name() or account.username if account else "",
         "nav": _navigation(account, request.path) if account else [],
         "is_staff": is_staff,
+        "has_password_page": has_password_page,
         "is_crowdworker": account is not None and account.role == Account.Role.CROWDWORKER,
         "is_staff_page": is_staff
         and request.path.startswith(tuple(home + place for place in STAFF_PLACES)),

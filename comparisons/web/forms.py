@@ -59,6 +59,30 @@ class SignUpForm(forms.Form):
     )
 
 
+class PasswordForm(forms.Form):
+    """A new password, and the current one where there is one; what is too weak, validators say."""
+
+    current_password = forms.CharField(
+        label=_("Current password"),
+        max_length=256,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+    new_password = forms.CharField(
+        label=_("New password"),
+        max_length=256,
+        strip=False,
+        help_text=_("At least 12 characters; three or four words are easy to keep."),
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    def __init__(self, *args: Any, asks_current: bool, **kwargs: Any) -> None:
+        """`asks_current`: there is a current one, and whoever is here should know it."""
+        super().__init__(*args, **kwargs)
+        if not asks_current:
+            del self.fields["current_password"]
+
+
 class PreferencesForm(forms.Form):
     """Theme or language; whichever button was pressed."""
 

@@ -59,7 +59,7 @@ def test_other_pages_fit_and_satisfy_axe(visitor, site, axe):
     live_campaign(objective="harmless", names=("x", "y"))
     person = make_crowdworker()
     pages = ["/", f"/work/{campaign.slug}/", f"/work/{campaign.slug}/instructions/", "/me/"]
-    pages += ["/me/wellbeing/", "/me/withdraw", "/keys/", "/opinions/"]
+    pages += ["/me/wellbeing/", "/me/withdraw", "/keys/", "/password/", "/opinions/"]
     found = []
     for theme in ("light", "dark"):
         page = visitor.page(person.account, theme=theme)

@@ -105,9 +105,11 @@ def test_no_staff_page_and_no_sign_in_by_name_is_framed():
     }
 
     assert not [name for name in names if name.startswith(("manage", "lab", "run"))]
-    assert not names & {"sign_in_link", "join", "prolific_hook"}
+    assert not names & {"sign_in_link", "password", "join", "prolific_hook"}
     assert {each.name for each in arrival_frame_urls.CROWD} <= names
-    for path in ("/mturk/manage/", "/mturk/lab/", "/mturk/sign-in/", "/mturk/hooks/prolific/"):
+    for path in (
+        "/mturk/manage/", "/mturk/lab/", "/mturk/sign-in/", "/mturk/password/", "/mturk/hooks/prolific/",
+    ):  # fmt: skip
         assert Client().get(path).status_code == 404
 
 

@@ -26,7 +26,7 @@ FIELDS = (
     "choice_key", "is_both_bad", "reason_tags", "reason_text", "side", "kind", "note", "reason",
     "next", "theme", "language", "has_single_keys", "key_skip", "has_read", "version", "comfort",
     "cover", "topics", "has_topics", "username", "password", "code", "state", "before", "again",
-    "PROLIFIC_PID", "STUDY_ID", "SESSION_ID",
+    "PROLIFIC_PID", "STUDY_ID", "SESSION_ID", "current_password", "new_password",
 )  # fmt: skip
 STAFF_FIELDS = (
     *CHANGEABLE, "preset", "slug", "summary", "body", "consent", "based_on", "label", "uses", "days",
