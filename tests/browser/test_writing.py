@@ -6,6 +6,7 @@ from django.contrib.sessions.models import Session
 from playwright.sync_api import expect
 
 from comparisons.models import Comparison
+from comparisons.services.turns import regenerate
 from tests.browser.scenes import FIRST, SECOND, scene
 from tests.browser.steps import dock, leave_box, opened, press
 from tests.comparisons.making import PASSWORD
@@ -60,6 +61,22 @@ def test_a_text_outlives_a_lost_session(visitor):
 
     assert Comparison.objects.get().picked.text == "Twelve minutes of work."
     assert page.evaluate(DRAFTS) == []
+
+
+def test_an_unfinished_edit_waits_for_its_own_response_and_no_other(visitor):
+    page, at, place = at_pair(visitor)
+    page.goto(place)
+    page.locator("#own").fill("Half an edit of the second.")
+    page.goto(at.path)
+    page.goto(place)
+    expect(page.locator("#own")).to_have_value("Half an edit of the second.")
+    turn = at.conversation.turns.get()
+    with_new = answered(regenerate(turn), a="Third.", b="Fourth.")
+
+    page.goto(place)
+
+    expect(page.locator("#own")).to_have_value("Fourth.")
+    assert with_new.regenerations == 1
 
 
 def test_time_at_a_page_that_was_loaded_again_goes_with_the_next_message(visitor):
