@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 
 from django.db.models import Count, Exists, OuterRef, Q, Sum
 from django.db.models.functions import TruncDate
-from django.utils.timezone import localdate, now
+from django.utils.timezone import localdate, localtime, now
 
 from comparisons.models import (
     Campaign,
@@ -157,40 +157,40 @@ def hours(value: float) -> str:
 def campaigns_today() -> list[CampaignToday]:
     """Every campaign that is not ended: today's figures and the last days' counts."""
     today = localdate()
-    since = today - timedelta(days=DAYS - 1)
-    per_day: dict[int, dict[date, int]] = defaultdict(dict)
-    crowd = _crowd().filter(created_at__date__gte=since)
-    rows = crowd.annotate(day=TruncDate("created_at")).order_by()
-    for campaign, day, count in rows.values_list("turn__conversation__campaign", "day").annotate(
-        count=Count("pk")
-    ):
-        if campaign is not None:
-            per_day[campaign][day] = count
-    sums = {
-        row["turn__conversation__campaign"]: row
-        for row in _crowd()
-        .order_by()
-        .values("turn__conversation__campaign")
-        .annotate(
-            total=Count("pk"),
-            today=Count("pk", filter=Q(created_at__date=today)),
-            kept=Count("pk", filter=Q(created_at__date=today) & ~Q(strength=1)),
-            spent=Sum("active_milliseconds", filter=Q(created_at__date=today)),
-        )
-    }
-    none = {"total": 0, "today": 0, "kept": 0, "spent": 0}
+    of_days = _by_campaign_and_day()
+    made = _crowd().order_by().values_list("turn__conversation__campaign")
+    totals_made = dict(made.annotate(count=Count("pk")))
     found = []
     for campaign in Campaign.objects.exclude(state=Campaign.State.ENDED):
-        row = sums.get(campaign.pk, none)
+        days = of_days.get(campaign.pk, {})
+        now_so_far = days.get(today, {})
         found.append(
             CampaignToday(
-                campaign=campaign, comparisons=row["today"], total=row["total"],
-                hours=(row["spent"] or 0) / 3_600_000, kept=row["kept"],
+                campaign=campaign, comparisons=now_so_far.get("count", 0),
+                total=totals_made.get(campaign.pk, 0),
+                hours=(now_so_far.get("spent") or 0) / 3_600_000, kept=now_so_far.get("kept", 0),
                 days=tuple(
-                    per_day[campaign.pk].get(since + timedelta(days=i), 0) for i in range(DAYS)
+                    days.get(today - timedelta(days=back), {}).get("count", 0)
+                    for back in reversed(range(DAYS))
                 ),
             )
         )  # fmt: skip
+    return found
+
+
+def _by_campaign_and_day() -> dict[int, dict[date, dict[str, int]]]:
+    """Of each campaign, each of the last days' comparisons, how many were not unsure, and the time spent."""
+    rows = (
+        _of_last_days()
+        .values("turn__conversation__campaign", "day")
+        .annotate(
+            count=Count("pk"), kept=Count("pk", filter=~Q(strength=1)),
+            spent=Sum("active_milliseconds"),
+        )
+    )  # fmt: skip
+    found: dict[int, dict[date, dict[str, int]]] = defaultdict(dict)
+    for row in rows:
+        found[row["turn__conversation__campaign"]][row["day"]] = row
     return found
 
 
@@ -232,10 +232,8 @@ def comparisons_by_day() -> list[DayCount]:
     counts: dict[date, dict[str, int]] = {
         since + timedelta(days=i): dict.fromkeys(Tranche.values, 0) for i in range(DAYS)
     }
-    rows = _crowd().filter(created_at__date__gte=since).annotate(day=TruncDate("created_at"))
-    for day, tranche, count in (
-        rows.order_by().values_list("day", "tranche").annotate(count=Count("pk"))
-    ):
+    rows = _of_last_days().values_list("day", "tranche").annotate(count=Count("pk"))
+    for day, tranche, count in rows:
         counts[day][tranche] = count
     return [DayCount(day=day, counts=each) for day, each in counts.items()]
 
@@ -248,3 +246,10 @@ def totals() -> dict[str, int]:
 
 def _crowd():  # noqa: ANN202 -- a queryset of comparisons
     return Comparison.objects.filter(superseded_at__isnull=True, origin=Origin.CROWD)
+
+
+def _of_last_days():  # noqa: ANN202 -- a queryset of comparisons
+    """By a range of times, so that a day is made only of the rows inside; unordered."""
+    midnight = localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    since = midnight - timedelta(days=DAYS - 1)
+    return _crowd().filter(created_at__gte=since).order_by().annotate(day=TruncDate("created_at"))

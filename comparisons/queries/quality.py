@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from statistics import median
 
-from django.db.models import Count, F, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Length
 from django.utils.timezone import now
 
@@ -25,7 +25,10 @@ from comparisons.queries.flags import HEEDED, flagged
 
 FEWEST_CHOICES = 20  # below, no habit is judged
 RARE = 0.001  # a signal: a fair habit would look like this at most once in a thousand
-FASTEST_READING = 120.0  # characters a second over both responses; careful readers do about 25
+FASTEST_READING = 120  # characters a second over both responses; careful readers do about 25
+CHOICES_LOOKED_AT = (
+    20_000  # the crowd's newest: habits of now, and pages that do not read all there ever was
+)
 UNIT_LEVELS = 8  # the eight-point strip
 
 
@@ -137,21 +140,32 @@ def _units(objective: str) -> tuple[list[list[int]], list[list[int]]]:
     return list(sides.values()), list(strips.values())
 
 
-def signals() -> list[Signal]:
-    """Habits to look at, most surprising first."""
-    found = [*_side_signals(), *_fast_signals()]
+def signals(crowdworker: Crowdworker | None = None) -> list[Signal]:
+    """Habits to look at in the newest choices, most surprising first; of everybody, or of one person."""
+    looked_at = _looked_at()
+    if crowdworker is not None:
+        looked_at = looked_at.filter(crowdworker=crowdworker)
+    found = [*_side_signals(looked_at), *_fast_signals(looked_at)]
     return sorted(found, key=lambda signal: (signal.probability or 0.0, -signal.share))
 
 
 def people_looked_at() -> int:
     """People with enough choices to see a habit in."""
-    counts = standing_choices().values("crowdworker").annotate(n=Count("pk"))
+    counts = _looked_at().values("crowdworker").annotate(n=Count("pk"))
     return counts.filter(n__gte=FEWEST_CHOICES).count()
 
 
-def _side_signals() -> list[Signal]:
+def _looked_at() -> QuerySet[Comparison]:
+    """The newest choices that count, unordered."""
+    crowd = Comparison.objects.filter(superseded_at__isnull=True, origin=Origin.CROWD)
+    keys = crowd.order_by("-pk").values_list("pk", flat=True)
+    after = next(iter(keys[CHOICES_LOOKED_AT : CHOICES_LOOKED_AT + 1]), 0)
+    return standing_choices().filter(pk__gt=after).order_by()
+
+
+def _side_signals(looked_at: QuerySet[Comparison]) -> list[Signal]:
     counts: dict[int, dict[str, int]] = defaultdict(dict)
-    rows = standing_choices().exclude(side="").order_by().values_list("crowdworker", "side")
+    rows = looked_at.exclude(side="").values_list("crowdworker", "side")
     for crowdworker, side, count in rows.annotate(count=Count("pk")):
         counts[crowdworker][side] = count
     found = []
@@ -172,30 +186,26 @@ def _side_signals() -> list[Signal]:
     return found
 
 
-def _fast_signals() -> list[Signal]:
-    fast: dict[int, list[bool]] = defaultdict(list)
+def _fast_signals(looked_at: QuerySet[Comparison]) -> list[Signal]:
+    is_fast = Q(characters__gt=F("active_milliseconds") * FASTEST_READING)
     rows = (
-        standing_choices()
-        .filter(active_milliseconds__isnull=False)
-        .annotate(characters=Length("picked__text") + Length("other__text"))
-        .values_list("crowdworker", "active_milliseconds", "characters")
+        looked_at.filter(active_milliseconds__isnull=False)
+        .annotate(characters=1000 * (Length("picked__text") + Length("other__text")))
+        .values("crowdworker")
+        .annotate(n=Count("pk"), fast=Count("pk", filter=is_fast))
+        .filter(n__gte=FEWEST_CHOICES)
     )
-    for crowdworker, milliseconds, characters in rows.iterator(chunk_size=2000):
-        fast[crowdworker].append(characters > FASTEST_READING * milliseconds / 1000)
-    found = []
-    people = Crowdworker.objects.in_bulk(fast)
-    for key, each in fast.items():
-        share = proportion(sum(each), len(each))
-        if share.n < FEWEST_CHOICES or (share.low or 0.0) <= 0.5:
-            continue
-        found.append(
-            Signal(
-                crowdworker=people[key], kind="fast", label="chooses faster than one can read",
-                share=share.value or 0.0, low=share.low or 0.0, high=share.high or 0.0,
-                n=share.n, probability=None,
-            )
-        )  # fmt: skip
-    return found
+    shares = {row["crowdworker"]: proportion(row["fast"], row["n"]) for row in rows}
+    seen = {key: share for key, share in shares.items() if (share.low or 0.0) > 0.5}
+    people = Crowdworker.objects.in_bulk(seen)
+    return [
+        Signal(
+            crowdworker=people[key], kind="fast", label="chooses faster than one can read",
+            share=share.value or 0.0, low=share.low or 0.0, high=share.high or 0.0,
+            n=share.n, probability=None,
+        )
+        for key, share in seen.items()
+    ]  # fmt: skip
 
 
 def last_choices(crowdworker: Crowdworker, *, count: int = 20) -> list[Comparison]:

@@ -65,10 +65,14 @@ def crowd(request: HttpRequest) -> HttpResponse:
 def person(request: HttpRequest, public_id: str) -> HttpResponse:
     """One person: what they did, how, and what was decided."""
     crowdworker = get_object_or_404(Crowdworker, public_id=public_id)
-    shifts = shifts_without(crowdworker)
+    is_effect_asked = request.GET.get("effect") == "1"
+    shifts = (
+        shifts_without(crowdworker) if is_effect_asked else []
+    )  # it fits the leaderboards twice
     context = {
         "person": crowdworker,
-        "signals": [s for s in habits.signals() if s.crowdworker == crowdworker],
+        "signals": habits.signals(crowdworker),
+        "is_effect_asked": is_effect_asked,
         "choices": habits.last_choices(crowdworker),
         "median_seconds": habits.median_seconds(crowdworker),
         "history": person_history(crowdworker),
@@ -141,6 +145,7 @@ def quality_page(request: HttpRequest) -> HttpResponse:
         "agreement": habits.agreement_rows(),
         "signals": habits.signals(),
         "looked_at": habits.people_looked_at(),
+        "choices_looked_at": habits.CHOICES_LOOKED_AT,
         "page": page_of(flags, asked=request.GET, size=PAGE, is_oldest_first=True),
         "exposure": exposure(),
         "replies": reply_rows(),

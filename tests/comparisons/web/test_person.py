@@ -37,7 +37,7 @@ def test_a_turned_order_is_told_also_when_another_objective_moves_further(client
     choose(red_team, person, better=one, worse=two, times=2)
     client.force_login(make_account("administrator"))
 
-    page = client.get(reverse("manage_person", args=[person.public_id]))
+    page = client.get(reverse("manage_person", args=[person.public_id]) + "?effect=1")
 
     assert [shift.is_order_changed for shift in page.context["shifts"]] == [False, True]
     assert ": the order changes." in page.content.decode()
