@@ -5,6 +5,7 @@ Each call looks at the rows and does what comes next, so it can be repeated, int
 
 import logging
 import uuid
+from itertools import takewhile
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -12,6 +13,7 @@ from django.db.models import Max
 from django.utils.timezone import now
 
 from comparisons.models import Account, DatasetRelease
+from comparisons.queries.releases import suggested_test_percent
 from comparisons.services import audit, releasing
 from modelserving import promotion
 from modelserving.core.traffic import PlacesError
@@ -66,7 +68,7 @@ def advance(iteration: Iteration) -> Iteration:
     """Do what comes next, if anything can be done. Harmless to call again, also at the same time."""
     iteration.refresh_from_db()
     if iteration.state not in OPEN:
-        return iteration
+        return _left_behind(iteration)
     try:
         _next(iteration)
     except Refusals as refused:
@@ -76,7 +78,7 @@ def advance(iteration: Iteration) -> Iteration:
             "iteration %s: the slot changed meanwhile; the next look goes on", iteration.number
         )
     iteration.refresh_from_db()
-    return iteration
+    return _left_behind(iteration)  # it may have been ended while this began a run
 
 
 def start_now(iteration: Iteration, *, actor: Account | None) -> Iteration:
@@ -105,25 +107,36 @@ def end(iteration: Iteration, *, reason: str, actor: Account | None) -> Iteratio
     """Close an iteration without a promotion; what runs is asked to stop, what is on trial stays."""
     if not reason.strip():
         raise LoopRefused("Say why the iteration ends: the reason is kept with it.")
-    for run in iteration.runs.filter(state__in=iterations.WAITING_RUNS):
-        request_stop(run, actor=actor)
     still_open = Iteration.objects.filter(pk=iteration.pk, state__in=OPEN)
-    if still_open.update(state=State.CANCELLED, finished_at=now()):
+    if still_open.update(
+        state=State.CANCELLED, finished_at=now()
+    ):  # first: then nothing new begins
         note(iteration, step="loop", what="cancelled", why=reason)
         _audit(iteration, "iteration.cancel", actor=actor, detail={"reason": reason})
     iteration.refresh_from_db()
-    return iteration
+    return _left_behind(iteration, actor=actor)
 
 
 def note(iteration: Iteration, *, step: str, what: str, why: str) -> None:
     """Write a line into the iteration's record, once."""
     with transaction.atomic():
         row = Iteration.objects.select_for_update().get(pk=iteration.pk)
-        last = row.notes[-1] if row.notes else {}
-        if (last.get("step"), last.get("what"), last.get("why")) == (step, what, why):
+        wait = takewhile(lambda line: line["what"] == "waits", reversed(row.notes))
+        known = [*row.notes[-1:], *wait]  # what it waits for may take turns
+        if any((each["step"], each["what"], each["why"]) == (step, what, why) for each in known):
             return
         row.notes = [*row.notes, {"at": now().isoformat(), "step": step, "what": what, "why": why}]
         row.save(update_fields=["notes"])
+
+
+def _left_behind(iteration: Iteration, *, actor: Account | None = None) -> Iteration:
+    """What still waits or runs for a cancelled iteration is asked to stop, once."""
+    if iteration.state == State.CANCELLED:
+        for run in iteration.runs.filter(
+            state__in=iterations.WAITING_RUNS, is_stop_requested=False
+        ):
+            request_stop(run, actor=actor)
+    return iteration
 
 
 def _next(iteration: Iteration) -> None:
@@ -190,8 +203,11 @@ def _open_release(iteration: Iteration, wanted: LoopSettings) -> None:
         return
     suffix = f"-{wanted.tries_of('release')}" if wanted.tries_of("release") else ""
     name = f"iteration-{iteration.number}{suffix}"
+    percent = suggested_test_percent(
+        usual=wanted.test_percent
+    )  # as before: no message changes sides
     try:
-        release = releasing.request_release(name, test_percent=wanted.test_percent)
+        release = releasing.request_release(name, test_percent=percent)
     except releasing.ReleaseNameTaken:
         release = DatasetRelease.objects.get(name=name)
     except releasing.ReleaseRefused as refused:

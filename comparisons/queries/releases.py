@@ -246,7 +246,7 @@ def suggested_name() -> str:
     return next(name for i in count() if (name := day if i == 0 else f"{day}.{i + 1}") not in taken)
 
 
-def suggested_test_percent() -> int:
+def suggested_test_percent(usual: int = USUAL_TEST_PERCENT) -> int:
     """The share of the newest frozen release, so that no message moves between the splits."""
     newest = DatasetRelease.objects.filter(state=DatasetRelease.State.FROZEN).first()
-    return newest.test_percent if newest else USUAL_TEST_PERCENT
+    return newest.test_percent if newest else usual
