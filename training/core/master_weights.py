@@ -72,14 +72,14 @@ class MasterWeights:
             master.grad = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """Float32 weights for a resume state, in pieces where they lie so."""
-        return {f"{MASTER}{name}": p.detach().float() for name, p in self.parameters.items()}
-
-    def trained_tensors(self) -> dict[str, Tensor]:
-        """The same without what does not learn: whoever resumes has read it with the start."""
+        """Float32 weights that learn, for a resume state; in pieces where they lie so."""
         return {
             f"{MASTER}{name}": p.detach() for name, p in self.parameters.items() if p.requires_grad
         }
+
+    def frozen_tensors(self) -> dict[str, Tensor]:
+        """The others, which whoever resumes has read with the start: for what is published."""
+        return {f"{MASTER}{name}": p for name, p in self.parameters.items() if not p.requires_grad}
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor]) -> None:

@@ -139,7 +139,7 @@ class Learner:
         named = {
             f"{name}.{key}": tensor
             for name, (master, optimizers) in self._members.items()
-            for key, tensor in (master.trained_tensors() | optimizers.tensors()).items()
+            for key, tensor in (master.tensors() | optimizers.tensors()).items()
         }
         return gathered(named, ranks=self._ranks)
 

@@ -245,12 +245,13 @@ class PreferenceTrainer:
     def _publish(self, *, milestone: bool) -> None:
         named = self.master.tensors() | self.optimizers.tensors()
         tensors = gathered(named, ranks=self.run.ranks)
+        frozen = gathered(self.master.frozen_tensors(), ranks=self.run.ranks)
         resume = ResumeState(step=self.step, tensors=tensors, scalars={"results": self.results})
         center = score_center(self.model, self.sets.test, dialogues=self.config.center_dialogues)
         layout = replace(self.initial.dialogue_format, score_center=center)
 
         def write(directory: Path) -> None:
-            weights = merged(weights_in(tensors), config=self.config.lora)
+            weights = merged(weights_in(tensors | frozen), config=self.config.lora)
             write_weights(weights, directory=directory)
             write_model_files(
                 directory=directory,

@@ -120,8 +120,8 @@ def test_only_what_adapters_train_is_kept_in_float32(inputs: dict[str, Path]):
     parameters = dict(model.named_parameters())
     adapters = {name for name in parameters if ".lora_" in name}
     assert {k for k, each in master.parameters.items() if each is not parameters[k]} == adapters
-    assert {each.removeprefix(MASTER) for each in master.trained_tensors()} == adapters
-    assert all(each.dtype == torch.float32 for each in master.trained_tensors().values())
+    assert {each.removeprefix(MASTER) for each in master.tensors()} == adapters
+    assert all(each.dtype == torch.float32 for each in master.tensors().values())
 
 
 def test_weights_kept_by_an_earlier_version_with_those_that_do_not_learn_are_taken_back(
@@ -130,7 +130,10 @@ def test_weights_kept_by_an_earlier_version_with_those_that_do_not_learn_are_tak
     model = load_language_model(inputs["initial"], dtype=torch.bfloat16).model
     add_adapters(model, config=LoraConfig(rank=2), seed=0)
     master = MasterWeights(model)
-    earlier = {name: torch.full_like(each, 0.5) for name, each in master.tensors().items()}
+    earlier = {
+        name: torch.full_like(each, 0.5)
+        for name, each in (master.tensors() | master.frozen_tensors()).items()
+    }
     start = model.model.embed_tokens.weight.clone()
 
     master.restore(earlier)
@@ -173,6 +176,9 @@ def test_a_preference_model_learns_through_adapters(inputs: dict[str, Path], tmp
     same = "model.layers.0.mlp.up_proj.weight"
     torch.testing.assert_close(published[same], start[same[6:]], rtol=1e-2, atol=1e-2)
     assert not any("lora" in name for name in published)
+    kept = read_resume(path / status(path)["checkpoint"]).tensors
+    masters = {name for name in kept if name.startswith(MASTER)}
+    assert all(".lora_" in name or name == f"{MASTER}score.weight" for name in masters)
 
 
 def test_a_policy_learns_through_adapters(inputs: dict[str, Path], tmp_path: Path):
