@@ -32,6 +32,7 @@ from training.core.seeding import prepare
 from training.core.sharding import shard
 from training.core.token_numbers import Reading, TokenNumbers, read_back
 
+PARENTS = ("initial", "ranker", "test_pm", "release", "prompts")
 SAMPLES_LOGGED = 4
 HELD_OUT_SEED = 7_000_003
 SCALE_SEED = 9_000_011
@@ -267,11 +268,7 @@ class _Trainer:
                 base=self.run.input_hash("initial"),
             ),
             kind="policy",
-            parents=[
-                self.run.input_hash(role)
-                for role in ("initial", "ranker", "release")
-                if self.run.has_input(role)
-            ],
+            parents=[self.run.input_hash(role) for role in PARENTS if self.run.has_input(role)],
             resume=ResumeState(step=self.step, tensors=self.learner.tensors(), scalars=scalars),
             milestone=milestone,
         )

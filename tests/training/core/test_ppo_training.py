@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
-from modelserving.core.artifacts import file_sha256, verify
+from modelserving.core.artifacts import content_hash, file_sha256, verify
 from modelserving.lm.loading import load_language_model, load_preference_model
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
 from tests.training.core.killing import kill_at
@@ -84,7 +84,8 @@ def test_the_policy_loads_in_plain_transformers_and_names_its_parents(
     AutoModelForCausalLM.from_pretrained(checkpoint)
     manifest = verify(checkpoint)
     assert manifest.kind == "policy"
-    assert len(manifest.parents) == 3
+    roles = ("initial", "ranker", "test_pm", "release")
+    assert manifest.parents == [content_hash(verify(inputs[role])) for role in roles]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
