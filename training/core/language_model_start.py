@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from modelserving.core.adapters import whole_weights
 from modelserving.core.architectures import CheckpointRefused, dialogue_format_of
 from modelserving.core.dialogue import DialogueFormat
+from modelserving.lm.attention import without_dropout
 from modelserving.lm.loading import load_language_model, load_tokenizer
 from modelserving.lm.tokenizer import PAD, TextTokenizer
 from training.config import ConfigError, LanguageModelConfig
@@ -50,7 +51,7 @@ def open_start(run: RunDirectory, *, config: LanguageModelConfig) -> Start:
             'write "format" in the checkpoint\'s dialogue.json'
         )
     model = _model(initial, config=config, tokenizer=tokenizer, layout=layout)
-    model.to(**loading(config, ranks=run.ranks, is_trained=True)).train()
+    without_dropout(model.to(**loading(config, ranks=run.ranks, is_trained=True))).train()
     _check_block(config, model=model)
     shard(model, config=config, ranks=run.ranks)
     training, held_out = _sources(
