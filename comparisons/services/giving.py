@@ -39,6 +39,7 @@ def give_opinion(
     layout: str = "",
 ) -> Given:
     """Record the choice once, however often it is sent; what waits is looked up before the lock."""
+    showing.layout = layout or showing.layout  # as its page says, kept with the choice
     outlook = opinions.look(crowdworker, besides=showing)
     taken: list[int | None] = []
     record = partial(
@@ -52,7 +53,6 @@ def give_opinion(
         reason_tags=reason_tags,
         reason_text=reason_text,
         active_milliseconds=active_milliseconds,
-        layout=layout,
     )
     try:
         comparison = record(along=lambda: taken.append(opinions.claim(outlook, theme=theme)))

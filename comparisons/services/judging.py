@@ -95,13 +95,11 @@ def record_choice(
     reason_tags: Sequence[str] = (),
     reason_text: str = "",
     active_milliseconds: int | None = None,
-    layout: str = "",  # of a second opinion, as its page says
     along: Callable[[], None] = lambda: None,
 ) -> Comparison:
     """The same key gives the same row; `along` is done in the transaction that first stores it."""
     if side not in Comparison.Side.values or not 1 <= strength <= 4:
         raise ChoiceRefused(_("Pick a point from 1 to 8."))
-    showing.layout = layout or showing.layout
     sides = {"A": showing.side_a, "B": showing.side_b}
     draft = Comparison(
         showing=showing,
