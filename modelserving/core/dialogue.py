@@ -150,7 +150,8 @@ def encode_prompt(
     near, far = _without_what_cannot_fit(dialogue, room=room)
     turns = [encode_turn(message, encoder=encoder, layout=layout) for message in near]
     cue = _reply_cue(encoder=encoder, layout=layout)
-    kept, dropped = truncate_left(turns, room=room - len(cue))
+    role = len(encoder.encode(layout.human)) if layout.format == "hh_text" else 1
+    kept, dropped = truncate_left(turns, room=room - len(cue), role_tokens=role)
     return EncodedPrompt(
         token_ids=[*kept, *cue],
         dropped_messages=far + dropped,
@@ -226,13 +227,13 @@ def _end(text: str, *, room: int) -> str:
     return text[-CHARACTERS_OF_A_TOKEN * (room + 1) :]
 
 
-def truncate_left(turns: list[list[int]], *, room: int) -> tuple[list[int], int]:
+def truncate_left(turns: list[list[int]], *, room: int, role_tokens: int) -> tuple[list[int], int]:
     """Join turns, dropping whole exchanges (two turns) from the left until they fit `room`.
 
-    Returns the ids and the number of turns dropped. The last turn always stays; of it, the role
-    token and the end of the text are kept when it alone is too long.
+    Returns the ids and the number of turns dropped. The last turn always stays; of it, the
+    tokens of the role and the end of the text are kept when it alone is too long.
     """
-    if room < 2:
+    if room <= role_tokens:
         raise DialogueError(
             f"{room} tokens are left for the prompt beside its role tokens: allow more (context_tokens in "
             "dialogue.json, a run's max_tokens or max_prompt_tokens)"
@@ -244,7 +245,7 @@ def truncate_left(turns: list[list[int]], *, room: int) -> tuple[list[int], int]
         first += 2
     kept = [token for turn in turns[first:] for token in turn]
     if len(kept) > room:
-        kept = [kept[0], *kept[len(kept) - room + 1 :]]
+        kept = [*kept[:role_tokens], *kept[len(kept) - room + role_tokens :]]
     return kept, first
 
 

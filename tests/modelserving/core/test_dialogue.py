@@ -130,7 +130,32 @@ def test_a_template_drops_as_few_exchanges_as_let_the_rest_fit() -> None:
 def test_truncation_that_fits_changes_nothing() -> None:
     turns = [[1, 2], [3], [4, 5]]
 
-    assert truncate_left(turns, room=5) == ([1, 2, 3, 4, 5], 0)
+    assert truncate_left(turns, room=5, role_tokens=1) == ([1, 2, 3, 4, 5], 0)
+
+
+@pytest.mark.parametrize("role_tokens", [1, 2])
+def test_a_last_turn_that_is_too_long_keeps_its_whole_role_and_its_end(role_tokens: int) -> None:
+    turns = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10]]
+
+    kept, dropped = truncate_left(turns, room=4, role_tokens=role_tokens)
+
+    assert kept == ([5, 8, 9, 10] if role_tokens == 1 else [5, 6, 9, 10])
+    assert dropped == 2
+    with pytest.raises(DialogueError, match="allow more"):
+        truncate_left(turns, room=role_tokens, role_tokens=role_tokens)
+
+
+def test_a_long_message_in_hh_text_keeps_the_whole_word_of_its_role() -> None:
+    layout = DialogueFormat(
+        format="hh_text", human="\n\nHuman:", assistant="\n\nAssistant:", context_tokens=64
+    )
+
+    encoded = encode_prompt(talk("x" * 90), encoder=CountingTokenizer(), layout=layout, room=40)
+
+    text = bytes(encoded.token_ids).decode()
+    assert text.startswith("\n\nHuman:x")
+    assert text.endswith("x\n\nAssistant:")
+    assert len(encoded.token_ids) == 40
 
 
 @pytest.mark.parametrize("format_", ["tokens", "chat_template"])
