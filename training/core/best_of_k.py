@@ -18,6 +18,7 @@ from training.core.evaluation.intervals import mean, mean_by
 from training.core.outcome import NonFinite, Outcome
 from training.core.prompts import (
     Prompt,
+    cut_prompts,
     file_prompts,
     release_prompts,
     require_positions,
@@ -47,6 +48,7 @@ def train(run: RunDirectory, config: BestOfKConfig) -> Outcome:
     for each in (policy, ranker):
         shard(each.model, config=config, ranks=run.ranks)
     prompts = _prompts(run, policy=policy, config=config)
+    run.log(f"prompts: {len(prompts)}, cut from the left: {cut_prompts(prompts)}")
     total = math.ceil(len(prompts) / config.batch_prompts)
     rows = _finished_rows(run, per_batch=config.batch_prompts, prompts=len(prompts))
     done = math.ceil(len(rows) / config.batch_prompts)

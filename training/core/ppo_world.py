@@ -19,6 +19,7 @@ from training.core.ppo_learner import critic_is_ranker
 from training.core.prompts import (
     Prompt,
     PromptMixture,
+    cut_prompts,
     file_prompts,
     held_out_prompts,
     release_prompts,
@@ -59,6 +60,7 @@ def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) ->
     )
     training, held_out = _read_prompts(run, policy=policy, config=config)
     written = _written(reference, training, config=config)
+    counts = {"training": len(training), "written": len(written), "held_out": len(held_out)}
     return World(
         policy=policy,
         reference=reference,
@@ -72,7 +74,7 @@ def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) ->
             written_share=config.few_shot_prompts,
         ),
         held_out=held_out,
-        counts={"training": len(training), "written": len(written), "held_out": len(held_out)},
+        counts=counts | {"cut_from_the_left": cut_prompts([*training, *written, *held_out])},
         initial_directory=whole_weights(run.inputs("initial")),
     )
 

@@ -5,7 +5,7 @@ It does not know policies or scores.
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,11 @@ class Prompt:
     def first_message(self) -> str:
         """The opening: what train and test prompts must not share."""
         return self.messages[0]["content"]
+
+
+def cut_prompts(prompts: Iterable[Prompt]) -> int:
+    """How many lost something to fit."""
+    return sum(prompt.is_cut for prompt in prompts)
 
 
 def require_positions(*models: LoadedModel, prompt: int, response: int) -> None:
