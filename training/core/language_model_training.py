@@ -119,10 +119,8 @@ class _Trainer:
 
     def _agree_on_halt(self) -> Halt | None:
         """Rank 0 looks at the clock and at stop requests for all."""
-        words: list[Halt | None] = [None, "stop", "interrupt"]
-        wish = float(words.index(self.run.should_stop()))
-        self.seconds, wish = self.ranks.from_main([self.seconds, wish])
-        return words[int(wish)]
+        (self.seconds,) = self.ranks.from_main([self.seconds])
+        return self.run.agreed_halt()
 
     def _train_step(self) -> None:
         began = time.monotonic()
