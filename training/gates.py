@@ -11,9 +11,8 @@ from modelserving.models import Checkpoint, Deployment
 from training.models import TrainingRun
 
 LEAST_ACCURACY = 50.0  # percent: a preference model that a coin matches has taught nothing
-LEAST_GAIN = (
-    0.0  # score: held-out prompts may not all but certainly be answered worse than at the start
-)
+LEAST_GAIN = 0.0  # score: held-out prompts may not all but certainly be answered worse than before
+BY_A_PERSON = "asked to stop"  # as the trainer says it in a run's reason
 
 
 def run_gates(candidate: Deployment) -> tuple[Condition, ...]:
@@ -28,11 +27,12 @@ def run_gates(candidate: Deployment) -> tuple[Condition, ...]:
 
 
 def _ended(run: TrainingRun) -> Condition:
-    """Neither a KL bound nor a diverging test PM ended it; nothing that is not finite was published."""
-    is_done = run.state == TrainingRun.State.DONE
+    """Neither a KL bound nor a diverging test PM ended it, nor what is not finite; a person may have."""
+    by_a_person = run.is_stop_requested and run.reason.startswith(BY_A_PERSON)
+    is_within = run.state == TrainingRun.State.DONE or by_a_person
     return Condition(
-        name="run ended within its bounds", standing="met" if is_done else "not_met",
-        says="" if is_done else run.reason or run.get_state_display(),
+        name="run ended within its bounds", standing="met" if is_within else "not_met",
+        says="" if is_within else run.reason or run.get_state_display(),
     )  # fmt: skip
 
 

@@ -19,12 +19,14 @@ TEST = "score gain on held-out prompts by the test PM, upper bound"
 ACCURACY = "test accuracy of its PM in percent, lower bound"
 
 
-def gates(*, results, accuracy=ACCURATE, state="done", reason="", kind="ppo") -> dict[str, str]:
+def gates(
+    *, results, accuracy=ACCURATE, state="done", reason="", kind="ppo", is_asked=False
+) -> dict[str, str]:
     slot = promotion.ensure_slot("main", deployment=make_deployment("steady"))
     pm_results = {"test_accuracy": accuracy} if accuracy else {}
     ranker = make_checkpoint(kind="preference_model", results=pm_results)
     run = TrainingRun.objects.create(
-        kind=kind, config={}, ranker=ranker, state=state, reason=reason
+        kind=kind, config={}, ranker=ranker, state=state, reason=reason, is_stop_requested=is_asked
     )
     policy = make_checkpoint(run=run.public_id, results=results)
     candidate = Deployment.objects.create(name="candidate", checkpoint=policy)
@@ -51,6 +53,16 @@ def test_a_run_that_ended_at_its_kl_bound_does_not():
     found = of_run(gates(results={"gain": GAIN}, state="stopped", reason=reason))
 
     assert found == {ENDED: "not_met", f"{ENDED}: says": reason, OWN: "met", ACCURACY: "met"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "standing"),
+    [("asked to stop", "met"), ("KL 112 over bound 100 at step 318", "not_met")],
+)
+def test_a_run_that_a_person_stopped_ended_within_its_bounds(reason, standing):
+    found = gates(results={"gain": GAIN}, state="stopped", reason=reason, is_asked=True)
+
+    assert found[ENDED] == standing
 
 
 def test_the_test_pm_is_asked_where_there_is_one():
