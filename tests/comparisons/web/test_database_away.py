@@ -4,14 +4,13 @@ import sqlite3
 import uuid
 
 import pytest
-from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db import InterfaceError, OperationalError, ProgrammingError, connections
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from comparisons.models import Account
 from comparisons.services.together import NotStored
 from comparisons.web.error_views import is_away, server_error
-from labelapp.databases.sqlite3 import base
 
 pytestmark = pytest.mark.django_db
 
@@ -30,7 +29,7 @@ def no_database(monkeypatch):
     def fail(*_arguments, **_named):
         raise OperationalError("database is locked: another process writes")
 
-    monkeypatch.setattr(base.DatabaseWrapper, "cursor", fail)
+    monkeypatch.setattr(type(connections["default"]), "cursor", fail)
 
 
 @pytest.fixture
