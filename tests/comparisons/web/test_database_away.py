@@ -29,7 +29,11 @@ def no_database(monkeypatch):
     def fail(*_arguments, **_named):
         raise OperationalError("database is locked: another process writes")
 
-    monkeypatch.setattr(type(connections["default"]), "cursor", fail)
+    for way_in in (
+        "cursor",
+        "_prepare_cursor",
+    ):  # prepared questions go by the second on PostgreSQL
+        monkeypatch.setattr(type(connections["default"]), way_in, fail)
 
 
 @pytest.fixture
