@@ -15,6 +15,7 @@ from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
 from training.config import PPOConfig
+from training.core import preflight
 from training.core.__main__ import run
 from training.core.ppo_learner import Learner
 from training.core.token_numbers import Reading, read_row
@@ -228,8 +229,11 @@ def test_numbers_that_are_not_finite_stop_before_the_update(
 
 
 def test_rows_too_long_for_the_memory_are_refused_before_the_first_step(
-    inputs: dict[str, Path], tmp_path: Path
+    inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemAvailable: 1000 kB\n")
+    monkeypatch.setattr(preflight, "MEMINFO", meminfo)
     path = make_run(tmp_path / "run", config=CONFIG | {"micro_tokens": 10**9}, inputs=inputs)
 
     assert run(path) == 2
