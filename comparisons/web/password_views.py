@@ -61,7 +61,8 @@ def password(request: HttpRequest) -> HttpResponse:
 
 
 def _changed(request: HttpRequest, account: Account, *, had_password: bool) -> HttpResponse:
-    """This session goes on, under a new key."""
+    """This session goes on, under a new key; whoever came by a link knows a password from now on."""
+    request.session.pop(ENTERED_BY_LINK, None)
     update_session_auth_hash(request, account)
     if had_password:
         said = _("Your password was changed. Other devices were signed out.")

@@ -105,6 +105,7 @@ def test_whoever_lost_a_password_chooses_another_behind_a_link(client):
     account.refresh_from_db()
     assert account.check_password(NEW)
     assert client.get(reverse("keys")).status_code == 200
+    assert "current_password" in client.get(URL).content.decode()  # known from now on
 
 
 def test_a_session_begun_by_password_is_asked_for_it(client):
