@@ -12,7 +12,6 @@ from django.utils.translation import get_language, get_language_info
 from django.utils.translation import gettext as _
 
 from comparisons.models import Account, Campaign
-from comparisons.services.accounts import may_have_password
 from comparisons.web.arrival_frame import COOKIE_PREFIX, is_framed
 
 STAFF_PLACES = ("manage/", "lab/")
@@ -51,9 +50,8 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     home = reverse("home")
     names = {"system": _("System"), "light": _("Light"), "dark": _("Dark")}
     is_staff = account is not None and account.is_researcher
-    has_password_page = (
-        account is not None and not is_framed(request) and may_have_password(account)
-    )
+    # told from the row that every page has: a question of its own would be asked at each of them
+    knows_password = account is not None and (is_staff or account.has_usable_password())
     return {
         "theme": theme,
         "theme_options": [_option(value, label, theme) for value, label in names.items()],
@@ -63,7 +61,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "account_name": account.get_full_name() or account.username if account else "",
         "nav": _navigation(account, request.path) if account else [],
         "is_staff": is_staff,
-        "has_password_page": has_password_page,
+        "has_password_page": knows_password and not is_framed(request),
         "is_crowdworker": account is not None and account.role == Account.Role.CROWDWORKER,
         "is_staff_page": is_staff
         and request.path.startswith(tuple(home + place for place in STAFF_PLACES)),
