@@ -43,9 +43,7 @@ class Standing:
     group: int  # entrants of different groups were never compared, directly or through others
     rank: tuple[int, int] | None  # None: fewer choices than asked for
     is_anchor: bool
-    is_bounded: (
-        bool  # False: no chain of wins both ways to the anchor, so the number is the weak prior's
-    )
+    is_bounded: bool  # False: no chain of wins both ways to the anchor, the number is the prior's
 
     @property
     def win_fraction(self) -> float:

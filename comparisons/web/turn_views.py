@@ -85,9 +85,7 @@ def not_chosen(request: HttpRequest, turn: Turn, error: judging.ChoiceRefused) -
 def write(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
     """Edit a response or write one: a page of its own, back to the conversation afterwards."""
     turn = own_turn(crowdworker, public_id)
-    is_sent = (
-        request.method == "POST"
-    )  # what was typed comes back, however things went on elsewhere
+    is_sent = request.method == "POST"  # then what was typed comes back, whatever went on elsewhere
     if turn.state == Turn.State.CHOSEN and not is_sent:
         return redirect("conversation", turn.conversation.public_id)
     showing = standing_showing(turn)

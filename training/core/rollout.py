@@ -34,9 +34,7 @@ class Rollout:
     """Sampled responses, those to one prompt next to each other."""
 
     prompts: tuple[Prompt, ...]  # one per response: B
-    responses: tuple[
-        tuple[int, ...], ...
-    ]  # with the end token, or a stop string's tokens, where it came
+    responses: tuple[tuple[int, ...], ...]  # with the end token or stop string, where it came
     texts: tuple[str, ...]  # without them
     ended: Tensor  # (B,) True where the response reached its end token or a stop string
     is_response: Tensor  # (B, R) True on real response tokens
