@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from comparisons.models import Turn
 from modelserving.presence import presence
-from modelserving.warming import are_servers_needed
+from modelserving.warming import are_servers_missed
 from training.models import TrainingRun
 from training.queries import waiting_without_worker
 
@@ -73,10 +73,9 @@ def _missing() -> dict[str, Any]:
     seen = presence()
     if seen is None:  # Redis is away, which is said
         return {"background_stands": False, "models_away": False, "models_ready_at": None}
-    is_away = seen.is_looked_after and not seen.is_ready and are_servers_needed()
     return {
         "background_stands": not seen.is_looked_after,
-        "models_away": is_away,
+        "models_away": are_servers_missed(seen),
         "models_ready_at": seen.ready_at,
     }
 

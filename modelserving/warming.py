@@ -48,8 +48,10 @@ def drawn_checkpoints() -> list[Checkpoint]:
     return list({checkpoint.pk: checkpoint for checkpoint in found}.values())
 
 
-def are_servers_needed() -> bool:
-    """Whether anything that takes traffic is answered or ranked by a model server of ours."""
+def are_servers_missed(seen: presence.Presence) -> bool:
+    """Whether none was ready when somebody last looked, and something that takes traffic is answered or ranked by one."""
+    if seen.is_ready or not seen.is_looked_after:  # where nobody looks, nothing is known
+        return False
     drawn = SlotDeployment.objects.filter(traffic__gt=0)
     ours = Q(deployment__checkpoint__isnull=False) | Q(deployment__ranker__isnull=False)
     return drawn.filter(ours).exists()

@@ -26,7 +26,7 @@ from comparisons.queries.pay import waiting_long
 from comparisons.queries.quality import open_flags, signals, standing_choices
 from modelserving.models import SlotDeployment
 from modelserving.presence import presence
-from modelserving.warming import are_servers_needed
+from modelserving.warming import are_servers_missed
 
 DAYS = 14
 ACTIVE_MINUTES = 10
@@ -118,7 +118,7 @@ def _missing_processes() -> Iterator[Concern]:
     if not seen.is_looked_after:
         text = "Background work stands still: no clock or no worker has looked for a minute. ./start runs both."
         yield Concern(text=text, place="lab_servers")
-    elif not seen.is_ready and are_servers_needed():
+    elif are_servers_missed(seen):
         since = f" since {seen.ready_at:%H:%M} UTC" if seen.ready_at else ""
         text = (
             f"No model server answers{since}. Crowdworkers see: “The models are not answering.” "
