@@ -108,9 +108,8 @@ def end(iteration: Iteration, *, reason: str, actor: Account | None) -> Iteratio
     if not reason.strip():
         raise LoopRefused("Say why the iteration ends: the reason is kept with it.")
     still_open = Iteration.objects.filter(pk=iteration.pk, state__in=OPEN)
-    if still_open.update(
-        state=State.CANCELLED, finished_at=now()
-    ):  # first: then nothing new begins
+    is_ended = still_open.update(state=State.CANCELLED, finished_at=now())
+    if is_ended:  # before its runs are stopped: then nothing new begins
         note(iteration, step="loop", what="cancelled", why=reason)
         _audit(iteration, "iteration.cancel", actor=actor, detail={"reason": reason})
     iteration.refresh_from_db()
@@ -203,9 +202,8 @@ def _open_release(iteration: Iteration, wanted: LoopSettings) -> None:
         return
     suffix = f"-{wanted.tries_of('release')}" if wanted.tries_of("release") else ""
     name = f"iteration-{iteration.number}{suffix}"
-    percent = suggested_test_percent(
-        usual=wanted.test_percent
-    )  # as before: no message changes sides
+    # as before: no message changes sides
+    percent = suggested_test_percent(usual=wanted.test_percent)
     try:
         release = releasing.request_release(name, test_percent=percent)
     except releasing.ReleaseNameTaken:

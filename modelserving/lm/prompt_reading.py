@@ -26,9 +26,7 @@ class WaitingPrompt:
     cached_tokens: int = -1  # negative until it is first read on
     logits: Tensor | None = None  # (1, V) behind the last token, once read
     waiting: deque[int] = field(default_factory=deque)  # samples not started yet
-    logprobs: list[float] = field(
-        default_factory=list
-    )  # of the prompt's own tokens, where asked for
+    logprobs: list[float] = field(default_factory=list)  # of its own tokens, where asked for
     tops: list[TopLogprobs] = field(default_factory=list)
 
     @property
