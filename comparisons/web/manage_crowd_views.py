@@ -66,9 +66,8 @@ def person(request: HttpRequest, public_id: str) -> HttpResponse:
     """One person: what they did, how, and what was decided."""
     crowdworker = get_object_or_404(Crowdworker, public_id=public_id)
     is_effect_asked = request.GET.get("effect") == "1"
-    shifts = (
-        shifts_without(crowdworker) if is_effect_asked else []
-    )  # it fits the leaderboards twice
+    # only when asked for: it fits the leaderboards twice
+    shifts = shifts_without(crowdworker) if is_effect_asked else []
     context = {
         "person": crowdworker,
         "signals": habits.signals(crowdworker),

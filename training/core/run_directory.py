@@ -211,9 +211,7 @@ class RunDirectory:
         if not self._writes:
             self.ranks.wait()
             return self.checkpoints / step_name(step)
-        if (
-            milestone
-        ):  # first: a name without its directory does no harm, one that is missed is pruned
+        if milestone:  # before it is there: a name alone does no harm, one that is missed is pruned
             self._milestones.add(step_name(step))
             self.write_json("milestones.json", {"kept": sorted(self._milestones)})
         path = write_checkpoint(
