@@ -36,6 +36,8 @@ def train(run: RunDirectory, config: ContextDistillationConfig) -> Outcome:
     device = prepare(config)
     student = _load(run, "initial")
     lessons = _ask(run, config=config, student=student, device=device)
+    if isinstance(lessons, Outcome):
+        return lessons
     model = student.model.to(**loading(config, ranks=run.ranks, is_trained=True))
     shard(without_dropout(model).train(), config=config, ranks=run.ranks)
     return _Trainer(run=run, config=config, student=student, lessons=lessons).run_to_end()
@@ -47,8 +49,11 @@ def _ask(
     config: ContextDistillationConfig,
     student: LoadedModel,
     device: torch.device,
-) -> dict[str, Lessons]:
-    """The lessons, once it is clear that student and machine can use them; a teacher of its own is gone afterwards."""
+) -> dict[str, Lessons] | Outcome:
+    """The lessons, once it is clear that student and machine can use them, or how asking for them was halted.
+
+    A teacher of its own is gone afterwards.
+    """
     teacher = _load(run, "teacher") if run.has_input("teacher") else student
     if student.tokenizer.vocabulary_size != teacher.tokenizer.vocabulary_size:
         raise InputRefused("teacher and initial have different vocabularies: they must share one")

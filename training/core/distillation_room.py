@@ -9,14 +9,14 @@ import torch
 from transformers import PreTrainedModel
 
 from training.config import ContextDistillationConfig
-from training.core.distillation_teacher import TEACHER_BATCH
+from training.core.distillation_teacher import PARTIAL, SHARD, TEACHER_BATCH
 from training.core.preflight import TooLittleRoom, require_memory_of
 from training.core.run_directory import RunDirectory
 
 ANSWERS = "sequences, sequence_tokens or top_tokens"
 BATCH = "batch_size or sequence_tokens"
 MODELS = "the size of the models: start from smaller ones"
-COPIES = 3  # of the answers: the batches, these joined, and every process's
+COPIES = 3  # of a shard's answers: the batches, these joined, and every process's
 
 
 def require_room(
@@ -33,9 +33,15 @@ def require_room(
     run.require_space(checkpoint)
     is_asked = not (run.path / "teacher").exists()
     if is_asked:
-        _require_space_for(answers, run=run, checkpoints=(config.keep_checkpoints + 1) * checkpoint)
+        standing = sum(path.stat().st_size for path in (run.path / PARTIAL).glob("*.safetensors"))
+        still = max(0, answers - standing)
+        _require_space_for(still, run=run, checkpoints=(config.keep_checkpoints + 1) * checkpoint)
     own_teacher = 0 if teacher is student else teacher.num_parameters()
-    asking = {ANSWERS: COPIES * answers, MODELS: 4 * (student.num_parameters() + own_teacher)}
+    shard = answers * SHARD // (config.sequences + config.held_out_sequences)
+    asking = {
+        ANSWERS: COPIES * min(shard, answers),
+        MODELS: 4 * (student.num_parameters() + own_teacher),
+    }
     training = {ANSWERS: answers}
     if device.type == "cpu":
         places = TEACHER_BATCH * config.sequence_tokens

@@ -1,31 +1,45 @@
 """The sequences of a distillation run, and the teacher's view of them under the prompt.
 
 It does not know the student or its training. The teacher reads everything once; what it said is
-kept in the run directory, so that a resumed run does not ask again.
+kept in the run directory, shard by shard, so that a resumed run does not ask for it again.
 
 N sequences, T tokens of a sequence, C tokens of the prompt, K stored tokens per position.
 """
 
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from modelserving.core.artifacts import ArtefactError, publish, utc_now, verify, write_manifest
+from modelserving.core.artifacts import (
+    ArtefactError,
+    fsync_path,
+    publish,
+    utc_now,
+    verify,
+    write_manifest,
+)
 from modelserving.lm.loading import LoadedModel
 from training.config import ConfigError, ContextDistillationConfig
 from training.core.corpus import CorpusRefused, MixtureReader, load_corpus
 from training.core.distillation_loss import TopLogprobs, joined, top_logprobs
 from training.core.distributed import Ranks
 from training.core.hhh_prompt import encode_context
-from training.core.run_directory import RunDirectory
+from training.core.outcome import Outcome
+from training.core.run_directory import Halt, RunDirectory
 
 ALONE = Ranks()
 TEACHER_BATCH = 8
+SHARD = 512  # sequences: what a kill costs, at most
+PARTIAL = "teacher.partial"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,19 +119,33 @@ def _of_all(mine: Tensor, *, rows: int, ranks: Ranks) -> Tensor:
 
 def prepare_lessons(
     run: RunDirectory, *, config: ContextDistillationConfig, teacher: LoadedModel
-) -> dict[str, Lessons]:
-    """The training and held-out lessons: read back when an earlier attempt finished them."""
+) -> dict[str, Lessons] | Outcome:
+    """The training and held-out lessons, read back when an earlier attempt finished them; or how the asking was halted."""
     where = run.path / "teacher"
-    if not _is_whole(where):
-        run.progress(0, 1, "asking the teacher")
-        _write_lessons(run, where=where, config=config, teacher=teacher)
+    if not run.ranks.from_main([float(_is_whole(where))])[0]:
+        halted = _write_lessons(run, where=where, config=config, teacher=teacher)
+        if halted is not None:
+            return halted
         run.ranks.wait()
-    lessons = {}
-    for part in ("train", "valid"):
-        stored = load_file(where / f"{part}.safetensors")
-        ids = stored.pop("ids")
-        lessons[part] = Lessons(ids=ids, expected=TopLogprobs(**stored))
-    return lessons
+    return {part: _read_back(where, part, rows=rows) for part, rows in _counts(config).items()}
+
+
+def _counts(config: ContextDistillationConfig) -> dict[str, int]:
+    return {"train": config.sequences, "valid": config.held_out_sequences}
+
+
+def _read_back(where: Path, part: str, *, rows: int) -> Lessons:
+    """One part's lessons out of its shards, so that no more than a shard is held twice."""
+    tables: dict[str, Tensor] = {}
+    start = 0
+    for shard in sorted(where.glob(f"{part}*.safetensors")):
+        stored = load_file(shard)
+        for name, table in stored.items():
+            whole = tables.setdefault(name, table.new_empty(rows, *table.shape[1:]))
+            whole[start : start + len(table)] = table
+        start += len(stored["ids"])
+    ids = tables.pop("ids")
+    return Lessons(ids=ids, expected=TopLogprobs(**tables))
 
 
 def _is_whole(where: Path) -> bool:
@@ -150,8 +178,7 @@ def _check_teacher(teacher: LoadedModel, *, config: ContextDistillationConfig) -
 
 def _write_lessons(
     run: RunDirectory, *, where: Path, config: ContextDistillationConfig, teacher: LoadedModel
-) -> None:
-    corpus = run.inputs("corpus")
+) -> Outcome | None:
     _check_teacher(teacher, config=config)
     context = encode_context(
         encoder=teacher.tokenizer, layout=teacher.dialogue_format, room=config.prompt_tokens
@@ -161,23 +188,82 @@ def _write_lessons(
             f"prompt_tokens {config.prompt_tokens} has no room for one example: raise it"
         )
     run.log(f"the prompt has {len(context.token_ids)} tokens and {context.examples} examples")
-    partial = where.with_name("teacher.partial")
-    partial.mkdir(exist_ok=True)
-    counts = {"train": config.sequences, "valid": config.held_out_sequences}
     drawn = {  # all of it before the teacher is asked for any
-        part: draw_sequences(corpus, part, loaded=teacher, config=config, count=count)
-        for part, count in counts.items()
+        part: draw_sequences(run.inputs("corpus"), part, loaded=teacher, config=config, count=count)
+        for part, count in _counts(config).items()
     }
+    halted = _ask_in_shards(
+        run, partial=_started(where, run=run), drawn=drawn, teacher=teacher.model,
+        context=context.token_ids, top_tokens=config.top_tokens,
+    )  # fmt: skip
+    if halted is None and run.ranks.is_main:
+        partial = where.with_name(PARTIAL)
+        write_manifest(
+            partial, kind="rollouts", parents=[teacher.hash], config={}, code="", created=utc_now()
+        )
+        publish(partial, where)
+    return halted
+
+
+def _started(where: Path, *, run: RunDirectory) -> Path:
+    """The directory that shards are added to; what stands under the final name does not verify and is removed."""
+    partial = where.with_name(PARTIAL)
+    if run.ranks.is_main:
+        if where.exists():
+            run.log("the teacher's answers do not have their manifest's sums: they are asked again")
+            shutil.rmtree(where)
+        partial.mkdir(exist_ok=True)
+    run.ranks.wait()
+    return partial
+
+
+def _ask_in_shards(
+    run: RunDirectory,
+    *,
+    partial: Path,
+    drawn: Mapping[str, Tensor],
+    teacher: PreTrainedModel,
+    context: list[int],
+    top_tokens: int,
+) -> Outcome | None:
+    """Ask for what no shard answers yet; a halt leaves the shards that are whole to the next attempt."""
+    done, total = 0, sum(map(len, drawn.values()))
     for part, ids in drawn.items():
-        top = ask_teacher(
-            teacher.model, context=context.token_ids, ids=ids, top_tokens=config.top_tokens,
-            ranks=run.ranks,
-        )  # fmt: skip
-        if run.ranks.is_main:
-            save_file({"ids": ids, **vars(top)}, partial / f"{part}.safetensors")
-    if not run.ranks.is_main:
-        return
-    write_manifest(
-        partial, kind="rollouts", parents=[teacher.hash], config={}, code="", created=utc_now()
-    )
-    publish(partial, where)
+        for index, rows in enumerate(ids.split(SHARD)):
+            halt = run.agreed_halt()
+            if halt is not None:
+                return _halted(halt, done=done, total=total)
+            run.progress(done, total, "asking the teacher")
+            path = partial / f"{part}-{index:05d}.safetensors"
+            if not _is_answered(path, rows=rows, ranks=run.ranks):
+                top = ask_teacher(
+                    teacher, context=context, ids=rows, top_tokens=top_tokens, ranks=run.ranks
+                )
+                if run.ranks.is_main:
+                    _write_shard(path, {"ids": rows.contiguous(), **vars(top)})
+            done += len(rows)
+    return None
+
+
+def _halted(halt: Halt, *, done: int, total: int) -> Outcome:
+    if halt == "interrupt":
+        return Outcome(state="interrupted", step=0)
+    reason = f"asked to stop when the teacher had answered {done} of {total} sequences"
+    return Outcome(state="stopped", step=0, reason=reason)
+
+
+def _is_answered(path: Path, *, rows: Tensor, ranks: Ranks) -> bool:
+    """Whether an attempt before has written what the teacher says to these sequences; rank 0 looks for all."""
+    found = False
+    if ranks.is_main and path.exists():
+        with suppress(SafetensorError), safe_open(path, "pt") as shard:
+            found = torch.equal(shard.get_tensor("ids"), rows)
+    return bool(ranks.from_main([float(found)])[0])
+
+
+def _write_shard(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Under its name it is whole, on the disk too."""
+    growing = path.with_name(path.name + ".partial")
+    save_file(tensors, growing)
+    fsync_path(growing)
+    growing.replace(path)

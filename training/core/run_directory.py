@@ -60,8 +60,7 @@ class RunDirectory:
         self._inputs: dict[str, dict[str, str]] = _read_json(path / "inputs.json")
         self._checked: dict[str, Path] = {}
         self._interrupted = False
-        self._started = time.monotonic()
-        self._first_step: int | None = None
+        self._total, self._first_step, self._started = -1, 0, 0.0  # of the pace
         kept = path / "milestones.json"
         self._milestones: set[str] = set(_read_json(kept)["kept"]) if kept.exists() else set()
         self._code = code_version()
@@ -151,11 +150,11 @@ class RunDirectory:
     def progress(
         self, step: int, total: int, phase: str, *, seconds_left: float | None = None
     ) -> None:
-        """Replace progress.json; time left comes from this attempt's own pace unless given."""
+        """Replace progress.json; time left, unless given, comes from the pace since steps count to this total."""
         if not self._writes:
             return
-        if self._first_step is None:
-            self._first_step, self._started = step, time.monotonic()
+        if total != self._total:
+            self._total, self._first_step, self._started = total, step, time.monotonic()
         done = step - self._first_step
         if seconds_left is None and done > 0:
             pace = (time.monotonic() - self._started) / done

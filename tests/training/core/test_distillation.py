@@ -19,32 +19,14 @@ from modelserving.core.artifacts import (
 from modelserving.core.dialogue import DialogueFormat
 from tests.tiny_checkpoints import _publish as publish
 from tests.tiny_checkpoints import make_tiny_language_model, tiny_tokenizer
+from tests.training.core.distilling import config, make_start, stop_after
 from tests.training.core.tiny import make_corpus, make_run, write_documents
 from training.config import ContextDistillationConfig
 from training.core import preflight
 from training.core.__main__ import REFUSED, run
-from training.core.distillation import _Trainer
 from training.core.distillation_loss import teacher_student_kl, top_logprobs
 from training.core.distillation_room import answer_bytes
 from training.core.hhh_prompt import EXAMPLES, encode_context
-
-
-def config(**overrides: object) -> dict[str, object]:
-    return {
-        "kind": "context_distillation",
-        "device": "cpu",
-        "threads": 1,
-        "top_tokens": 50,
-        "sequences": 24,
-        "held_out_sequences": 4,
-        "sequence_tokens": 16,
-        "prompt_tokens": 1000,
-        "batch_size": 8,
-        "epochs": 4,
-        "learning_rate": 0.01,
-        "checkpoint_every": 2,
-        **overrides,
-    }
 
 
 def test_divergence_by_hand_of_two_kept_tokens_and_the_rest() -> None:
@@ -93,9 +75,7 @@ def test_prompt_takes_whole_examples_until_the_room_is_full() -> None:
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    directory = tmp_path_factory.mktemp("distillation")
-    make_tiny_language_model(directory / "initial", max_position_embeddings=2048)
-    return {"initial": directory / "initial", "corpus": make_corpus(directory / "corpus")}
+    return make_start(tmp_path_factory.mktemp("distillation"))
 
 
 def test_the_student_comes_closer_to_the_prompted_teacher(
@@ -110,18 +90,6 @@ def test_the_student_comes_closer_to_the_prompted_teacher(
     assert results["held_out_kl"] < 0.8 * results["held_out_kl_before"]
     assert verify(path / status["checkpoint"]).kind == "language_model"
     assert "<svg" in (path / "plots" / "kl.svg").read_text()
-
-
-def stop_after(steps: int, *, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the run asked to stop once it has trained so many steps."""
-    train_step = _Trainer._train_step
-
-    def train_step_and_ask_to_stop(trainer: _Trainer) -> None:
-        train_step(trainer)
-        if trainer.step == steps:
-            (path / "stop.json").write_text("{}")
-
-    monkeypatch.setattr(_Trainer, "_train_step", train_step_and_ask_to_stop)
 
 
 def test_a_stopped_run_reports_the_divergence_of_what_it_publishes(
@@ -147,7 +115,7 @@ def test_a_stopped_and_resumed_run_gives_the_same_weights_and_asks_once(
     with monkeypatch.context() as patched:
         stop_after(5, path=halved, monkeypatch=patched)
         assert run(halved) == 0
-    asked = file_sha256(halved / "teacher" / "train.safetensors")
+    asked = file_sha256(halved / "teacher" / "train-00000.safetensors")
     stopped_at = json.loads((halved / "status.json").read_text())["step"]
     (halved / "stop.json").unlink()
 
@@ -157,7 +125,7 @@ def test_a_stopped_and_resumed_run_gives_the_same_weights_and_asks_once(
     assert stopped_at == 5
     final = [path / "checkpoints" / "step-000012" / "model.safetensors" for path in (whole, halved)]
     assert file_sha256(final[0]) == file_sha256(final[1])
-    assert file_sha256(halved / "teacher" / "train.safetensors") == asked
+    assert file_sha256(halved / "teacher" / "train-00000.safetensors") == asked
 
 
 @pytest.mark.parametrize(
@@ -219,7 +187,7 @@ def test_a_teacher_without_role_tokens_is_refused(start: dict[str, Path], tmp_pa
             10**6,
             "the teacher's answers need .* lower sequences, sequence_tokens",
         ),
-        ({"sequences": 100_000}, 1000, "lower sequences, sequence_tokens or top_tokens"),
+        ({"sequences": 100_000}, 500, "lower sequences, sequence_tokens or top_tokens"),
         ({"batch_size": 8192, "sequences": 8192}, 500, "lower batch_size or sequence_tokens"),
     ],
 )

@@ -83,6 +83,18 @@ def test_progress_tells_step_phase_and_time(directory: RunDirectory) -> None:
     assert stored["alive_at"].endswith("+00:00")
 
 
+def test_each_count_has_a_pace_of_its_own(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter((0.0, 100.0, 200.0, 202.0))  # a hundred seconds a sequence, then two a step
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+
+    for step, total in ((0, 20), (1, 20), (0, 5), (1, 5)):
+        directory.progress(step, total, "training")
+
+    assert json.loads((directory.path / "progress.json").read_text())["seconds_left"] == 8.0
+
+
 def test_resuming_drops_rows_that_will_be_computed_again(directory: RunDirectory) -> None:
     directory.publish_checkpoint(
         step=2, write=write_weights, kind="policy", parents=[], resume=ResumeState(step=2)
