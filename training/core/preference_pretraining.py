@@ -9,7 +9,7 @@ from pathlib import Path
 
 from modelserving.core.dialogue import DialogueFormat, TextEncoder, encode_replies
 from training.config import ConfigError, PreferenceModelConfig, PreferencePretrainingConfig
-from training.core.batching import EncodedComparison
+from training.core.batching import EncodedComparison, compact
 from training.core.outcome import Outcome
 from training.core.preference_sets import ComparisonSets
 from training.core.preference_start import initial_preference_model
@@ -119,9 +119,10 @@ class _PairEncoder:
             encoder=self._encoder,
             layout=self._layout,
         )
+        chosen, rejected = map(compact, both.dialogues)
         return EncodedComparison(
-            chosen=both.dialogues[0],
-            rejected=both.dialogues[1],
+            chosen=chosen,
+            rejected=rejected,
             prompt_tokens=len(both.prompt.token_ids),
             conversation=self._question.text,
             turn=1,

@@ -84,7 +84,10 @@ def test_a_dialogue_that_fits_is_trained_on_as_serving_reads_it(words: int):
     ]
 
     assert not comparison.is_cut
-    assert [each.token_ids for each in served] == [comparison.chosen, comparison.rejected]
+    assert [each.token_ids for each in served] == [
+        list(comparison.chosen),
+        list(comparison.rejected),
+    ]
 
 
 def test_halves_are_disjoint_and_complete():
