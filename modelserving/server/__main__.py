@@ -110,9 +110,11 @@ def build(chosen: argparse.Namespace) -> Any:
 def _half_of_memory(device: Any) -> int:
     import torch  # noqa: PLC0415 -- after the environment is set
 
+    from modelserving.core.host_memory import physical_memory  # noqa: PLC0415 -- the same
+
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory // 2)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return physical_memory() // 2
 
 
 def bound_socket(path: Path) -> socket.socket:

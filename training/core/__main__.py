@@ -19,6 +19,7 @@ from modelserving.lm.tokenizer import TokenizerFailure
 from training.config import ConfigError, kind_of
 from training.core.checkpointing import all_checkpoints
 from training.core.distributed import join_ranks
+from training.core.loading_room import require_room_to_load
 from training.core.memory import keep_freed_memory
 from training.core.outcome import NonFinite, Outcome
 from training.core.run_directory import RunDirectory
@@ -52,6 +53,7 @@ def run(path: Path) -> int:
     directory.catch_interrupts()
     before = Standing.of(path)
     try:
+        require_room_to_load(directory)
         outcome = trainer_of(kind_of(directory.config))(directory, directory.config)
     except UNUSABLE as refused:
         step = before.step_by_now(path)

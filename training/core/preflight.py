@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modelserving.core.host_memory import available_memory
 from training.config import ConfigError
 
-MEMINFO = Path("/proc/meminfo")
 WEIGHTS = "the number of trained weights: set lora.rank above 0, or start from a smaller model"
 
 
@@ -31,9 +31,9 @@ def require_space(directory: Path, *, checkpoint_bytes: int, keep: int, standing
         )
 
 
-def require_memory(*, needed_bytes: int, lower: str, meminfo: Path = MEMINFO) -> None:
+def require_memory(*, needed_bytes: int, lower: str) -> None:
     """The run's own estimate must fit into the memory that is available; `lower` names the cure."""
-    available = available_memory(meminfo)
+    available = available_memory()
     if available is not None and available < needed_bytes:
         raise TooLittleRoom(
             f"{available / 1e6:.0f} MB of memory are available, the run needs about "
@@ -44,7 +44,7 @@ def require_memory(*, needed_bytes: int, lower: str, meminfo: Path = MEMINFO) ->
 def require_memory_of(parts: Mapping[str, int]) -> None:
     """The same for an estimate in parts, each under what would lower it: the largest names the cure."""
     lower = max(parts, key=lambda each: parts[each])
-    require_memory(needed_bytes=sum(parts.values()), lower=lower, meminfo=MEMINFO)
+    require_memory(needed_bytes=sum(parts.values()), lower=lower)
 
 
 def packed_training_bytes(
@@ -65,14 +65,3 @@ def packed_training_bytes(
         "threads": (8 * threads if threads > 1 else 4) * trained,
         "micro_tokens": 30 * 4 * tokens * units + 8 * logits,
     }
-
-
-def available_memory(meminfo: Path = MEMINFO) -> int | None:
-    """Bytes that can be had without swapping, or None where the system does not say."""
-    if not meminfo.exists():
-        return None
-    for line in meminfo.read_text(encoding="ascii", errors="replace").splitlines():
-        name, _, rest = line.partition(":")
-        if name == "MemAvailable":
-            return int(rest.split()[0]) * 1024
-    return None

@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from modelserving.core import host_memory
 from modelserving.core.artifacts import (
     content_hash,
     file_sha256,
@@ -22,7 +23,6 @@ from tests.tiny_checkpoints import make_tiny_language_model, tiny_tokenizer
 from tests.training.core.distilling import config, make_start, stop_after
 from tests.training.core.tiny import make_corpus, make_run, write_documents
 from training.config import ContextDistillationConfig
-from training.core import preflight
 from training.core.__main__ import REFUSED, run
 from training.core.distillation_loss import teacher_student_kl, top_logprobs
 from training.core.distillation_room import answer_bytes
@@ -201,7 +201,7 @@ def test_what_cannot_be_used_is_refused_before_the_teacher_is_asked(
 ) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text(f"MemAvailable: {available * 1000} kB\n")
-    monkeypatch.setattr(preflight, "MEMINFO", meminfo)
+    monkeypatch.setattr(host_memory, "MEMINFO", meminfo)
     path = make_run(tmp_path / "run", config=config(**changes), inputs=start)
 
     assert run(path) == REFUSED

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
+from modelserving.core import host_memory
 from modelserving.core.artifacts import content_hash, file_sha256, verify
 from modelserving.lm.loading import load_language_model, load_preference_model
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
@@ -15,7 +16,6 @@ from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
 from training.config import PPOConfig
-from training.core import preflight
 from training.core.__main__ import run
 from training.core.ppo_learner import Learner
 from training.core.token_numbers import Reading, read_row
@@ -233,7 +233,7 @@ def test_rows_too_long_for_the_memory_are_refused_before_the_first_step(
 ):
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemAvailable: 1000 kB\n")
-    monkeypatch.setattr(preflight, "MEMINFO", meminfo)
+    monkeypatch.setattr(host_memory, "MEMINFO", meminfo)
     path = make_run(tmp_path / "run", config=CONFIG | {"micro_tokens": 10**9}, inputs=inputs)
 
     assert run(path) == 2

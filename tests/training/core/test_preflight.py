@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from transformers import LlamaConfig
 
+from modelserving.core import host_memory
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
 from tests.training.core.test_lora import LORA
 from tests.training.core.test_ppo_training import CONFIG as PPO
@@ -13,7 +14,6 @@ from tests.training.core.test_preference_training import CONFIG as PM
 from tests.training.core.test_preference_training import status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
-from training.core import preflight
 from training.core.__main__ import REFUSED, run
 from training.core.preflight import WEIGHTS, packed_training_bytes
 
@@ -33,7 +33,7 @@ def available(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Available:
     def say(megabytes: int) -> None:
         path = tmp_path / "meminfo"
         path.write_text(f"MemTotal: 80000000 kB\nMemAvailable: {megabytes * 1000} kB\n")
-        monkeypatch.setattr(preflight, "MEMINFO", path)
+        monkeypatch.setattr(host_memory, "MEMINFO", path)
 
     return say
 
@@ -101,3 +101,29 @@ def test_rows_are_as_long_as_the_steps_make_them(
 
     assert ended == (REFUSED, 0)
     assert "lower micro_tokens" in status(long)["reason"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "roles"),
+    [("best_of_k", ["initial", "ranker", "release"]), ("evaluation", ["initial", "release"])],
+)
+def test_checkpoints_that_memory_cannot_hold_are_refused_before_they_are_read(
+    available: Available,
+    inputs: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    roles: list[str],
+) -> None:
+    monkeypatch.setattr(
+        "modelserving.lm.loading._load", lambda *_, **__: pytest.fail("it was read")
+    )
+    available(4)  # the larger checkpoint has 1.6 million numbers
+    config = {"kind": kind, "device": "cpu"}
+    path = make_run(tmp_path / "run", config=config, inputs={name: inputs[name] for name in roles})
+
+    assert run(path) == REFUSED
+
+    reason = status(path)["reason"]
+    assert "lower the size of the models" in reason
+    assert not (path / "checkpoints").exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from modelserving.core import host_memory
 from modelserving.core.artifacts import utc_now, write_manifest
 from tests.training.core.tiny import language_model_config, make_run
 from training.core.__main__ import REFUSED, main, run
@@ -201,13 +202,16 @@ def test_room_is_asked_for_the_checkpoints_that_are_still_to_come(
     assert not half.exists()  # what will be removed takes no room
 
 
-def test_too_little_memory_is_refused_with_the_number_to_change(tmp_path: Path) -> None:
+def test_too_little_memory_is_refused_with_the_number_to_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 8000 kB\nMemAvailable:    1000 kB\n")
+    monkeypatch.setattr(host_memory, "MEMINFO", meminfo)
 
-    require_memory(needed_bytes=1_000_000, lower="batch_blocks", meminfo=meminfo)
+    require_memory(needed_bytes=1_000_000, lower="batch_blocks")
     with pytest.raises(TooLittleRoom, match=r"about 2 MB: lower batch_blocks"):
-        require_memory(needed_bytes=2_000_000, lower="batch_blocks", meminfo=meminfo)
+        require_memory(needed_bytes=2_000_000, lower="batch_blocks")
 
 
 @pytest.mark.parametrize(
