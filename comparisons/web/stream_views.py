@@ -3,6 +3,8 @@
 Knows ownership and headers; the events come from the streaming service.
 """
 
+from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -13,6 +15,10 @@ from comparisons.models import Account
 from comparisons.services.streaming import server_sent_events
 from comparisons.web.access import account_of, crowdworker_of
 from comparisons.web.turn_views import own_turn
+
+MOST_OPEN = 8  # streams of one person in one process: each holds a connection to Redis
+ONE_TOO_MANY = b"retry: 10000\n\n"  # milliseconds until the browser connects again by itself
+_open: Counter[int] = Counter()  # by account
 
 
 def _check(request: HttpRequest, account: Account, public_id: Any) -> None:
@@ -27,9 +33,24 @@ async def turn_events(request: HttpRequest, public_id: Any) -> HttpResponseBase:
     await sync_to_async(_check)(request, account, public_id)
     last_event_id = request.headers.get("Last-Event-ID", "")
     response = StreamingHttpResponse(
-        server_sent_events(public_id, last_event_id=last_event_id),
+        _counted(account.pk, server_sent_events(public_id, last_event_id=last_event_id)),
         content_type="text/event-stream",
     )
     response["Cache-Control"] = "no-store, private"
     response["X-Accel-Buffering"] = "no"
     return response
+
+
+async def _counted(account: int, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The stream, or an end at once for whoever has too many open: the browser comes back by itself."""
+    if _open[account] >= MOST_OPEN:
+        yield ONE_TOO_MANY
+        return
+    _open[account] += 1
+    try:
+        async for event in events:
+            yield event
+    finally:
+        _open[account] -= 1
+        if not _open[account]:
+            del _open[account]
