@@ -13,11 +13,19 @@ UNFINISHED = "\ufffd"  # what tokenizers decode an incomplete UTF-8 sequence to
 class TextStream:
     """The text of one sample, handed out piece by piece; the pieces joined are the whole text."""
 
-    def __init__(self, *, decode: Decode, stop: tuple[str, ...] = ()) -> None:
-        """`decode` turns token ids into text; `stop` ends the text before its first occurrence."""
+    def __init__(
+        self, *, decode: Decode, stop: tuple[str, ...] = (), before: Sequence[int] = ()
+    ) -> None:
+        """`decode` turns token ids into text; `stop` ends the text before its first occurrence.
+
+        `before` are the last ids of a text that this one continues: some tokenizers leave out a text's first space.
+        """
         self._decode = decode
         self._stop = stop
-        self._context: list[int] = []  # ids already turned into text, kept so that spacing is right
+        # ids already turned into text, kept so that spacing is right
+        self._context = list(before)
+        if before and decode(self._context).endswith(UNFINISHED):
+            self._context = []  # the text before ends within a character
         self._fresh: list[int] = []  # ids whose text is not certain yet
         self._held = ""  # certain text that may be the start of a stop string
         self.stopped = False

@@ -20,6 +20,7 @@ from modelserving.server.jobs import SampleJob
 from modelserving.server.protocol import GenerationRequest, Prompt
 from modelserving.server.scores import ranker_named, score
 
+CONTINUED = 8  # tokens of a prompt that its completion's text is read with: the last words
 LONG_TEXT = 20_000  # characters above which tokenising leaves the event loop
 
 
@@ -95,7 +96,11 @@ async def start(request: GenerationRequest, *, engine: Engine, now: float) -> li
         job = SampleJob(request=sampling, user=request.user, call=call, submitted=now)
         decode = checkpoint.loaded.tokenizer.decode
         stops = stop_strings(request, checkpoint)
-        samples = [Sample(stream=TextStream(decode=decode, stop=stops)) for _ in range(count)]
+        before = ids[-CONTINUED:] if request.kind == "completion" else ()
+        samples = [
+            Sample(stream=TextStream(decode=decode, stop=stops, before=before))
+            for _ in range(count)
+        ]
         found.append(
             Running(
                 job=job, checkpoint=checkpoint, first_index=number * count, samples=samples,

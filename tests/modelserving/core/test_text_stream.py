@@ -50,6 +50,26 @@ def test_what_only_began_like_a_stop_string_is_given_back() -> None:
     assert not stream.stopped
 
 
+def decode_words(ids: Sequence[int]) -> str:
+    """One token per character, without the first space of a text: as SentencePiece decodes."""
+    return bytes(ids).decode("ascii").removeprefix(" ")
+
+
+def test_a_continuation_keeps_the_space_it_begins_with() -> None:
+    alone, continued = (
+        TextStream(decode=decode_words, before=before) for before in (b"", b"France is")
+    )
+
+    for stream, expected in ((alone, "Paris"), (continued, " Paris")):
+        assert "".join(map(stream.push, b" Paris")) + stream.close() == expected
+
+
+def test_a_continuation_of_half_a_character_is_read_alone() -> None:
+    stream = TextStream(decode=decode_bytes, before=b"caf\xc3")
+
+    assert "".join(map(stream.push, b"\xa9 au lait")) + stream.close() == "\ufffd au lait"
+
+
 @given(st.binary(max_size=40))
 def test_pieces_joined_are_the_whole_text_whatever_the_bytes(data: bytes) -> None:
     found, _ = stream_of(data)

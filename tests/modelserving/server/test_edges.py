@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, decoders
 
+from modelserving.core.artifacts import utc_now, write_manifest
 from tests.modelserving.server.in_process import Here, serving_here
 from tests.tiny_checkpoints import make_tiny_language_model
 
@@ -101,3 +103,23 @@ def test_one_name_is_not_given_to_two_checkpoints_at_once(served: Here) -> None:
     assert sorted(answer.status_code for answer in answers) == [200, 400]
     taken = next(answer for answer in answers if answer.status_code == 400)
     assert taken.json()["error"]["code"] == "name_taken"
+
+
+def test_a_completion_keeps_the_space_that_its_tokenizer_takes_from_the_start_of_a_text(
+    served: Here,
+) -> None:
+    def completion(model: str, seed: int) -> str:
+        asked = {"model": model, "prompt": "Hello", "max_tokens": 6, "seed": seed, "echo": True}
+        return str(served.post("/v1/completions", asked).json()["choices"][0]["text"])
+
+    worded = served.root / "worded"
+    make_tiny_language_model(worded, seed=1)  # as `policy`
+    tokenizer = Tokenizer.from_file(str(worded / "tokenizer.json"))
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
+    tokenizer.save(str(worded / "tokenizer.json"))
+    write_manifest(worded, kind="language_model", parents=[], config={}, code="", created=utc_now())
+    loaded = served.post("/v1/checkpoints/load", {"path": str(worded), "name": "worded"})
+    assert loaded.status_code == 200, loaded.text
+    seed = next(seed for seed in range(200) if completion("policy", seed).startswith("Hello "))
+
+    assert completion("worded", seed) == completion("policy", seed)
