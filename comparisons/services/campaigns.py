@@ -163,7 +163,8 @@ def change_campaign(
     if unknown := set(changes) - set(CHANGEABLE):
         raise CampaignRefused(f"{min(unknown)} cannot be changed after a campaign is made")
     with transaction.atomic():
-        campaign.refresh_from_db(from_queryset=Campaign.objects.select_for_update())
+        # no key: a new assignment or conversation refers to the row, and must not wait for this
+        campaign.refresh_from_db(from_queryset=Campaign.objects.select_for_update(no_key=True))
         meanwhile = {} if based_on is None else changed_meanwhile(campaign, based_on=based_on)
         kept = {key for key, each in meanwhile.items() if str(changes.get(key)) == each.was}
         differing = {

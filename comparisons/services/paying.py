@@ -32,7 +32,8 @@ def hand_in(campaign: Campaign, *, until: datetime | None = None) -> list[Paysli
     done by then, and less than half a cent's worth waits for more.
     """
     with transaction.atomic():
-        locked = Campaign.objects.select_for_update().get(pk=campaign.pk)  # of two, one comes after
+        # of two, one comes after; no key: a new conversation refers to the row, and must not wait
+        locked = Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
         waiting = pay.pending(campaign=locked, until=until)
         ripe = [each for each in waiting if until is None or not _is_too_little(locked, each)]
         return [_payslip(locked, each, until=until) for each in ripe]
