@@ -17,7 +17,7 @@ from comparisons.models.qualification import (
     QualificationResult,
 )
 from comparisons.models.release import DatasetRelease, ReleaseComparison, ReleaseExport
-from comparisons.models.reply import PassedReply, WantedReply
+from comparisons.models.reply import LapsedReply, PassedReply, WantedReply
 
 __all__ = [
     "Account",
@@ -36,6 +36,7 @@ __all__ = [
     "Flag",
     "InstructionVersion",
     "Invitation",
+    "LapsedReply",
     "PassedReply",
     "Payslip",
     "Piece",

@@ -1,6 +1,6 @@
 """A prompt that waits for a reply written by a person, to be compared with a model's.
 
-Knows who holds it until when and what was written; the comparison is second-opinion work.
+Knows who holds it until when, who held it before and what was written; the comparison is second-opinion work.
 """
 
 import uuid
@@ -62,3 +62,13 @@ class PassedReply(models.Model):
                 fields=["wanted", "crowdworker"], name="one_pass_per_wanted_reply_and_crowdworker"
             )
         ]
+
+
+class LapsedReply(models.Model):
+    """A prompt left a person's hands without a word of theirs; that they read it counts still."""
+
+    wanted = models.ForeignKey(WantedReply, on_delete=models.PROTECT, related_name="lapses")
+    crowdworker = models.ForeignKey(
+        Crowdworker, on_delete=models.PROTECT, related_name="lapsed_replies"
+    )
+    shown_at = models.DateTimeField()  # when it was handed out, not when it lapsed

@@ -5,13 +5,14 @@ Reads only; each person sees their own share, elsewhere.
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from statistics import median
 
+from django.db.models import QuerySet
 from django.db.models.functions import TruncDate
 from django.utils.timezone import now
 
-from comparisons.models import Crowdworker, PassedReply, Showing, Turn, WantedReply
+from comparisons.models import Crowdworker, LapsedReply, PassedReply, Showing, Turn, WantedReply
 from comparisons.models.campaign import Objective
 
 DAYS = 7
@@ -33,38 +34,52 @@ class Exposure:
 def exposure() -> Exposure | None:
     """None where fewer than five people read any: their figures stay their own."""
     since = now() - timedelta(days=DAYS)
-    shown = Showing.objects.filter(
-        turn__conversation__objective=Objective.HARMLESS, crowdworker__isnull=False
-    )
-    own = shown.filter(purpose=Showing.Purpose.AUTHOR, created_at__gte=since)
-    opinions = shown.filter(purpose=Showing.Purpose.SECOND_OPINION, lease_until__gte=since)
-    objective = "turn__conversation__objective"
-    prompts = WantedReply.objects.filter(
-        crowdworker__isnull=False, lease_until__gte=since, **{objective: Objective.HARMLESS}
-    )
-    passed = PassedReply.objects.filter(
-        at__gte=since, **{f"wanted__{objective}": Objective.HARMLESS}
-    )
-    days: Counter[tuple[int, object]] = Counter()
-    for rows, moment in (
-        (own, "created_at"), (opinions, "lease_until"), (prompts, "lease_until"), (passed, "at"),
-    ):  # fmt: skip
-        seen = rows.annotate(day=TruncDate(moment)).values_list("crowdworker", "day")
-        for key in seen:
-            days[key] += 2
+    days = _responses_by_day(since)
     people = {person for person, _ in days}
     if len(people) < FEWEST_PEOPLE:
         return None
     counts = sorted(days.values())
-    upsetting = Turn.objects.filter(
+    skipped = Turn.objects.filter(
         conversation__objective=Objective.HARMLESS, skip_reason="upsetting", created_at__gte=since
     )
-    given_back = passed.filter(reason="upsetting")
+    given_back = _passed(since).filter(reason="upsetting")
     return Exposure(
         people=len(people),
         responses=sum(counts),
         median_a_day=median(counts),
         most_a_day=counts[min(len(counts) - 1, int(0.95 * len(counts)))],
         opted_in=Crowdworker.objects.filter(is_red_team_opted_in=True, standing="active").count(),
-        upsetting=upsetting.count() + given_back.count(),
+        upsetting=skipped.count() + given_back.count(),
+    )
+
+
+def _responses_by_day(since: datetime) -> Counter[tuple[int, object]]:
+    """(person, day) → red-team responses read: two a showing, and two a prompt for a reply."""
+    shown = Showing.objects.filter(
+        turn__conversation__objective=Objective.HARMLESS, crowdworker__isnull=False
+    )
+    own = shown.filter(purpose=Showing.Purpose.AUTHOR, created_at__gte=since)
+    opinions = shown.filter(purpose=Showing.Purpose.SECOND_OPINION, lease_until__gte=since)
+    prompts = WantedReply.objects.filter(
+        crowdworker__isnull=False,
+        lease_until__gte=since,
+        turn__conversation__objective=Objective.HARMLESS,
+    )
+    lapsed = LapsedReply.objects.filter(
+        shown_at__gte=since, wanted__turn__conversation__objective=Objective.HARMLESS
+    )
+    days: Counter[tuple[int, object]] = Counter()
+    for rows, moment in (
+        (own, "created_at"), (opinions, "lease_until"), (prompts, "lease_until"),
+        (_passed(since), "at"), (lapsed, "shown_at"),
+    ):  # fmt: skip
+        seen = rows.annotate(day=TruncDate(moment)).values_list("crowdworker", "day")
+        for key in seen:
+            days[key] += 2
+    return days
+
+
+def _passed(since: datetime) -> QuerySet[PassedReply]:
+    return PassedReply.objects.filter(
+        at__gte=since, wanted__turn__conversation__objective=Objective.HARMLESS
     )

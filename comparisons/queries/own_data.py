@@ -20,6 +20,7 @@ from comparisons.models import (
     Conversation,
     Crowdworker,
     Flag,
+    LapsedReply,
     PassedReply,
     Payslip,
     PlatformEvent,
@@ -82,6 +83,7 @@ COLUMNS: dict[type[Model], tuple[str, ...]] = {
         "public_id", "turn__public_id", "lease_until", "active_milliseconds", "written_at",
     ),
     PassedReply: ("wanted__public_id", "reason", "at"),
+    LapsedReply: ("wanted__public_id", "shown_at"),
     Payslip: (
         "public_id", "campaign__title", "kind", "state", "piece_count", "rate", "amount",
         "currency", "active_milliseconds", "submitted_at", "accepted_at", "paid_at",
@@ -147,6 +149,7 @@ def _of_the_work(crowdworker: Crowdworker) -> dict[str, QuerySet[Any]]:
         "written_responses": crowdworker.written_responses.all(),
         "replies_asked_for": crowdworker.wanted_replies.all(),
         "replies_given_back": crowdworker.passed_replies.all(),
+        "replies_lapsed": crowdworker.lapsed_replies.all(),
     }
 
 

@@ -16,6 +16,7 @@ from comparisons.core.cleaning import cleaned
 from comparisons.models import (
     Comparison,
     Crowdworker,
+    LapsedReply,
     PassedReply,
     Response,
     Turn,
@@ -92,8 +93,27 @@ def _held(crowdworker: Crowdworker) -> QuerySet[WantedReply]:
 def _give_up_dead(crowdworker: Crowdworker) -> None:
     """Let go of a prompt that nobody can answer now, such as one whose choice was undone: a person holds one."""
     mine = WantedReply.objects.filter(crowdworker=crowdworker, response__isnull=True)
-    dead = mine.exclude(pk__in=_held(crowdworker).values("pk"))
-    dead.update(crowdworker=None, lease_until=None)
+    for dead in list(mine.exclude(pk__in=_held(crowdworker).values("pk"))):
+        _lapse(dead)
+
+
+def _lapse(wanted: WantedReply) -> bool:
+    """Put a prompt back into the queue; that it was read counts still. False where it went on meanwhile."""
+    assert wanted.crowdworker_id is not None, "only what somebody holds can lapse"
+    same = WantedReply.objects.filter(
+        pk=wanted.pk,
+        crowdworker=wanted.crowdworker_id,
+        lease_until=wanted.lease_until,
+        response__isnull=True,
+    )
+    with transaction.atomic():
+        # The person's row first, as `write` holds it.
+        person = Crowdworker.objects.select_for_update().get(pk=wanted.crowdworker_id)
+        if same.update(crowdworker=None, lease_until=None) != 1:
+            return False
+        until = wanted.lease_until or timezone.now()
+        LapsedReply.objects.create(wanted=wanted, crowdworker=person, shown_at=until - LEASE)
+    return True
 
 
 def _loaded(campaigns: Sequence[OpenCampaign]) -> QuerySet[WantedReply]:
@@ -193,5 +213,7 @@ def pass_on(wanted: WantedReply, crowdworker: Crowdworker, *, reason: str = "") 
 
 def release_overdue() -> int:
     """Put prompts whose lease ran out back into the queue; the number of them."""
-    overdue = WantedReply.objects.filter(response__isnull=True, lease_until__lt=Now())
-    return overdue.update(crowdworker=None, lease_until=None)
+    overdue = WantedReply.objects.filter(
+        crowdworker__isnull=False, response__isnull=True, lease_until__lt=Now()
+    )
+    return sum(_lapse(each) for each in list(overdue))

@@ -12,7 +12,14 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from comparisons.models import Campaign, Crowdworker, PassedReply, Showing, WantedReply
+from comparisons.models import (
+    Campaign,
+    Crowdworker,
+    LapsedReply,
+    PassedReply,
+    Showing,
+    WantedReply,
+)
 from comparisons.models.campaign import Objective
 
 HARMLESS = Objective.HARMLESS
@@ -59,7 +66,7 @@ def _shown_since(crowdworker: Crowdworker, since: datetime) -> QuerySet[Showing]
 
 
 def _prompts_since(crowdworker: Crowdworker, since: datetime) -> list[datetime]:
-    """When the person was shown red-team prompts for replies, and those they gave back."""
+    """When the person was shown red-team prompts for replies: in hand, given back, or left."""
     objective = "turn__conversation__objective"
     taken = WantedReply.objects.filter(
         crowdworker=crowdworker, lease_until__gte=since + REPLY_LEASE, **{objective: HARMLESS}
@@ -67,8 +74,12 @@ def _prompts_since(crowdworker: Crowdworker, since: datetime) -> list[datetime]:
     passed = PassedReply.objects.filter(
         crowdworker=crowdworker, at__gte=since, **{f"wanted__{objective}": HARMLESS}
     )
+    lapsed = LapsedReply.objects.filter(
+        crowdworker=crowdworker, shown_at__gte=since, **{f"wanted__{objective}": HARMLESS}
+    )
     seen = [until - REPLY_LEASE for until in taken.values_list("lease_until", flat=True) if until]
-    return [*seen, *passed.values_list("at", flat=True)]
+    left = lapsed.values_list("shown_at", flat=True)
+    return [*seen, *passed.values_list("at", flat=True), *left]
 
 
 def cooling_until(crowdworker: Crowdworker) -> datetime | None:

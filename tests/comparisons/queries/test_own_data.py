@@ -32,8 +32,8 @@ LEFT_OUT = {
         SignInLink.account ApiToken.account AuditEntry.actor Crowdworker.account
         ConsentRecord.crowdworker Assignment.crowdworker Conversation.crowdworker
         Showing.crowdworker Comparison.crowdworker ChoiceUndo.crowdworker Flag.crowdworker
-        Response.author WantedReply.crowdworker PassedReply.crowdworker Payslip.crowdworker
-        QualificationAttempt.crowdworker Turn.conversation""",
+        Response.author WantedReply.crowdworker PassedReply.crowdworker LapsedReply.crowdworker
+        Payslip.crowdworker QualificationAttempt.crowdworker Turn.conversation""",
     "a secret, or what stands for one": """
         Account.password SignInLink.token_sha256 ApiToken.token_sha256
         Crowdworker.external_id_hash""",

@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from comparisons.models import Comparison, Flag, Response, Showing, WantedReply
+from comparisons.models import Comparison, Flag, LapsedReply, Response, Showing, WantedReply
 from comparisons.queries.replies import reply_rows
 from comparisons.services import judging, opinions, replies, withdrawal
 from comparisons.services.onboarding import OnboardingRefused
@@ -90,6 +90,23 @@ def test_an_overdue_prompt_goes_to_somebody_else_and_the_late_reply_is_refused()
     with pytest.raises(replies.ReplyLeaseOver):
         replies.write(wanted, slow, text="Late.")
     assert not Response.objects.filter(author=slow).exists()
+
+
+def test_a_prompt_taken_up_again_at_that_moment_does_not_lapse(monkeypatch):
+    campaign, _ = waiting()
+    person = agreed_person(campaign)
+    wanted, lapse = replies.take(person), replies._lapse
+    overdue(wanted)
+
+    def lapse_late(each):
+        WantedReply.objects.filter(pk=each.pk).update(lease_until=timezone.now() + replies.LEASE)
+        return lapse(each)
+
+    monkeypatch.setattr(replies, "_lapse", lapse_late)
+
+    assert replies.release_overdue() == 0
+    assert replies.held(person) == wanted
+    assert not LapsedReply.objects.exists()
 
 
 def test_a_prompt_given_back_is_not_offered_again():

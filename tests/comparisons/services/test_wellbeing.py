@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from comparisons.models import Conversation, Showing
+from comparisons.models import Conversation, LapsedReply, Showing, WantedReply
 from comparisons.queries.exposure import exposure
-from comparisons.services import chat, opinions, replies, wellbeing
+from comparisons.services import chat, leaving, opinions, replies, wellbeing
 from tests.comparisons.making import make_deployment
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
 from tests.comparisons.turns import make_turn
@@ -164,6 +164,38 @@ def test_no_prompt_is_handed_out_past_the_daily_cap_or_in_a_rest():
     assert replies.take(writer) is None
 
 
+def test_prompts_that_were_read_and_left_count_towards_the_days_share():
+    campaign, conversation = red_team(human_reply_percent=100)
+    chosen(answered(said(conversation)))
+    reader = prompt_of(campaign, conversation)
+    campaign.red_team_daily_cap = 4
+    campaign.save(update_fields=["red_team_daily_cap"])
+
+    for count in (2, 4):
+        wanted = replies.take(reader)
+        began = wanted.lease_until - replies.LEASE - timedelta(hours=2)
+        WantedReply.objects.filter(pk=wanted.pk).update(lease_until=began + replies.LEASE)
+        assert replies.release_overdue() == 1
+        assert wellbeing.shown_today(reader) == count
+
+    assert LapsedReply.objects.latest("pk").shown_at == began
+    assert replies.take(reader) is None
+    assert replies.take(agreed_person(campaign)) is not None
+
+
+def test_prompts_left_with_red_team_work_count_towards_the_days_share():
+    campaign, conversation = red_team(human_reply_percent=100)
+    reader = prompt_of(campaign, conversation)
+    for _ in range(2):
+        assert replies.take(reader) is not None
+        leaving.leave_red_team(reader)
+        reader.refresh_from_db()
+        assert replies.take(reader) is None
+        wellbeing.opt_in(reader, comfort="strong", cover="never")
+
+    assert wellbeing.shown_today(reader) == 4
+
+
 def test_a_prompt_in_hand_stays_in_hand_also_at_the_cap():
     campaign, conversation = red_team(human_reply_percent=100)
     writer = prompt_of(campaign, conversation)
@@ -197,6 +229,9 @@ def test_exposure_counts_prompts_for_replies_as_each_person_reads_them():
     for reader in readers:
         replies.take(reader)
     replies.pass_on(replies.held(readers[0]), readers[0], reason="upsetting")
+    in_hand = WantedReply.objects.filter(crowdworker=readers[1])
+    in_hand.update(lease_until=timezone.now() - timedelta(seconds=1))
+    replies.release_overdue()
     Showing.objects.update(created_at=timezone.now() - timedelta(days=9))
 
     found = exposure()
