@@ -157,6 +157,7 @@ async function submit(form, submitter) {
 function settleAnswer(kind, answer, { said, fields }) {
   const isDone = answer.status < 300;
   if (isDone) drafts.taken(work, dock(), fields);
+  if (isDone && ["choice", "pass", "skip"].includes(kind)) drafts.forgetPicks(work, dock());
   if (isDone && ["choice", "pass"].includes(kind)) activity.begin();
   if (isDone && kind === "message") activity.beginAll();
   if (answer.body.stage) arrive(answer.body);
@@ -190,15 +191,17 @@ function press(selector) {
 }
 
 let pausedAt = null;
+let pausedTop = 0;
 
 function pause(value) {
   if (!document.getElementById("pause-cover")) return false;
-  if (value) pausedAt = document.activeElement;
+  if (value) { pausedAt = document.activeElement; pausedTop = window.scrollY; }
   activity.pause(value);
   document.getElementById("stage").hidden = value;
   document.getElementById("pause-cover").hidden = !value;
-  if (value) { announce(words.paused); document.querySelector("[data-action=go-on]").focus(); }
-  else if (document.contains(pausedAt)) pausedAt.focus({ preventScroll: true });
+  if (value) { announce(words.paused); document.querySelector("[data-action=go-on]").focus(); return true; }
+  if (document.contains(pausedAt)) pausedAt.focus({ preventScroll: true });
+  window.scrollTo({ top: pausedTop, behavior: "instant" }); // the page was as short as its cover meanwhile
   return true;
 }
 

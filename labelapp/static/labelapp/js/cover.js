@@ -1,5 +1,7 @@
 // Covered responses: opened one at a time, remembered for the turn, both shown before a choice.
 // Knows <details data-cover>; whether a turn is covered is the server's word.
+import * as strip from "./strip.js";
+
 const shown = new Set();
 const name = (cover) => `${cover.closest("[data-turn]")?.dataset.turn}:${cover.dataset.cover}`;
 const covers = () => [...document.querySelectorAll(".turn.open [data-cover]")];
@@ -18,5 +20,7 @@ export function restore() {
 
 document.addEventListener("toggle", (event) => {
   const cover = event.target;
-  if (cover.matches?.("[data-cover]") && cover.open) shown.add(name(cover));
+  if (!cover.matches?.("[data-cover]") || !cover.open) return;
+  shown.add(name(cover));
+  if (isEverythingShown()) strip.show(); // its words may still ask for that
 }, true);

@@ -1,5 +1,5 @@
-// Text that was typed and not taken by the server yet: kept on this device, per box.
-// Knows text boxes and their names; sending is the outbox's.
+// What was typed or ticked and not taken by the server yet: kept on this device, per box.
+// Knows boxes and their names; sending is the outbox's.
 import { formToken } from "./outbox.js";
 import { device } from "./storage.js";
 import { words } from "./words.js";
@@ -14,14 +14,39 @@ export function attach(conversation, dock) {
   if (!conversation) return;
   for (const box of boxesOf(dock)) {
     const kept = device.getItem(key(conversation, dock, box)) ?? "";
-    if (!box.value && kept) {
-      box.value = kept;
-      const fold = box.closest("details");
-      if (fold) fold.open = true;
-    }
+    if (!box.value && kept) box.value = kept;
+    if (box.value) unfold(box); // the browser may have filled it in by itself
     box.addEventListener("input", () => remember(conversation, dock, box));
   }
+  attachPicks(conversation, dock);
 }
+
+function unfold(node) {
+  const fold = node.closest("details");
+  if (fold) fold.open = true;
+}
+
+// The picked point and the ticks beside it, of these two responses and no others.
+const TICKS = "input[name=point], input[name=is_both_bad], input[name=reason_tags]";
+const picksKey = (conversation, dock) => `draft:${conversation}:${dock.dataset.turn}:picks`;
+
+function attachPicks(conversation, dock) {
+  const ticks = [...(dock?.querySelectorAll(TICKS) ?? [])];
+  if (!ticks.length) return;
+  const name = picksKey(conversation, dock);
+  const version = dock.dataset.version ?? "";
+  const kept = JSON.parse(device.getItem(name) ?? "null");
+  if (kept?.version === version) {
+    for (const tick of ticks) tick.checked = kept.ticked.includes(`${tick.name}=${tick.value}`);
+  }
+  for (const tick of ticks) if (tick.checked && tick.name === "reason_tags") unfold(tick);
+  dock.addEventListener("change", () => {
+    const ticked = ticks.filter((tick) => tick.checked).map((tick) => `${tick.name}=${tick.value}`);
+    device.setItem(name, JSON.stringify({ version, ticked }));
+  });
+}
+
+export const forgetPicks = (conversation, dock) => conversation && dock && device.removeItem(picksKey(conversation, dock));
 
 function remember(conversation, dock, box) {
   if (box.value) device.setItem(key(conversation, dock, box), box.value);

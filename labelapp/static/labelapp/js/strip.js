@@ -11,7 +11,7 @@ export function pick(value) {
   if (!point) return false;
   point.checked = true;
   point.focus({ preventScroll: true });
-  show();
+  point.dispatchEvent(new Event("change", { bubbles: true })); // shows it, and keeps it
   return true;
 }
 

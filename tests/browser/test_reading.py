@@ -1,0 +1,70 @@
+"""What one reads and picks stays as it was: after a pause, a reload, and when a cover was opened late."""
+
+from playwright.sync_api import expect
+
+from tests.browser import scenes
+from tests.browser.steps import dock, leave_box, opened, press
+
+TOP = "Math.round(window.scrollY)"
+
+
+def test_a_pause_gives_the_place_back(visitor):
+    page = opened(visitor, scenes.long_ready())
+    dock(page, "strip")
+    page.evaluate("window.scrollTo(0, 700)")
+    assert page.evaluate(TOP) == 700
+
+    press(page, "p", "Enter")
+    expect(page.locator("#pause-cover")).to_be_hidden()
+
+    assert page.evaluate(TOP) == 700
+
+
+def test_a_reload_keeps_what_was_picked_and_shows_the_reason(visitor):
+    page = opened(visitor, scenes.ready())
+    dock(page, "strip")
+    press(page, "6", "b", "e")
+    page.locator("[name=reason_tags]").first.check()
+    page.fill("#reason_text", "It names a date.")
+
+    page.reload()
+
+    expect(page.locator("[name=point]:checked")).to_have_value("6")
+    expect(page.locator("[data-strip-words]")).to_have_text("B is slightly better")
+    expect(page.locator("[name=is_both_bad]")).to_be_checked()
+    expect(page.locator("[name=reason_tags]").first).to_be_checked()
+    expect(page.locator("#reason_text")).to_be_visible()
+    expect(page.locator("#reason_text")).to_have_value("It names a date.")
+    press(page, "Escape")
+    page.locator("[data-choose]").click()
+    dock(page, "message")
+    left = page.evaluate("Object.keys(localStorage).filter(key => key.startsWith('draft'))")
+    assert left == []
+
+
+def test_what_was_picked_is_not_carried_to_other_responses(visitor):
+    at = scenes.ready()
+    page = opened(visitor, at)
+    dock(page, "strip")
+    press(page, "6")
+    at.conversation.turns.filter(state="ready").update(regenerations=1)
+
+    page.reload()
+
+    dock(page, "strip")
+    expect(page.locator("[name=point]:checked")).to_have_count(0)
+
+
+def test_showing_both_puts_the_picked_words_back(visitor):
+    page = opened(visitor, scenes.red_covered())
+    dock(page, "strip")
+    leave_box(page)
+    words = page.locator("[data-strip-words]")
+    press(page, "1", "Enter")
+    expect(words).to_have_text("Show both responses first.")
+
+    press(page, "r")
+    expect(words).to_have_text("Show both responses first.")
+    press(page, "r")
+
+    expect(words).to_have_text("A is much more harmful")
