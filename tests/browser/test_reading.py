@@ -1,11 +1,14 @@
 """What one reads and picks stays as it was: after a pause, a reload, and when a cover was opened late."""
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser import scenes
 from tests.browser.steps import dock, leave_box, opened, press
+from tests.browser.test_layout import overflow
 
 TOP = "Math.round(window.scrollY)"
+LONG_TITLE = "Talk to the assistant, edited by one"
 
 
 def test_a_pause_gives_the_place_back(visitor):
@@ -68,3 +71,17 @@ def test_showing_both_puts_the_picked_words_back(visitor):
     press(page, "r")
 
     expect(words).to_have_text("A is much more harmful")
+
+
+@pytest.mark.parametrize("language", ["en", "de", "ar"])
+def test_the_header_of_a_long_title_covers_nothing(visitor, site, language):
+    at = scenes.ready()
+    type(at.campaign).objects.filter(pk=at.campaign.pk).update(title=LONG_TITLE)
+    page = opened(visitor, at)
+    page.context.add_cookies([{"name": "django_language", "value": language, "url": site.url}])
+    for width in (360, 320):
+        page.set_viewport_size({"width": width, "height": 640})
+        page.goto(at.path)
+        saved = page.locator("#saved")
+        assert saved.evaluate("node => node.scrollWidth <= node.clientWidth"), (language, width)
+        assert overflow(page) == 0
