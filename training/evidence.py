@@ -12,6 +12,7 @@ from comparisons.models.campaign import Objective
 from comparisons.queries.leaderboard import choices_between
 from modelserving import promotion
 from modelserving.core.evidence import Condition, Evidence, at_least
+from modelserving.core.traffic import TRIAL
 from modelserving.models import Deployment, PromotionEvent, Slot, SlotDeployment
 from training.gates import run_gates
 from training.models import Trial
@@ -34,9 +35,11 @@ def candidates(slot: Slot, candidate: Deployment) -> int:
     """How many share the chance of error: all that were on trial since the newest promotion, or are to be."""
     last = promotion.last_promotion(slot)
     tried = PromotionEvent.objects.filter(slot=slot, kind=PromotionEvent.Kind.TRIAL)
+    known = {candidate.pk}
     if last is not None:
         tried = tried.filter(generation__gt=last.generation)
-    known = {candidate.pk, *tried.values_list("deployment_id", flat=True)}
+        known |= {each["deployment"] for each in last.after if each["role"] == TRIAL}
+    known |= set(tried.values_list("deployment_id", flat=True))
     return max(len(known), _policies_beside(candidate))
 
 

@@ -87,6 +87,19 @@ def test_after_a_promotion_the_count_of_candidates_begins_anew(slot):
     assert candidates(slot, second) == 1
 
 
+def test_those_whom_a_promotion_leaves_on_trial_go_on_sharing_the_chance(slot):
+    first, second, third = (on_trial(slot, name) for name in ("first", "second", "third"))
+    promotion.promote(
+        slot, first, evidence=evidence_for(slot, first), expected_generation=slot.generation,
+        is_forced=True, reason="for the test",
+    )  # fmt: skip
+
+    fourth = on_trial(slot, "fourth")
+    promotion.retire(slot, third, expected_generation=slot.generation)  # it had its chance
+
+    assert [candidates(slot, each) for each in (second, fourth)] == [3, 3]
+
+
 def test_who_never_lost_has_a_bound_and_no_number_of_the_prior(slot):
     steady, new = Deployment.objects.get(name="steady"), on_trial(slot, "new")
     choose(new, steady, times=100)
