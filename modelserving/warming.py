@@ -4,6 +4,8 @@ Knows active places and server statuses; a server that is away or full is left f
 """
 
 import logging
+import threading
+from collections.abc import Sequence
 
 from django.db.models import Q
 
@@ -19,12 +21,27 @@ logger = logging.getLogger(__name__)
 ROOM = 3  # memory of a loaded checkpoint over its size on disk, at most: float32 of bfloat16, and caches
 
 
+_loading = threading.Lock()  # of one process: a lock in Redis would outlive a worker that is killed
+
+
 def warm_servers() -> list[str]:
-    """Note who is ready and load what is missing; returns "url name" of everything that was loaded."""
-    wanted = drawn_checkpoints()
-    loaded: list[str] = []
+    """Note who is ready and load what is missing; returns "url name" of everything that was loaded.
+
+    A load may take minutes and a worker has few threads: while one of them loads, the others note and go.
+    """
     statuses = server_statuses()
     presence.note(is_ready=any(status.is_ready for status in statuses))
+    if not _loading.acquire(blocking=False):
+        return []
+    try:
+        return _load_missing(statuses)
+    finally:
+        _loading.release()
+
+
+def _load_missing(statuses: Sequence[ServerStatus]) -> list[str]:
+    wanted = drawn_checkpoints()
+    loaded: list[str] = []
     for status in statuses:
         if not status.is_ready or not wanted:
             continue

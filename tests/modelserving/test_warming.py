@@ -1,8 +1,13 @@
 """Servers have what slots draw from before anybody asks."""
 
-import pytest
+import asyncio
+import threading
+import time
 
-from modelserving import promotion
+import pytest
+from django.db import connections
+
+from modelserving import presence, promotion
 from modelserving.models import Checkpoint
 from modelserving.warming import warm_servers
 from tests.fake_engine import FakeEngine
@@ -64,3 +69,47 @@ def test_warm_servers_counts_the_base_of_an_adapter_once(settings):
 
     assert small.loads == []  # 3 × (20 + 1) do not fit into 60
     assert len(large.loads) == 2
+
+
+class LoadsWhenTold(FakeEngine):
+    """Takes as long for a load as the test wants."""
+
+    may_load = threading.Event()
+
+    async def _load(self, content, exchange) -> None:
+        self.loads.append(content)
+        await asyncio.to_thread(self.may_load.wait)
+        self.loaded.add(content["name"])
+        await exchange.reply({"name": content["name"], "hash": content["name"]})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_one_ring_loads_the_others_note_who_is_ready_and_go(settings, redis_url):
+    promotion.ensure_slot("main", deployment=make_deployment("served"))
+    engine = LoadsWhenTold()
+    rings = [threading.Thread(target=ring) for _number in range(2)]
+
+    with serving(settings, engine):
+        rings[0].start()
+        while not engine.loads:
+            time.sleep(0.01)
+        with presence._client() as client:
+            client.delete(presence.LOOKED, presence.READY)  # as they fade within a minute
+        rings[1].start()
+        rings[1].join(20)
+        is_free, seen = not rings[1].is_alive(), presence.presence()
+        engine.may_load.set()
+        for each in rings:
+            each.join()
+
+        assert (is_free, seen.is_looked_after, seen.is_ready) == (True, True, True)
+        assert len(engine.loads) == 1
+
+        engine.loaded.clear()
+        assert len(warm_servers()) == 1  # whoever comes next may load
+
+
+def ring() -> None:
+    """As a worker's thread is rung for."""
+    warm_servers()
+    connections.close_all()
