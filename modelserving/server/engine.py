@@ -18,10 +18,10 @@ from modelserving.server.errors import (
     Conflict,
     GenerationFailed,
     Overloaded,
-    Refused,
     model_not_loaded,
 )
 from modelserving.server.jobs import Delivery, SampleJob, ScoreJob, deliver
+from modelserving.server.memory import Memory
 from modelserving.server.metrics import Metrics
 from modelserving.server.turns import Turns, refuse, warm_up
 
@@ -38,16 +38,16 @@ class Engine:
         self, *, limits: ServingLimits, metrics: Metrics, clock: Callable[[], float]
     ) -> None:
         """Nothing is loaded and the thread is not started yet."""
-        self.checkpoints: dict[str, ServedCheckpoint] = {}  # replaced, never changed in place
-        # drained ones whose name is taken again: what runs in them is finished
-        self._leaving: list[ServedCheckpoint] = []
+        self.memory = Memory(limit=limits.memory_bytes, metrics=metrics)
         self.limits = limits
         self.metrics = metrics
         self.clock = clock
         self.last_turn = clock()
         self.working = False
         self.lost = False  # the thread or the device: only a new process helps
-        self._turns = Turns(metrics=metrics, clock=clock, post=self._post, has_room=self._has_room)
+        self._turns = Turns(
+            metrics=metrics, clock=clock, post=self._post, has_room=self.memory.has_room
+        )
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -70,13 +70,14 @@ class Engine:
         return self._turns.last_failure
 
     @property
-    def bytes_used(self) -> int:
-        """Memory of everything that is loaded."""
-        return sum(each.bytes_used for each in self._every)
+    def checkpoints(self) -> dict[str, ServedCheckpoint]:
+        """What is loaded, by name."""
+        return self.memory.checkpoints
 
     @property
-    def _every(self) -> list[ServedCheckpoint]:
-        return [*self.checkpoints.values(), *self._leaving]
+    def bytes_used(self) -> int:
+        """Memory of everything that is loaded."""
+        return self.memory.bytes_used
 
     def is_moving(self, *, within: float) -> bool:
         """Whether the thread has nothing to do, or ended a turn in the last seconds."""
@@ -129,10 +130,10 @@ class Engine:
 
     def _serve(self) -> None:
         while True:
-            self.working = any(each.is_busy for each in self._every)
+            self.working = any(each.is_busy for each in self.memory.every)
             if not self._obey():
                 return
-            for checkpoint in self._every:
+            for checkpoint in self.memory.every:
                 self._turn(checkpoint)
             self.last_turn = self.clock()
 
@@ -167,7 +168,7 @@ class Engine:
                 self._turns.fail(checkpoint, raised, error)
                 self._look_at_device(checkpoint)
         if checkpoint.draining and not checkpoint.is_busy:
-            self._drop(checkpoint)
+            self.memory.drop(checkpoint)
 
     def _look_at_device(self, checkpoint: ServedCheckpoint) -> None:
         """After a failure: whether the device is lost with it."""
@@ -206,62 +207,13 @@ class Engine:
         except Exception:
             self._look_at_device(checkpoint)
             raise
-        self.make_room(checkpoint.bytes_used, wanted_too=base)
-        replaced = self.checkpoints.get(checkpoint.name)
-        if replaced is not None and replaced.is_busy:
-            replaced.draining = True
-            self._leaving.append(replaced)
-        self.checkpoints = {**self.checkpoints, checkpoint.name: checkpoint}
-        self.metrics.count("checkpoints_loaded")
-
-    def make_room(self, wanted: int, *, wanted_too: ServedCheckpoint | None = None) -> None:
-        """Unload what was used longest ago until `wanted` bytes fit; never what is in use.
-
-        Where they would not fit in the end, everything stays.
-        """
-        self._check_room(wanted, wanted_too=wanted_too)
-        while self.bytes_used + wanted > self.limits.memory_bytes:
-            idle = [each for each in self._may_go(but=wanted_too) if not self._is_base(each)]
-            self._drop(min(idle, key=lambda each: each.used_at))
-
-    def _check_room(self, wanted: int, *, wanted_too: ServedCheckpoint | None) -> None:
-        limit = self.limits.memory_bytes
-        text = f"{wanted} bytes do not fit into the memory budget of {limit}"
-        if wanted + (wanted_too.bytes_used if wanted_too else 0) > limit:
-            raise Refused(f"{text}: raise --memory-budget", code="memory_budget")
-        may_go = self._may_go(but=wanted_too)
-        if self.bytes_used - sum(each.bytes_used for each in may_go) + wanted > limit:
-            raise Overloaded(
-                f"{text} while other checkpoints are in use: try later or raise --memory-budget",
-                code="memory_budget",
-                retry_after=10,
-            )
-
-    def _has_room(self) -> bool:
-        """Give up what is not in use until all fits the budget; False where what runs is too much."""
-        limit = self.limits.memory_bytes
-        if self.bytes_used <= limit:
-            return True
-        for each in self._every:
-            if each.sampler is not None:
-                each.sampler.prefix_cache.clear()
-        while self.bytes_used > limit:
-            idle = [each for each in self._may_go(but=None) if not self._is_base(each)]
-            if not idle:
-                return False
-            self._drop(min(idle, key=lambda each: each.used_at))
-        return True
-
-    def _may_go(self, *, but: ServedCheckpoint | None) -> list[ServedCheckpoint]:
-        """What is idle; a base only where all its adapters are."""
-        stay = [each for each in self._every if each.is_busy or each is but or each.draining]
-        stay += [each.base for each in stay if each.base is not None]
-        return [each for each in self.checkpoints.values() if each not in stay]
+        self.memory.make_room(checkpoint.bytes_used, wanted_too=base)
+        self.memory.put(checkpoint)
 
     def unload(self, name: str) -> None:
         """Take no new requests for a checkpoint and drop it when the running ones are done."""
         checkpoint = self.find(name)
-        if self._is_base(checkpoint):
+        if self.memory.is_base(checkpoint):
             adapters = [each.name for each in self.checkpoints.values() if each.base is checkpoint]
             raise Conflict(
                 f"{name!r} is the base of {', '.join(adapters)}: unload these first",
@@ -269,13 +221,4 @@ class Engine:
             )
         checkpoint.draining = True
         if not checkpoint.is_busy:
-            self._drop(checkpoint)
-
-    def _is_base(self, checkpoint: ServedCheckpoint) -> bool:
-        """Whether an adapter reads this checkpoint's weights."""
-        return any(each.base is checkpoint for each in self.checkpoints.values())
-
-    def _drop(self, checkpoint: ServedCheckpoint) -> None:
-        self.checkpoints = {k: v for k, v in self.checkpoints.items() if v is not checkpoint}
-        self._leaving = [each for each in self._leaving if each is not checkpoint]
-        self.metrics.count("checkpoints_unloaded")
+            self.memory.drop(checkpoint)

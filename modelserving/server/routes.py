@@ -184,7 +184,7 @@ class Routes:
         loop, engine, now = asyncio.get_running_loop(), self._engine, self._engine.clock()
 
         def make_room(wanted: int) -> None:
-            engine.call(lambda: engine.make_room(wanted, wanted_too=base)).result()
+            engine.call(lambda: engine.memory.make_room(wanted, wanted_too=base)).result()
 
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader") as loader:
             return await loop.run_in_executor(
@@ -226,7 +226,7 @@ class Routes:
                 "dtype": str(self._reader.dtype).removeprefix("torch."),
                 "memory": {
                     "used_bytes": engine.bytes_used,
-                    "budget_bytes": engine.limits.memory_bytes,
+                    "budget_bytes": engine.memory.limit,
                 },
                 "tokens_per_second": engine.metrics.tokens_per_second(now=now),
                 "counts": dict(engine.metrics.counts),

@@ -50,7 +50,7 @@ def reader_of(
 
 def _adopted(engine: Engine, directory: Path) -> ServedCheckpoint:
     checkpoint = reader_of(engine, directory.parent).read(
-        str(directory), name=directory.name, now=engine.clock(), make_room=engine.make_room
+        str(directory), name=directory.name, now=engine.clock(), make_room=engine.memory.make_room
     )
     engine.adopt(checkpoint)
     return checkpoint

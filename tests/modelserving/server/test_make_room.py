@@ -26,7 +26,7 @@ def test_what_could_never_fit_is_refused_and_everything_stays(tmp_path: Path) ->
     policy(engine, tmp_path / "second", seed=2)
 
     with pytest.raises(Refused) as refused:
-        engine.make_room(BUDGET + 1)
+        engine.memory.make_room(BUDGET + 1)
 
     assert refused.value.code == "memory_budget"
     assert list(engine.checkpoints) == ["first", "second"]
@@ -39,11 +39,11 @@ def test_what_does_not_fit_beside_what_is_in_use_lets_the_idle_stay(tmp_path: Pa
     busy.score_jobs.append(ScoreJob(dialogues=[]))
 
     with pytest.raises(Overloaded) as full:
-        engine.make_room(BUDGET - busy.bytes_used + 1)
+        engine.memory.make_room(BUDGET - busy.bytes_used + 1)
     assert full.value.code == "memory_budget"
     assert list(engine.checkpoints) == ["idle", "busy"]
 
-    engine.make_room(BUDGET - busy.bytes_used)
+    engine.memory.make_room(BUDGET - busy.bytes_used)
     assert list(engine.checkpoints) == ["busy"]
 
 

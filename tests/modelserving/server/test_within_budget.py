@@ -1,7 +1,6 @@
 """Replies keep to the memory budget too: what is not in use leaves, others wait, what outgrows it ends."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 from modelserving.lm.sample_requests import SampleRequest
@@ -26,7 +25,7 @@ def _running(checkpoint: ServedCheckpoint) -> list[str]:
 
 def _allow(engine: Engine, more_bytes: int) -> None:
     """Let the budget be what is used now and a little."""
-    engine.limits = replace(engine.limits, memory_bytes=engine.bytes_used + more_bytes)
+    engine.memory.limit = engine.bytes_used + more_bytes
 
 
 def test_what_runs_drives_out_what_is_idle_and_new_requests_wait(tmp_path: Path) -> None:
@@ -53,7 +52,7 @@ def _adapter(engine: Engine, root: Path) -> ServedCheckpoint:
     base = policy(engine, root / "base")
     write_adapter(root / "adapter", base=root / "base", parent=base.hash, seed=1, rank=2)
     checkpoint = reader_of(engine, root).read(
-        str(root / "adapter"), name="adapter", now=1.0, make_room=engine.make_room, base=base
+        str(root / "adapter"), name="adapter", now=1.0, make_room=engine.memory.make_room, base=base
     )
     engine.adopt(checkpoint)
     return checkpoint
