@@ -76,7 +76,12 @@ class _Trainer:
         self.optimizers = make_optimizers(self.master.parameters, config=config)
         self.step, self.seconds, self.tokens = 0, 0.0, 0
         count = sum(p.numel() for p in self.master.parameters.values())
-        run.require_space(count * 16)
+        on_the_way = config.steps // config.publish_every if config.publish_every else 0
+        run.require_space(
+            count * 16,
+            milestones=0 if config.max_minutes else on_the_way,
+            milestone_bytes=count * 4,
+        )
         if device.type == "cpu":
             require_memory(
                 needed_bytes=_memory_estimate(config, parameters=count, model=self.model),

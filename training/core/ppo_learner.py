@@ -125,11 +125,6 @@ class Learner:
         return sum(master.trained for master, _ in self._members.values())
 
     @property
-    def frozen(self) -> int:
-        """How many stay as they were: what adapters are added to."""
-        return sum(master.frozen for master, _ in self._members.values())
-
-    @property
     def checkpoint_bytes(self) -> int:
         """Size of a checkpoint, at most."""
         return sum(master.checkpoint_bytes for master, _ in self._members.values())

@@ -8,7 +8,7 @@ import math
 from training.config import PPOConfig
 from training.core.ppo_learner import Learner
 from training.core.ppo_world import World
-from training.core.preflight import packed_training_bytes
+from training.core.preflight import WEIGHTS, packed_training_bytes
 
 
 def ppo_training_bytes(learner: Learner, *, world: World, config: PPOConfig) -> dict[str, int]:
@@ -19,13 +19,14 @@ def ppo_training_bytes(learner: Learner, *, world: World, config: PPOConfig) -> 
     rows = learner.threads * max(config.micro_tokens, tree)
     network = learner.value.network
     learning = [world.policy.model] if network is None else [world.policy.model, network]
-    read = [each for each in (world.reference, world.ranker, world.test_ranker) if each is not None]
     vocabulary = world.policy.config.get_text_config().vocab_size
-    return packed_training_bytes(
+    needed = packed_training_bytes(
         trained=learner.trained,
-        frozen=learner.frozen + sum(each.model.num_parameters() for each in read),
         shapes=[each.config for each in learning],
         tokens=min(rows, prompts * tree),
         threads=learner.threads,
         logits=vocabulary * min(rows, prompts * responses),
+        keeps_layers=not config.activation_checkpointing,
     )
+    needed[WEIGHTS] += 4 * world.policy.model.num_parameters()  # laid out for the sampler
+    return needed

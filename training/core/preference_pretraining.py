@@ -42,6 +42,7 @@ def train(run: RunDirectory, config: PreferencePretrainingConfig) -> Outcome:
         half="all",
         first_step=0,
     )
+    trainer.require_memory()
     state = run.load_resume()
     results = dict(state.scalars["results"]) if state else {}
     if state is None or state.step < trainer.last_step:

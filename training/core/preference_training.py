@@ -40,24 +40,38 @@ def train(run: RunDirectory, config: PreferenceModelConfig) -> Outcome:
     device = prepare(config)
     run.progress(0, 1, "reading the release")
     release = run.inputs("release")
-    initial = initial_preference_model(run, config=config, device=device)
-    parts = _read_parts(release, run=run, config=config, initial=initial)
+    loaded: LoadedModel | None = initial_preference_model(run, config=config, device=device)
+    parts = _read_parts(release, run=run, config=config, initial=loaded)
     state = run.load_resume()
     results: dict[str, Any] = dict(state.scalars["results"]) if state else {}
-    first_step = 0
+    last_step = 0
     for index, (half, sets) in enumerate(parts.items()):
-        if index > 0:
-            initial = initial_preference_model(run, config=config, device=device)
+        first_step, last_step = last_step, last_step + len(planned(sets, config=config))
+        if state is not None and state.step >= last_step:
+            continue
         trainer = PreferenceTrainer(
-            run=run, config=config, initial=initial, sets=sets, half=half, first_step=first_step
-        )
-        if state is None or state.step < trainer.last_step:
-            halted = trainer.run_to_end(state, results=results, parts_left=len(parts) - index)
-            if halted is not None:
-                return halted
-            state = None
-        first_step = trainer.last_step
-    return Outcome(state="done", step=first_step, results=results)
+            run=run, config=config, sets=sets, half=half, first_step=first_step,
+            initial=loaded or initial_preference_model(run, config=config, device=device),
+        )  # fmt: skip
+        if loaded is not None:  # the first here: what it frees is the next one's
+            trainer.require_memory()
+        halted = trainer.run_to_end(state, results=results, parts_left=len(parts) - index)
+        if halted is not None:
+            return halted
+        state, loaded = None, None
+        del trainer  # before the next model is read
+    return Outcome(state="done", step=last_step, results=results)
+
+
+def planned(sets: ComparisonSets, *, config: PreferenceModelConfig) -> list[list[list[int]]]:
+    """The steps of one model, and of each the comparisons of its conversations; a part of an epoch is its first steps."""
+    plan = plan_steps(
+        group_conversations(sets.train),
+        batch_size=config.batch_comparisons,
+        epochs=math.ceil(config.epochs),
+        seed=config.seed,
+    )
+    return plan[: max(1, round(len(plan) * config.epochs / math.ceil(config.epochs)))]
 
 
 def _read_parts(
@@ -100,13 +114,7 @@ class PreferenceTrainer:
     ) -> None:
         self.run, self.config, self.initial, self.sets, self.half = run, config, initial, sets, half
         self.model = initial.model
-        plan = plan_steps(
-            group_conversations(sets.train),
-            batch_size=config.batch_comparisons,
-            epochs=math.ceil(config.epochs),
-            seed=config.seed,
-        )
-        self.plan = plan[: max(1, round(len(plan) * config.epochs / math.ceil(config.epochs)))]
+        self.plan = planned(sets, config=config)
         self.first_step, self.step = first_step, first_step
         self.last_step = first_step + len(self.plan)
         self.master = MasterWeights(self.model)
@@ -119,18 +127,18 @@ class PreferenceTrainer:
         )
         self.optimizers = Optimizers(members=((adam, config.learning_rate),))
         run.require_space(self.master.checkpoint_bytes)
-        self._require_memory()
 
-    def _require_memory(self) -> None:
+    def require_memory(self) -> None:
+        """Refuse what the host's memory does not hold beside what is loaded."""
         if self.model.device.type != "cpu":
             return
         threads = threads_for(self.model)
         parts = packed_training_bytes(
             trained=self.master.trained,
-            frozen=self.master.frozen,
             shapes=[self.model.config],
             tokens=self._tokens_at_once(threads),
             threads=threads,
+            keeps_layers=not self.config.activation_checkpointing,
         )
         require_memory_of(parts)
 

@@ -18,16 +18,21 @@ class TooLittleRoom(ConfigError):
     """Disk or memory that will not suffice; the message says how much is needed."""
 
 
-def require_space(directory: Path, *, checkpoint_bytes: int, keep: int, standing: int) -> None:
-    """The checkpoints still to come must fit; one more stands than is kept, until the oldest goes."""
+def require_space(
+    directory: Path, *, checkpoint_bytes: int, keep: int, standing: int, kept_bytes: int = 0
+) -> None:
+    """What is still to come must fit: checkpoints, one more than is kept until the oldest goes, and what is kept for good."""
     more = max(1, keep + 1 - standing)
-    free, needed = shutil.disk_usage(directory).free, more * checkpoint_bytes
+    free, needed = shutil.disk_usage(directory).free, more * checkpoint_bytes + kept_bytes
     if free < needed:
         wanted = "the next checkpoint needs" if more == 1 else f"{more} checkpoints need"
-        cure = f", or lower keep_checkpoints, now {keep}" if keep > 1 and more > 1 else ""
+        cures = [f"lower keep_checkpoints, now {keep}"] if keep > 1 and more > 1 else []
+        if kept_bytes:
+            wanted = f"{wanted.rpartition(' ')[0]} and those published on the way need"
+            cures.append("publish more rarely (publish_every)")
         raise TooLittleRoom(
             f"{free / 1e6:.0f} MB are free under {directory}, {wanted} {needed / 1e6:.0f} MB: "
-            f"free {(needed - free) / 1e6:.0f} MB more{cure}"
+            + ", or ".join([f"free {(needed - free) / 1e6:.0f} MB more", *cures])
         )
 
 
@@ -48,20 +53,27 @@ def require_memory_of(parts: Mapping[str, int]) -> None:
 
 
 def packed_training_bytes(
-    *, trained: int, frozen: int, shapes: Sequence[Any], tokens: int, threads: int, logits: int = 0
+    *,
+    trained: int,
+    shapes: Sequence[Any],
+    tokens: int,
+    threads: int,
+    logits: int = 0,
+    keeps_layers: bool = True,
 ) -> dict[str, int]:
-    """What training on packed rows keeps at once, roughly and rather too much than too little.
+    """What training on packed rows adds to the weights that are loaded, roughly and rather too much than too little.
 
-    16 bytes a trained parameter (weight, float32 master, two moments), 4 a frozen one; its gradient, or a sum of them
-    and the newest in each of several threads; 30 float32 numbers per token of the rows that are read at once, hidden
-    unit and layer, and every logit with its gradient. `shapes` are the configs of the models that learn.
+    Two moments for a trained parameter, and its gradient, or a sum of them and the newest in each of several threads;
+    30 float32 numbers per token of the rows that are read at once, hidden unit and layer (without `keeps_layers`: of one
+    layer, and one number for each other), and every logit with its gradient. `shapes` are the configs of the models
+    that learn.
     """
-    units = sum(
-        shape.hidden_size * shape.num_hidden_layers
-        for shape in (each.get_text_config() for each in shapes)
-    )
+    units = 0
+    for shape in (each.get_text_config() for each in shapes):
+        layers = 30 * shape.num_hidden_layers if keeps_layers else 30 + shape.num_hidden_layers
+        units += shape.hidden_size * layers
     return {
-        WEIGHTS: 16 * trained + 4 * frozen,
+        WEIGHTS: 8 * trained,
         "threads": (8 * threads if threads > 1 else 4) * trained,
-        "micro_tokens": 30 * 4 * tokens * units + 8 * logits,
+        "micro_tokens": 4 * tokens * units + 8 * logits,
     }

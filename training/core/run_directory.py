@@ -49,6 +49,10 @@ class InputRefused(ConfigError):
     """An input that is missing, changed or unusable; the message names role and cure."""
 
 
+class InputMissing(InputRefused):
+    """An input that is not there: its disk may not be mounted yet."""
+
+
 class RunDirectory:
     """The files by which a run and its supervisor talk."""
 
@@ -74,8 +78,6 @@ class RunDirectory:
         signal.signal(signal.SIGTERM, remember)
         signal.signal(signal.SIGINT, remember)
 
-    # inputs
-
     def has_input(self, role: str) -> bool:
         """Whether inputs.json names this role."""
         return role in self._inputs
@@ -89,7 +91,7 @@ class RunDirectory:
         entry = self._inputs[role]
         path = (self.path / entry["path"]).resolve()
         if not path.exists():
-            raise InputRefused(f"the {role} {path} is not there: mend its path in inputs.json")
+            raise InputMissing(f"the {role} {path} is not there: mend its path in inputs.json")
         try:
             found = content_hash(verify(path)) if path.is_dir() else file_sha256(path)
         except ArtefactError as damaged:
@@ -104,8 +106,6 @@ class RunDirectory:
     def input_hash(self, role: str) -> str:
         """The hash that inputs.json states for a role."""
         return self._inputs[role]["sha256"]
-
-    # messages
 
     def log(self, message: str) -> None:
         """Append one line to log.txt."""
@@ -189,8 +189,6 @@ class RunDirectory:
         (wish,) = self.ranks.from_main([float(words.index(self.should_stop()))])
         return words[int(wish)]
 
-    # checkpoints
-
     @property
     def checkpoints(self) -> Path:
         """Folder of the step directories."""
@@ -243,8 +241,6 @@ class RunDirectory:
         self.log(f"resuming from {path.name}")
         return state
 
-    # endings
-
     def finish(
         self, state: State, *, step: int, reason: str = "", results: Mapping[str, Any] | None = None
     ) -> None:
@@ -266,8 +262,10 @@ class RunDirectory:
         self.log(f"{state} at step {step}" + (f": {reason}" if reason else ""))
         write_durably(self.path / "status.json", json.dumps(status, indent=2) + "\n")
 
-    def require_space(self, checkpoint_bytes: int) -> None:
-        """Refuse to go on when the checkpoints that are still to come would not fit on the disk."""
+    def require_space(
+        self, checkpoint_bytes: int, *, milestones: int = 0, milestone_bytes: int = 0
+    ) -> None:
+        """Refuse to go on when what is still to come would not fit on the disk; milestones keep their weights for good."""
         if self._writes:
             discard_partials(self.checkpoints)
         self.ranks.wait()
@@ -276,6 +274,7 @@ class RunDirectory:
             checkpoint_bytes=checkpoint_bytes,
             keep=self.config.keep_checkpoints,
             standing=count_resumable(self.checkpoints),
+            kept_bytes=max(0, milestones - len(self._milestones)) * milestone_bytes,
         )
 
 
@@ -286,9 +285,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise InputRefused(f"{path} is not there: a run directory needs one") from None
     except ValueError as broken:
         raise InputRefused(f"{path} is not valid JSON ({broken}): write it again") from None
-    if not isinstance(stored, dict):
-        raise InputRefused(f"{path} holds no JSON object: write it again")
-    return stored
+    if isinstance(stored, dict):
+        return stored
+    raise InputRefused(f"{path} holds no JSON object: write it again")
 
 
 def reference(path: Path) -> dict[str, str]:
