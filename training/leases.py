@@ -25,8 +25,7 @@ State = TrainingRun.State
 
 def claim(run_id: int, *, owner: str) -> TrainingRun | None:
     """Take a waiting run, or one whose lease is over. None when another worker was first."""
-    free = Q(state=State.QUEUED) | Q(state=State.RUNNING, lease_until__lt=Now())
-    taken = TrainingRun.objects.filter(free, pk=run_id, attempt__lt=F("max_attempts")).update(
+    taken = TrainingRun.objects.filter(_is_free(), pk=run_id, attempt__lt=F("max_attempts")).update(
         state=State.RUNNING,
         attempt=F("attempt") + 1,
         lease_owner=owner,
@@ -61,12 +60,14 @@ def kept(run: TrainingRun) -> Iterator[bool]:
         thread.join()
 
 
-def give_back(run: TrainingRun, *, reason: str, counts: bool) -> bool:
-    """Let another worker go on. An interruption does not count as a try; a crash does."""
+def give_back(
+    run: TrainingRun, *, reason: str, counts: bool, wait: timedelta | None = None
+) -> bool:
+    """Let another worker go on, after a while if that is given. An interruption does not count as a try; a crash does."""
     changes: dict[str, Any] = {
         "state": State.QUEUED,
         "lease_owner": "",
-        "lease_until": None,
+        "lease_until": Now() + wait if wait else None,
         "reason": reason,
     }
     if not counts:
@@ -88,9 +89,8 @@ def end(run: TrainingRun, *, state: str, reason: str = "", **changes: Any) -> bo
 
 def waiting() -> list[int]:
     """Runs that someone should be told about again: queued, or running with the lease over."""
-    over = Q(state=State.RUNNING, lease_until__lt=Now())
     return list(
-        TrainingRun.objects.filter(Q(state=State.QUEUED) | over, attempt__lt=F("max_attempts"))
+        TrainingRun.objects.filter(_is_free(), attempt__lt=F("max_attempts"))
         .order_by("pk")
         .values_list("pk", flat=True)
     )
@@ -98,10 +98,7 @@ def waiting() -> list[int]:
 
 def fail_worn_out() -> int:
     """Fail the runs that no attempt is left for: a run that kills its worker must not spin for ever."""
-    over = Q(state=State.RUNNING, lease_until__lt=Now())
-    worn_out = TrainingRun.objects.filter(
-        Q(state=State.QUEUED) | over, attempt__gte=F("max_attempts")
-    )
+    worn_out = TrainingRun.objects.filter(_is_free(), attempt__gte=F("max_attempts"))
     return worn_out.update(
         state=State.FAILED,
         reason="Every attempt ended without a result; the log says how. Start a new run when that is mended.",
@@ -109,6 +106,13 @@ def fail_worn_out() -> int:
         lease_until=None,
         finished_at=Now(),
     )
+
+
+def _is_free() -> Q:
+    """Waiting, and not for a later time, or left by its worker."""
+    is_over = Q(lease_until__lt=Now())
+    waits = Q(state=State.QUEUED) & (Q(lease_until__isnull=True) | is_over)
+    return waits | (Q(state=State.RUNNING) & is_over)
 
 
 def _beat(run: TrainingRun) -> bool:

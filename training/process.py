@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0  # seconds between two looks at the child
 GRACE = 60.0  # seconds a child has to save its state after SIGTERM
-REFUSED, NON_FINITE = 2, 3  # exit codes of training.core
+REFUSED, NON_FINITE, FELL_SHORT = 2, 3, 4  # exit codes of training.core
+ROOM_WITHIN = timedelta(
+    minutes=1
+)  # a run that fell short of disk or memory is tried again after that
 BUSY = 75  # exit code of training.child: an earlier attempt's trainer still holds the directory
 KEPT_VARIABLES = (
     "PATH",
@@ -56,7 +60,10 @@ def execute(run_id: int) -> None:
     try:
         path = run_files.prepare(run)
     except (run_files.InputMissing, OSError) as refused:
-        leases.end(run, state=TrainingRun.State.FAILED, reason=str(refused))
+        if run.attempt > 1:  # it was there before, and may come back
+            _wait_for_room(run, lack=str(refused))
+        else:
+            leases.end(run, state=TrainingRun.State.FAILED, reason=str(refused))
         return
     logger.info("run %s: attempt %s", run.pk, run.attempt)
     child = _start(path, config=run.config)
@@ -153,6 +160,8 @@ def _conclude(run: TrainingRun, *, code: int, path: Path) -> None:
             reason=reason or _last_words(path),
             **_kept(path, status),
         )
+    elif code == FELL_SHORT:
+        _wait_for_room(run, lack=reason)
     elif code == BUSY:
         leases.give_back(
             run,
@@ -178,6 +187,16 @@ def _conclude(run: TrainingRun, *, code: int, path: Path) -> None:
             reason=reason or _last_words(path),
             **_kept(path, status),
         )
+
+
+def _wait_for_room(run: TrainingRun, *, lack: str) -> None:
+    """Try again later, unless somebody asked the run to stop."""
+    run.refresh_from_db(fields=["is_stop_requested"])
+    if run.is_stop_requested:
+        leases.end(run, state=TrainingRun.State.STOPPED, reason=lack)
+        return
+    reason = f"It waits, and goes on from its last checkpoint: {lack}"
+    leases.give_back(run, reason=reason, counts=False, wait=ROOM_WITHIN)
 
 
 def _finish(run: TrainingRun, *, status: dict[str, Any], path: Path) -> None:

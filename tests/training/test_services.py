@@ -168,6 +168,20 @@ def test_stop_ends_a_run_that_has_not_begun_and_asks_one_that_has():
 
 
 @pytest.mark.django_db
+def test_a_run_that_waits_for_room_is_taken_again_after_a_while():
+    run = make_run()
+    leases.give_back(
+        leases.claim(run.pk, owner="a"), reason="full", counts=False, wait=timedelta(minutes=1)
+    )
+
+    assert leases.claim(run.pk, owner="b") is None
+    assert leases.waiting() == []
+    TrainingRun.objects.filter(pk=run.pk).update(lease_until=Now() - timedelta(seconds=1))
+    assert leases.waiting() == [run.pk]
+    assert leases.claim(run.pk, owner="b").attempt == 2
+
+
+@pytest.mark.django_db
 def test_a_run_is_claimed_once_and_again_only_after_its_lease():
     run = make_run()
 

@@ -3,6 +3,7 @@
 It does not know any training: the kind in config.json decides which module is imported.
 """
 
+import errno
 import importlib
 import json
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from modelserving.core.architectures import CheckpointRefused
 from modelserving.core.artifacts import ArtefactError, write_durably
@@ -22,7 +25,8 @@ from training.core.distributed import join_ranks
 from training.core.loading_room import require_room_to_load
 from training.core.memory import keep_freed_memory
 from training.core.outcome import NonFinite, Outcome
-from training.core.run_directory import RunDirectory
+from training.core.preflight import TooLittleRoom
+from training.core.run_directory import InputMissing, RunDirectory
 
 TRAINERS = {
     "language_model": "training.core.language_model_training:train",
@@ -35,7 +39,10 @@ TRAINERS = {
 }
 # what is wrong with what a run was given; each message names it and the cure
 UNUSABLE = (ConfigError, CheckpointRefused, ArtefactError, DialogueError, TokenizerFailure)
-DONE, CRASHED, REFUSED, NON_FINITE = 0, 1, 2, 3
+# what a run that has come some way may find as it was at the next attempt
+PASSING = (TooLittleRoom, InputMissing)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+DONE, CRASHED, REFUSED, NON_FINITE, FELL_SHORT = 0, 1, 2, 3, 4
 
 
 def trainer_of(kind: str) -> Callable[[RunDirectory, Any], Outcome]:
@@ -57,6 +64,8 @@ def run(path: Path) -> int:
         outcome = trainer_of(kind_of(directory.config))(directory, directory.config)
     except UNUSABLE as refused:
         step = before.step_by_now(path)
+        if before.step > 0 and isinstance(refused, PASSING):
+            return fall_short(directory, str(refused), step=before.step)
         if step > before.step and not isinstance(refused, ConfigError):
             return crash(directory, refused)  # it was usable before: another attempt may go on
         directory.finish("failed", step=step, reason=str(refused))
@@ -67,6 +76,10 @@ def run(path: Path) -> int:
         print(failure, file=sys.stderr)
         return NON_FINITE
     except Exception as failure:  # noqa: BLE001 -- the process boundary: the supervisor reads status.json
+        if is_full_disk(failure):
+            directory.log(traceback.format_exc())
+            lack = f"the disk under {path} is full ({failure}): free some space"
+            return fall_short(directory, lack, step=before.step_by_now(path))
         return crash(directory, failure)
     directory.finish(
         outcome.state, step=outcome.step, reason=outcome.reason, results=outcome.results
@@ -80,6 +93,20 @@ def crash(directory: RunDirectory, failure: Exception) -> int:
     directory.finish("failed", step=-1, reason=f"{type(failure).__name__}: {failure}")
     traceback.print_exc()
     return CRASHED
+
+
+def fall_short(directory: RunDirectory, lack: str, *, step: int) -> int:
+    """Say what a run waits for; its checkpoints stand, and it goes on from there when that has come."""
+    directory.finish("failed", step=step, reason=lack)
+    print(lack, file=sys.stderr)
+    return FELL_SHORT
+
+
+def is_full_disk(failure: Exception) -> bool:
+    """Whether writing failed for lack of room; safetensors says it in words alone."""
+    if isinstance(failure, OSError):
+        return failure.errno in FULL
+    return isinstance(failure, SafetensorError) and f"(os error {errno.ENOSPC})" in str(failure)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import pytest
 from modelserving.core.artifacts import verify
 from tests.training.core.dying import deaths
 from tests.training.core.tiny import language_model_config, make_run
-from training.core.__main__ import CRASHED, TRAINERS
+from training.core.__main__ import FELL_SHORT, TRAINERS
 from training.core.__main__ import run as run_to_its_end
 from training.core.checkpointing import ResumeState
 from training.core.distributed import Ranks
@@ -117,9 +117,11 @@ def test_a_checkpoint_that_fills_the_disk_goes_so_that_the_end_can_be_told(
     monkeypatch.setitem(TRAINERS, "language_model", f"{__name__}:publish_the_second")
     monkeypatch.setattr(io, "open", full)
 
-    assert run_to_its_end(run.path) == CRASHED
+    assert run_to_its_end(run.path) == FELL_SHORT
 
     status = json.loads((run.path / "status.json").read_text())
-    assert status["reason"] == "OSError: [Errno 28] No space left on device"
+    assert status["reason"].endswith(
+        "is full ([Errno 28] No space left on device): free some space"
+    )
     assert status["checkpoints"] == ["checkpoints/step-000001"]
     assert [path.name for path in run.checkpoints.iterdir()] == ["step-000001"]
