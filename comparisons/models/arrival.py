@@ -70,7 +70,9 @@ class Arrival(models.Model):
     source = models.ForeignKey(ArrivalSource, on_delete=models.PROTECT, related_name="arrivals")
     assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="arrival")
     submit_to = models.CharField(max_length=60, blank=True)  # MTurk: the origin that takes the form
-    platform_status = models.CharField(max_length=24, blank=True)  # as the platform last said
+    platform_status = models.CharField(
+        max_length=24, blank=True
+    )  # as the platform decided, or last said
     created_at = models.DateTimeField(auto_now_add=True)
 
 

@@ -63,8 +63,8 @@ class WorkRow:
 
     @property
     def is_rejected(self) -> bool:
-        """Given back although something was finished: a platform alone does that."""
-        return is_rejected(self.assignment, finished=self.finished)
+        """The platform did not take the work."""
+        return is_rejected(self.assignment)
 
 
 def open_campaigns(crowdworker: Crowdworker) -> QuerySet[Campaign]:
@@ -153,12 +153,12 @@ def earned(assignment: Assignment, *, finished: int) -> Earned:
     return Earned(amount=amount.quantize(Decimal("0.01")), currency=rule.get("currency", ""))
 
 
-def is_rejected(assignment: Assignment, *, finished: int) -> bool:
-    """The platform did not take the work: what was finished would be handed in otherwise."""
+def is_rejected(assignment: Assignment) -> bool:
+    """The platform did not take the work, by its own word; what it paid after all is not given back any more."""
     if assignment.state != Assignment.State.RETURNED:
         return False
-    arrival = Arrival.objects.filter(assignment=assignment, platform_status="REJECTED")
-    return finished > 0 or arrival.exists()
+    arrival: Arrival | None = getattr(assignment, "arrival", None)
+    return arrival is not None and arrival.platform_status == "REJECTED"
 
 
 def is_overdue_return(assignment: Assignment) -> bool:
@@ -184,7 +184,7 @@ def work_rows(crowdworker: Crowdworker, *, states: Iterable[str] = ()) -> list[W
             choices=assignment.choices,  # type: ignore[attr-defined]
             earned=earned(assignment, finished=assignment.finished),  # type: ignore[attr-defined]
         )
-        for assignment in counted(assignments).order_by("-pk")[:200]
+        for assignment in counted(assignments).select_related("arrival").order_by("-pk")[:200]
     ]
 
 

@@ -14,11 +14,12 @@ from django.utils import timezone
 
 from comparisons.models import Arrival, ArrivalSource, Assignment, PlatformEvent
 from comparisons.services import assignment_ends
-from comparisons.services.assignment_states import move
+from comparisons.services.assignment_states import move, overturn_rejection
 
 PROLIFIC = ArrivalSource.Platform.PROLIFIC
 MOST_SECONDS_OLD = 600
 SUBMISSION_CHANGED = "submission.status.change"
+DECIDED = ("APPROVED", "REJECTED")
 ENDED = ("RETURNED", "TIMED OUT", "SCREENED OUT")
 
 
@@ -80,12 +81,17 @@ def _arrival(submission_id: str) -> Arrival | None:
 
 
 def _heed(arrival: Arrival, *, status: str) -> None:
-    """Events come in any order: only a legal step is taken, so a late one changes nothing."""
-    Arrival.objects.filter(pk=arrival.pk).update(platform_status=status)
+    """Events come in any order: after a decision only its overturning counts, and only a legal step is taken."""
+    heard = Arrival.objects.filter(pk=arrival.pk)
+    if status != "APPROVED":  # it overturns a rejection and is final: paid there
+        heard = heard.exclude(platform_status__in=DECIDED)
+    if heard.update(platform_status=status) != 1:
+        return
     assignment, reason = arrival.assignment, f"Prolific: {status.lower()}"
     if status in ENDED:
         assignment_ends.give_back(assignment, reason=reason)
-    elif status == "APPROVED":  # approved is paid there
+    elif status == "APPROVED":
+        overturn_rejection(assignment, reason=reason)
         move(assignment, to=Assignment.State.ACCEPTED, reason=reason)
         move(assignment, to=Assignment.State.PAID, reason=reason)
     elif status == "REJECTED":  # also in the midst of it; what was finished is not paid either

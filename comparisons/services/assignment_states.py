@@ -19,7 +19,7 @@ NEXT_STATES: dict[str, tuple[str, ...]] = {
     State.SUBMITTED: (State.ACCEPTED, State.RETURNED),
     State.ACCEPTED: (State.PAID,),
     State.PAID: (),
-    State.RETURNED: (),
+    State.RETURNED: (),  # for good, unless a rejection is overturned
 }
 STAMPS = {
     State.SUBMITTED: "submitted_at",
@@ -37,14 +37,42 @@ def move(
     only_if: Q | None = None,
 ) -> bool:
     """Take one legal step. False, and nothing changed, where it is not legal or another was first."""
-    target = State(to)
+    target, condition = State(to), only_if or Q()
     with transaction.atomic():
-        row = Assignment.objects.filter(pk=assignment.pk)
-        before = row.values_list("state", flat=True).get()
+        before = Assignment.objects.values_list("state", flat=True).get(pk=assignment.pk)
         if target not in NEXT_STATES[before]:
             return False
-        stamp = {STAMPS[target]: timezone.now()} if target in STAMPS else {}
-        if row.filter(only_if or Q(), state=before).update(state=target, **stamp) != 1:
+        return _step(
+            assignment, before=before, target=target, actor=actor, reason=reason, only_if=condition
+        )
+
+
+def overturn_rejection(assignment: Assignment, *, reason: str) -> bool:
+    """Accept what was handed in and then rejected. False, and nothing changed, where that is not how it stands."""
+    return _step(
+        assignment,
+        before=State.RETURNED,
+        target=State.ACCEPTED,
+        actor=None,
+        reason=reason,
+        only_if=Q(submitted_at__isnull=False),
+    )
+
+
+def _step(
+    assignment: Assignment,
+    *,
+    before: str,
+    target: State,
+    actor: Account | None,
+    reason: str,
+    only_if: Q,
+) -> bool:
+    """Change the state and write it down; False where it stands otherwise by now."""
+    stamp = {STAMPS[target]: timezone.now()} if target in STAMPS else {}
+    row = Assignment.objects.filter(only_if, pk=assignment.pk, state=before)
+    with transaction.atomic():
+        if row.update(state=target, **stamp) != 1:
             return False
         audit.record(
             actor=actor,

@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from comparisons.models import Arrival, ArrivalSource, Conversation, Crowdworker
+from comparisons.models import Arrival, ArrivalSource, Crowdworker
 from comparisons.queries import work
 from comparisons.services import arrival_visits, limits
 from comparisons.services.arrival_ids import external_id_hash
@@ -86,10 +86,9 @@ def hand_in(request: HttpRequest, crowdworker: Crowdworker, public_id: UUID) -> 
     ).first()
     if arrival is None:
         raise Http404(NOT_YOURS)
-    finished = arrival.assignment.conversations.filter(state=Conversation.State.FINISHED).count()
     context = {
         "assignment": arrival.assignment,
-        "is_rejected": work.is_rejected(arrival.assignment, finished=finished),
+        "is_rejected": work.is_rejected(arrival.assignment),
         "campaign": arrival.source.campaign,
         "source": arrival.source,
         "back": way_back(arrival),

@@ -6,7 +6,8 @@ import pytest
 from django.urls import reverse
 
 from comparisons.models import Arrival, Assignment, PlatformEvent
-from comparisons.services import chat, onboarding
+from comparisons.queries import work
+from comparisons.services import assignment_ends, chat, onboarding
 from tests.comparisons.arriving import PERSON, SECRET, arrive, event, make_source, prolific
 from tests.comparisons.talking import answered, chosen, live_campaign, said
 
@@ -96,6 +97,67 @@ def test_events_in_the_wrong_order_change_nothing(client, assignment):
         post(client, *event(status, number=number))
 
     assert state(assignment) == "paid"
+
+
+def handed_in(assignment: Assignment) -> None:
+    """One conversation of five finished, then the place given up: what was done is handed in."""
+    onboarding.give_consent(assignment.crowdworker, assignment.campaign.instruction_versions.get())
+    assignment.refresh_from_db()
+    conversation = chat.start_conversation(assignment)
+    chosen(answered(said(conversation)))
+    chat.end_conversation(conversation)
+    assignment_ends.give_back(assignment)
+
+
+@pytest.mark.parametrize(
+    "statuses", [
+        ("REJECTED", "APPROVED"), ("APPROVED", "REJECTED"),
+        ("REJECTED", "AWAITING REVIEW", "APPROVED"), ("REJECTED", "APPROVED", "AWAITING REVIEW"),
+    ],
+)  # fmt: skip
+def test_an_approval_stands_whenever_a_rejection_comes(client, assignment, statuses):
+    Assignment.objects.update(pay_rule={"amount": "20.00", "currency": "USD", "per": "assignment"})
+    assignment.refresh_from_db()
+    handed_in(assignment)
+    client.force_login(assignment.crowdworker.account)
+
+    for number, status in enumerate(statuses):
+        post(client, *event(status, number=number))
+    mine = client.get(reverse("my_work")).content.decode()
+    last = client.get(reverse("hand_in", args=[assignment.public_id])).content.decode()
+
+    assert (state(assignment), Arrival.objects.get().platform_status) == ("paid", "APPROVED")
+    assert "4.00 USD" in mine
+    assert "not paid" not in mine
+    assert "Your work was accepted" in last
+
+
+def test_a_rejection_stands_whatever_else_comes_late(client, assignment):
+    handed_in(assignment)
+    client.force_login(assignment.crowdworker.account)
+
+    for number, status in enumerate(["REJECTED", "AWAITING REVIEW", "RETURNED"]):
+        post(client, *event(status, number=number))
+    mine = client.get(reverse("my_work")).content.decode()
+
+    assert (state(assignment), Arrival.objects.get().platform_status) == ("returned", "REJECTED")
+    assert "Rejected on the platform where you took it: not paid" in mine
+    assert "no conversation was finished" not in mine
+
+
+def test_a_rejection_that_comes_after_the_approval_takes_no_work_away(client, assignment):
+    for number, status in enumerate(["APPROVED", "REJECTED"]):
+        post(client, *event(status, number=number))
+
+    assert (state(assignment), Arrival.objects.get().platform_status) == ("preview", "APPROVED")
+
+
+def test_an_approval_of_what_was_never_handed_in_pays_nothing_here(client, assignment):
+    for number, status in enumerate(["RETURNED", "APPROVED"]):
+        post(client, *event(status, number=number))
+
+    assert state(assignment) == "returned"
+    assert not work.is_rejected(assignment)
 
 
 @pytest.mark.parametrize(
