@@ -3,7 +3,10 @@
 Knows which slot it draws from; knows nothing of how responses are made.
 """
 
+import re
+
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -32,6 +35,19 @@ class Origin(models.TextChoices):
     CROWD = "crowd", "crowd"
     IMPORTED = "imported", "imported"
     SIMULATED = "simulated", "simulated"
+
+
+# rule → least and most: beyond these, people at work could not go on, or not be told what holds
+BOUNDS = {
+    "conversations_per_assignment": (1, 100),
+    "turns_suggested": (1, 100),
+    "max_message_characters": (50, 100_000),
+    "lease_minutes": (0, 43_200),  # 30 days; that it lasts a minute is the field's own word
+    "undo_seconds": (0, 86_400),
+    "second_opinion_percent": (0, 100),
+    "human_reply_percent": (0, 100),
+    "red_team_daily_cap": (1, 10_000),
+}
 
 
 class Campaign(models.Model):
@@ -113,6 +129,18 @@ class Campaign(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    def clean(self) -> None:
+        """Rules that people can work under; raises ValidationError by field."""
+        wrong = {
+            name: f"Choose {least} to {most:,}."
+            for name, (least, most) in BOUNDS.items()
+            if isinstance(value := getattr(self, name), int) and not least <= value <= most
+        }
+        if not re.fullmatch("[A-Z]{3}", str(self.pay_currency)):
+            wrong["pay_currency"] = "Write three capital letters, as in USD."
+        if wrong:
+            raise ValidationError(wrong)
 
     @property
     def is_red_team(self) -> bool:

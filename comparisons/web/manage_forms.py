@@ -32,8 +32,12 @@ class NewCampaignForm(PlainLabels, forms.Form):
         initial="helpful",
     )
     title = forms.CharField(max_length=120, help_text="Crowdworkers read it.")
-    slug = forms.SlugField(
-        label="Short name", max_length=60, help_text="For the address: a-z, 0-9, dash."
+    slug = forms.RegexField(
+        r"\A[a-z0-9-]+\Z",
+        label="Short name",
+        max_length=60,
+        help_text="For the address: a-z, 0-9, dash.",
+        error_messages={"invalid": "Write a short name of a-z, 0-9 and dashes alone."},
     )
     slot = forms.ModelChoiceField(
         queryset=Slot.objects.order_by("name"),
@@ -90,20 +94,6 @@ class CampaignForm(PlainLabels, forms.ModelForm):
     def chosen(self) -> dict[str, Any]:
         """What was typed, without what the page was based on."""
         return {name: self.cleaned_data[name] for name in CHANGEABLE}
-
-    def clean_second_opinion_percent(self) -> int:
-        """A share."""
-        percent: int = self.cleaned_data["second_opinion_percent"]
-        if percent > 100:
-            raise forms.ValidationError("Choose 0 to 100 %.")
-        return percent
-
-    def clean_human_reply_percent(self) -> int:
-        """A share."""
-        percent: int = self.cleaned_data["human_reply_percent"]
-        if percent > 100:
-            raise forms.ValidationError("Choose 0 to 100 %.")
-        return percent
 
 
 class InstructionsForm(PlainLabels, forms.Form):

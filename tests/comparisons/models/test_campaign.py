@@ -35,3 +35,31 @@ def test_pay_and_lease_stay_within_their_bounds(field, value, is_held):
     assert list(refusal.value.message_dict) == [field]
     with pytest.raises(IntegrityError), transaction.atomic():
         rows.update(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "refused", "taken"),
+    [
+        ("conversations_per_assignment", (0, 101), (1, 100)),
+        ("turns_suggested", (0, 101), (1, 100)),
+        ("max_message_characters", (0, 49, 100_001), (50, 100_000)),
+        ("lease_minutes", (0, 2_000_000_000), (1, 43_200)),
+        ("undo_seconds", (2_147_483_647,), (0, 86_400)),
+        ("second_opinion_percent", (101,), (0, 100)),
+        ("human_reply_percent", (101,), (0, 100)),
+        ("red_team_daily_cap", (0, 10_001), (1, 10_000)),
+        ("pay_currency", ("abc", "US", "U$D", ""), ("EUR",)),
+    ],
+)
+def test_rules_that_would_stop_the_work_are_refused_at_their_field(field, refused, taken):
+    campaign = make_campaign()
+
+    for value in refused:
+        setattr(campaign, field, value)
+        with pytest.raises(ValidationError) as refusal:
+            campaign.full_clean(validate_constraints=False)
+        assert list(refusal.value.message_dict) == [field], value
+        assert len(refusal.value.message_dict[field]) == (2 if value == "" else 1)
+    for value in taken:
+        setattr(campaign, field, value)
+        campaign.full_clean()
