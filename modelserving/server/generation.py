@@ -13,6 +13,7 @@ from modelserving.core.ranking import mean_logprob, ranked
 from modelserving.core.sampling import sample_seed
 from modelserving.core.text_stream import TextStream
 from modelserving.lm.sample_requests import Event, PromptRead, SampleRequest, TokenDrawn
+from modelserving.lm.stopping import stop_ids
 from modelserving.server.checkpoints import ServedCheckpoint
 from modelserving.server.engine import Engine
 from modelserving.server.errors import BadRequest, GenerationFailed, ServingError
@@ -115,16 +116,6 @@ def stop_strings(request: GenerationRequest, checkpoint: ServedCheckpoint) -> tu
     """The caller's stop texts and, in a chat, the dialogue format's."""
     own = checkpoint.loaded.dialogue_format.stop_strings if request.kind == "chat" else ()
     return (*request.settings.stop, *own)
-
-
-def stop_ids(checkpoint: ServedCheckpoint) -> frozenset[int]:
-    """Tokens that end a reply: the end of turn, and any role or special token of the format."""
-    layout, tokenizer = checkpoint.loaded.dialogue_format, checkpoint.loaded.tokenizer
-    names = (layout.end_of_turn, layout.end_of_context, layout.human, layout.assistant, "<|pad|>")
-    found = {tokenizer.token_id(name) for name in names if tokenizer.has_token(name)}
-    declared = checkpoint.loaded.model.config.eos_token_id
-    ends = declared if isinstance(declared, list) else [declared]
-    return frozenset(found | {each for each in ends if each is not None})
 
 
 async def pieces(running: Running, *, engine: Engine, deadline: float) -> AsyncIterator[Piece]:
@@ -276,7 +267,7 @@ def _sample_request(
         max_tokens=min(settings.max_tokens, room),
         temperature=settings.temperature,
         top_p=settings.top_p,
-        stop_ids=stop_ids(checkpoint),
+        stop_ids=stop_ids(checkpoint.loaded),
         top_logprobs=request.top_logprobs,
         prompt_logprobs=request.echo and request.logprobs,
     )

@@ -8,6 +8,7 @@ Legend: B responses, R tokens of the longest response, N response tokens of a ro
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import takewhile
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from modelserving.lm.attention import PackedRow
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.policy import ResponseTokens, pack_responses
 from modelserving.lm.preference_model import score_dialogues
+from modelserving.lm.stopping import stop_ids
 from modelserving.lm.threads import balanced_bins, in_threads, threads_for
 from training.core.batching import balanced_rows
 from training.core.distributed import Ranks
@@ -34,9 +36,9 @@ class Rollout:
     """Sampled responses, those to one prompt next to each other."""
 
     prompts: tuple[Prompt, ...]  # one per response: B
-    responses: tuple[tuple[int, ...], ...]  # with the end token or stop string, where it came
+    responses: tuple[tuple[int, ...], ...]  # with the stop token or stop string, where it came
     texts: tuple[str, ...]  # without them
-    ended: Tensor  # (B,) True where the response reached its end token or a stop string
+    ended: Tensor  # (B,) True where the response reached a stop token or a stop string
     is_response: Tensor  # (B, R) True on real response tokens
 
     @property
@@ -65,7 +67,7 @@ def collect(
 
     `source` samples in the policy's stead; without one it is the policy itself.
     """
-    end = policy.tokenizer.token_id(policy.dialogue_format.end_of_turn)
+    ends = stop_ids(policy)
     mine = range(ranks.rank, len(prompts), ranks.world)
     seeds = [
         [seed * SEED_STRIDE + i * samples_per_prompt + j for j in range(samples_per_prompt)]
@@ -73,14 +75,14 @@ def collect(
     ]
     wanted = Wanted(
         prompts=[prompts[i].token_ids for i in mine], seeds=seeds, max_new_tokens=max_new_tokens,
-        temperature=temperature, stop_ids={end},
+        temperature=temperature, stop_ids=ends,
     )  # fmt: skip
     source = source or OwnSampler(model=policy.model)
     with whole(policy.model) if isinstance(source, OwnSampler) else nullcontext():
         sampled = source.sample(wanted) if seeds else []
     shape = (len(prompts), samples_per_prompt, max_new_tokens + 1)
     whole_samples = _of_all(sampled, places=mine, shape=shape, ranks=ranks)
-    responses = [_until_stop(each, policy=policy, end=end) for each in whole_samples]
+    responses = [_until_stop(each, policy=policy, ends=ends) for each in whole_samples]
     lengths = torch.tensor([len(each.token_ids) for each in responses])
     return Rollout(
         prompts=tuple(prompt for prompt in prompts for _ in range(samples_per_prompt)),
@@ -100,21 +102,24 @@ class _Response:
     has_ended: bool
 
 
-def _until_stop(token_ids: tuple[int, ...], *, policy: LoadedModel, end: int) -> _Response:
-    """Where a chat would end it: at its end token, or at the token that completes the format's first stop string."""
+def _until_stop(
+    token_ids: tuple[int, ...], *, policy: LoadedModel, ends: frozenset[int]
+) -> _Response:
+    """Where a chat would end it: at a stop token, or at the token that completes the format's first stop string."""
     decode, stop = policy.tokenizer.decode, policy.dialogue_format.stop_strings
-    has_ended = token_ids[-1] == end
+    said = tuple(takewhile(lambda token: token not in ends, token_ids))
+    whole = token_ids[: len(said) + 1]  # with its stop token, also where a source drew on
+    has_ended = len(said) < len(token_ids)
     if not stop:
-        text = decode(list(token_ids)).strip()
-        return _Response(token_ids=token_ids, text=text, has_ended=has_ended)
+        return _Response(token_ids=whole, text=decode(list(said)).strip(), has_ended=has_ended)
     stream = TextStream(decode=lambda ids: decode(list(ids)), stop=stop)
     text = ""
-    for count, token in enumerate(token_ids, start=1):
-        text += "" if token == end else stream.push(token)
+    for count, token in enumerate(said, start=1):
+        text += stream.push(token)
         if stream.stopped:
-            return _Response(token_ids=token_ids[:count], text=text.strip(), has_ended=True)
+            return _Response(token_ids=said[:count], text=text.strip(), has_ended=True)
     text += stream.close()
-    return _Response(token_ids=token_ids, text=text.strip(), has_ended=has_ended or stream.stopped)
+    return _Response(token_ids=whole, text=text.strip(), has_ended=has_ended or stream.stopped)
 
 
 def _of_all(

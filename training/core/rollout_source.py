@@ -53,7 +53,7 @@ class ResponseSource(Protocol):
         """From now on sample with the policy as it is now."""
 
     def sample(self, wanted: Wanted) -> list[list[list[int]]]:
-        """Token ids of the responses to each prompt, with the end token where it came."""
+        """Token ids of the responses to each prompt, with the stop token where it came."""
 
     def close(self) -> None:
         """Let go of what the run held elsewhere."""

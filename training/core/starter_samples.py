@@ -14,6 +14,7 @@ import torch
 from modelserving.core.dialogue import encode_prompt
 from modelserving.lm.loading import LoadedModel, load_language_model
 from modelserving.lm.rollouts import sample
+from modelserving.lm.stopping import stop_ids
 
 MAX_TOKENS = 120
 
@@ -32,7 +33,6 @@ def replies_to(
         ).token_ids
         for prompt in prompts
     ]
-    end = loaded.tokenizer.token_id(layout.end_of_turn)
     sampled = sample(
         loaded.model,
         encoded,
@@ -40,7 +40,7 @@ def replies_to(
         max_new_tokens=MAX_TOKENS,
         temperature=temperature,
         seeds=[[seed + number] for number in range(len(prompts))],
-        stop_ids={end},
+        stop_ids=stop_ids(loaded),
         max_rows=8,
     )
     return [loaded.tokenizer.decode(each[0].token_ids).strip() for each in sampled]

@@ -12,6 +12,7 @@ from tests.tiny_checkpoints import make_tiny_preference_model
 from tests.training.core.tiny_rollout import prompt
 from training.core.prompts import PromptMixture, written_prompts
 from training.core.rollout import Rollout, collect, score_rollout
+from training.core.rollout_source import Wanted
 
 
 def test_a_rollout_depends_on_its_seed_alone(policy: LoadedModel):
@@ -29,7 +30,6 @@ def test_a_response_ends_where_a_chat_would(policy: LoadedModel):
     settings = {"samples_per_prompt": 4, "max_new_tokens": 24, "temperature": 1.0, "seed": 5}
     prompts = [prompt(policy, "Hello there")]
     free = collect(policy, prompts, **settings)
-    end = policy.tokenizer.token_id(policy.dialogue_format.end_of_turn)
     long = max(range(4), key=lambda index: len(free.texts[index]))
     stop = free.texts[long][3:6]
     layout = replace(policy.dialogue_format, stop_strings=("never said", stop))
@@ -43,9 +43,59 @@ def test_a_response_ends_where_a_chat_would(policy: LoadedModel):
         assert kept == whole[: len(kept)]
         assert stop not in policy.tokenizer.decode(list(kept[:-1]))
         assert (stop in policy.tokenizer.decode(list(kept))) == bool(found)
-        assert bool(stopped.ended[index]) == (bool(found) or whole[-1] == end)
+        assert bool(stopped.ended[index]) == (bool(found) or bool(free.ended[index]))
     assert len(stopped.responses[long]) < len(free.responses[long])
     assert stopped.is_response.sum(1).tolist() == [len(each) for each in stopped.responses]
+
+
+class Told:
+    """A source that says the same to every prompt, as an endpoint that knows no role token might."""
+
+    def __init__(self, token_ids: list[int]) -> None:
+        self._token_ids = token_ids
+
+    def take_weights(self) -> None: ...
+
+    def sample(self, wanted: Wanted) -> list[list[list[int]]]:
+        return [[self._token_ids for _ in own] for own in wanted.seeds]
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("ending", ["<|human|>", "<|assistant|>", "<|score|>", "<|pad|>"])
+def test_a_response_ends_at_every_token_that_ends_a_chats_reply(policy: LoadedModel, ending: str):
+    encode, token_id = policy.tokenizer.encode, policy.tokenizer.token_id
+    own = [*encode("I am well."), token_id(ending)]
+    told = Told([*own, *encode("And you?"), token_id("<|assistant|>"), *encode("Fine.")])
+    settings = {"samples_per_prompt": 1, "max_new_tokens": 64, "temperature": 1.0, "seed": 0}
+
+    found = collect(policy, [prompt(policy, "How are you?")], source=told, **settings)
+
+    assert found.texts == ("I am well.",)
+    assert found.responses == (tuple(own),)
+    assert found.ended.tolist() == [True]
+
+
+def test_own_samples_stop_at_every_end_that_the_config_declares(
+    policy: LoadedModel, monkeypatch: pytest.MonkeyPatch
+):
+    settings = {"samples_per_prompt": 4, "max_new_tokens": 24, "temperature": 1.0, "seed": 5}
+    prompts = [prompt(policy, "Hello there")]
+    free = collect(policy, prompts, **settings)
+    long = max(range(4), key=lambda index: len(free.responses[index]))
+    declared = free.responses[long][3]
+    ends = [policy.model.config.eos_token_id, declared]
+    monkeypatch.setattr(policy.model.config, "eos_token_id", ends)
+
+    stopped = collect(policy, prompts, **settings)
+
+    assert len(stopped.responses[long]) < len(free.responses[long])
+    for index, (whole, kept) in enumerate(zip(free.responses, stopped.responses, strict=True)):
+        count = whole.index(declared) + 1 if declared in whole else len(whole)
+        said = whole[: count - (declared in whole)]
+        assert kept == whole[:count]
+        assert stopped.texts[index] == policy.tokenizer.decode(list(said)).strip()
+        assert bool(stopped.ended[index]) == (declared in whole or bool(free.ended[index]))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
