@@ -60,10 +60,9 @@ def campaign_new(request: HttpRequest) -> HttpResponse:
 def campaign_detail(request: HttpRequest, slug: str) -> HttpResponse:
     """One campaign: its rules, what its slot serves, its instructions, its state."""
     campaign = get_object_or_404(Campaign.objects.select_related("slot"), slug=slug)
+    newest = campaigns.newest_change(campaign)  # before the row that is shown, which so has it
     typed = get_object_or_404(Campaign, slug=slug)  # the form writes what was typed into this one
-    form = CampaignForm(
-        request.POST or None, instance=typed, initial={"based_on": campaigns.newest_change(typed)}
-    )
+    form = CampaignForm(request.POST or None, instance=typed, initial={"based_on": newest})
     conflict = ""
     if request.method == "POST" and form.is_valid():
         try:
@@ -85,8 +84,8 @@ def campaign_detail(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _merged(form: CampaignForm) -> CampaignForm:
     """The form as it would be made now, with what was typed in it: its next save is based on all changes."""
+    newest, based_on = campaigns.newest_change(form.instance), form.cleaned_data["based_on"] or 0
     campaign = Campaign.objects.get(slug=form.instance.slug)
-    newest, based_on = campaigns.newest_change(campaign), form.cleaned_data["based_on"] or 0
     others = campaigns.changed_meanwhile(campaign, based_on=based_on)
     typed = {
         field: value

@@ -1,12 +1,17 @@
 """Two administrators with the same campaign open: neither takes back what the other changed without knowing."""
 
+import itertools
+from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
 from comparisons.models import AuditEntry, Campaign
+from comparisons.services.campaigns import change_campaign
 from tests.comparisons.making import make_account, make_campaign
 
 pytestmark = pytest.mark.django_db
@@ -99,3 +104,58 @@ def test_saving_twice_from_the_same_person_is_no_conflict(campaign):
     save(bo, opened(bo) | {"title": "Two"})
 
     assert Campaign.objects.get().title == "Two"
+
+
+@contextmanager
+def acting_before_query(number: int, act):
+    """Act once, before the query of this number outside transactions; yields whether it came to that."""
+    seen, done = itertools.count(), []
+
+    def look(execute, sql, *rest):
+        is_between = not connection.savepoint_ids and "SAVEPOINT" not in sql
+        if is_between and not done and next(seen) == number:
+            done.append(True)
+            act()
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(look):
+        yield done
+
+
+def change(actor, **changes) -> None:
+    change_campaign(Campaign.objects.get(), changes=changes, actor=actor)
+
+
+def test_what_changes_while_a_page_is_made_stands(campaign):
+    ada, bo = administrator("ada"), make_account("administrator", name="bo")
+
+    for number in itertools.count():
+        of_bo = partial(change, bo, red_team_daily_cap=100 + number)
+        with acting_before_query(number, of_bo) as done:
+            of_ada = opened(ada)
+        save(ada, of_ada | {"title": f"Ada's {number}"})
+        campaign.refresh_from_db()
+        if not done:
+            break
+        assert (campaign.title, campaign.red_team_daily_cap) == (f"Ada's {number}", 100 + number)
+
+    assert number > 5
+
+
+def test_what_changes_while_a_conflict_is_shown_stands(campaign):
+    ada, bo = administrator("ada"), make_account("administrator", name="bo")
+
+    for number in itertools.count():
+        of_ada = opened(ada) | {"title": f"Ada's {number}"}
+        change(bo, title=f"Bo's {number}")
+        of_bo = partial(change, bo, red_team_daily_cap=100 + number)
+        with acting_before_query(number, of_bo) as done:
+            answer = save(ada, of_ada)
+        assert answer.status_code == 409
+        save(ada, posted(answer.context["form"]))
+        campaign.refresh_from_db()
+        if not done:
+            break
+        assert (campaign.title, campaign.red_team_daily_cap) == (f"Ada's {number}", 100 + number)
+
+    assert number > 5
