@@ -12,6 +12,7 @@ from training.models import TrainingRun
 
 LEAST_ACCURACY = 50.0  # percent: a preference model that a coin matches has taught nothing
 LEAST_GAIN = 0.0  # score: held-out prompts may not all but certainly be answered worse than before
+AS_TEST_PM = "test_pm_test_accuracy"  # so a run on disjoint halves calls it for the other model
 BY_A_PERSON = "asked to stop"  # as the trainer says it in a run's reason
 
 
@@ -51,7 +52,8 @@ def _gain(checkpoint: Checkpoint) -> Condition:
 def _accuracy(run: TrainingRun) -> Iterator[Condition]:
     if run.ranker is None or run.ranker.origin != Checkpoint.Origin.TRAINED:
         return
-    measured = run.ranker.results.get("test_accuracy")
+    results = run.ranker.results
+    measured = results.get("test_accuracy") or results.get(AS_TEST_PM)
     low = _number(measured, "low")
     yield at_least(
         "test accuracy of its PM in percent, lower bound",

@@ -20,10 +20,11 @@ ACCURACY = "test accuracy of its PM in percent, lower bound"
 
 
 def gates(
-    *, results, accuracy=ACCURATE, state="done", reason="", kind="ppo", is_asked=False
-) -> dict[str, str]:
+    *, results, accuracy=ACCURATE, state="done", reason="", kind="ppo", is_asked=False,
+    measured_as="test_accuracy",
+) -> dict[str, str]:  # fmt: skip
     slot = promotion.ensure_slot("main", deployment=make_deployment("steady"))
-    pm_results = {"test_accuracy": accuracy} if accuracy else {}
+    pm_results = {measured_as: accuracy} if accuracy else {}
     ranker = make_checkpoint(kind="preference_model", results=pm_results)
     run = TrainingRun.objects.create(
         kind=kind, config={}, ranker=ranker, state=state, reason=reason, is_stop_requested=is_asked
@@ -75,6 +76,13 @@ def test_a_preference_model_that_guesses_does_not_carry_a_promotion():
     found = of_run(gates(results={"gain": GAIN}, accuracy=GUESSING))
 
     assert found[ACCURACY] == "not_met"
+
+
+@pytest.mark.parametrize(("accuracy", "standing"), [(ACCURATE, "met"), (GUESSING, "not_met")])
+def test_the_test_pm_of_a_disjoint_run_may_be_the_one_trained_against(accuracy, standing):
+    found = gates(results={"gain": GAIN}, accuracy=accuracy, measured_as="test_pm_test_accuracy")
+
+    assert found[ACCURACY] == standing
 
 
 def test_what_was_not_measured_is_too_few():
