@@ -61,9 +61,29 @@ class Sampler:
 
     @property
     def bytes_used(self) -> int:
-        """Memory held for keys and values, and for copies of the weights."""
+        """Memory held for keys and values, those of waiting prompts too, and for copies of the weights."""
         own = self._running.bytes_used + self.prefix_cache.bytes_used
-        return own + self.reader.bytes_used
+        return own + self._waiting_bytes() + self.reader.bytes_used
+
+    def bytes_with(self, request: SampleRequest) -> int:
+        """Memory once all that waits has started, and the samples of `request` with it."""
+        starting = [(each.request, len(each.waiting)) for each in self._queue]
+        starting.append((request, len(request.seeds)))
+        rows = self._running.bytes_with([each for each in starting if each[0].max_tokens])
+        prompts = self._waiting_bytes() + self._prompt_bytes(request)
+        return rows + prompts + self.prefix_cache.bytes_used + self.reader.bytes_used
+
+    def bytes_alone(self, request: SampleRequest) -> int:
+        """Memory of the keys and values of one request where nothing else runs."""
+        starting = [(request, len(request.seeds))] if request.max_tokens else []
+        return self.reader.rows().bytes_with(starting) + self._prompt_bytes(request)
+
+    def _waiting_bytes(self) -> int:
+        stores = {id(each.store): each.store.values.nbytes for each in tuple(self._queue)}
+        return sum(stores.values())
+
+    def _prompt_bytes(self, request: SampleRequest) -> int:
+        return len(request.prompt) * self.reader.shape.bytes_per_token
 
     def add(self, request: SampleRequest) -> None:
         """Queue a request; its samples start as rows become free."""

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from modelserving.lm.sample_requests import SampleRequest
 from modelserving.lm.seating import Row, Seating
 from modelserving.lm.slot_attention import RowsStep, Standing, seats_of
 from modelserving.lm.slots import KeyValueShape, PromptKeyValues, Slots, own_room
@@ -23,6 +24,10 @@ class RunningRows(Protocol):
     @property
     def bytes_used(self) -> int:
         """Memory of all keys and values."""
+        ...
+
+    def bytes_with(self, starting: Sequence[tuple[SampleRequest, int]]) -> int:
+        """Memory once so many samples of each request run as well."""
         ...
 
     def start(self, rows: Sequence[Row], prompt: PromptKeyValues) -> None:
@@ -59,14 +64,23 @@ class SlotRows:
         """Memory held by all lines."""
         return self._slots.bytes_used
 
+    def bytes_with(self, starting: Sequence[tuple[SampleRequest, int]]) -> int:
+        """Memory once so many samples of each request run as well, with room for their first tokens."""
+        seats = self._seating.seats
+        lines = len(self._seating.lines) + sum(-(-samples // seats) for _, samples in starting)
+        tokens = [len(each.prompt) + self._first_room(each) for each, count in starting if count]
+        return self._slots.bytes_with(lines=lines, tokens=max(tokens, default=0))
+
     def start(self, rows: Sequence[Row], prompt: PromptKeyValues) -> None:
         """Seat samples of one prompt, two to a line where they can share it."""
         fresh = [row.line for row in rows if self._seating.take(row)]
-        first = min(rows[0].request.max_tokens, FIRST_TOKENS)
-        own = own_room(first, seats=self._seating.seats)
+        own = self._first_room(rows[0].request)
         self._slots.make_room(lines=len(self._seating.lines), tokens=prompt.filled + own)
         for line in fresh:
             self._slots.start(line=line, prompt=prompt)
+
+    def _first_room(self, request: SampleRequest) -> int:
+        return own_room(min(request.max_tokens, FIRST_TOKENS), seats=self._seating.seats)
 
     def leave(self, row: Row) -> None:
         """Free a seat; lines in use stay next to each other, and large ones go with the last sample."""

@@ -112,13 +112,21 @@ class Slots:
         """
         if lines <= self.lines and tokens <= self.room:
             return
-        if tokens > self.room:
-            tokens = max(tokens, self.room * 5 // 4)
-        room = max(self.room, -(-tokens // ROOM_STEP) * ROOM_STEP)
-        lines = max(self.lines, -(-lines // LINE_STEP) * LINE_STEP)
+        lines, room = self._grown_to(lines, tokens)
         for index, (keys, values) in enumerate(self._stores):
             self._stores[index] = self._grown(keys, lines, room), self._grown(values, lines, room)
         self.lines, self.room = lines, room
+
+    def bytes_with(self, *, lines: int, tokens: int) -> int:
+        """Memory held by all lines once there is this room."""
+        lines, room = self._grown_to(lines, tokens)
+        return lines * room * self.shape.bytes_per_token
+
+    def _grown_to(self, lines: int, tokens: int) -> tuple[int, int]:
+        if tokens > self.room:
+            tokens = max(tokens, self.room * 5 // 4)
+        room = max(self.room, -(-tokens // ROOM_STEP) * ROOM_STEP)
+        return max(self.lines, -(-lines // LINE_STEP) * LINE_STEP), room
 
     def _grown(self, old: Tensor, lines: int, room: int) -> Tensor:
         new = self.shape.zeros(lines, tokens=room)

@@ -81,6 +81,11 @@ class ServedCheckpoint:
         return self.weight_bytes + (self.sampler.bytes_used if self.sampler else 0)
 
     @property
+    def waits_for_room(self) -> bool:
+        """Whether nothing runs although something waits."""
+        return bool(len(self.queue) and not self.running)
+
+    @property
     def is_busy(self) -> bool:
         """Whether anything runs or waits."""
         return bool(self.running or self.score_jobs or len(self.queue))

@@ -45,9 +45,7 @@ class Engine:
         self.last_turn = clock()
         self.working = False
         self.lost = False  # the thread or the device: only a new process helps
-        self._turns = Turns(
-            metrics=metrics, clock=clock, post=self._post, has_room=self.memory.has_room
-        )
+        self._turns = Turns(metrics=metrics, clock=clock, post=self._post, memory=self.memory)
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)

@@ -4,7 +4,7 @@ Does not know models, tensors or HTTP.
 """
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 
@@ -67,15 +67,20 @@ class FairQueue(Generic[T]):
         self._calls[item.call] += 1
         self._by_user.setdefault(item.user, deque()).append(item)
 
-    def take(self, *, running: Mapping[str, int], most: int) -> T | None:
+    def take(
+        self, *, running: Mapping[str, int], most: int, may_start: Callable[[T], bool]
+    ) -> T | None:
         """Hand out the next request; `running` counts each user's samples in the batch.
 
-        A named user with `most` samples running waits, so that a newcomer finds room at once.
+        A named user with `most` samples running waits, so that a newcomer finds room at once. Where the next one may
+        not start, nobody overtakes it.
         """
         users = [name for name in self._by_user if not name or running.get(name, 0) < most]
         if not users:
             return None
         user = min(users, key=lambda name: running.get(name, 0))  # the first among equals
+        if not may_start(self._by_user[user][0]):
+            return None
         line = self._by_user.pop(user)
         item = line.popleft()
         if line:

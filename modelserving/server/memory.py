@@ -69,17 +69,47 @@ class Memory:
                 retry_after=10,
             )
 
-    def has_room(self) -> bool:
-        """Give up what is not in use until all fits; False where what runs is too much."""
-        if self.bytes_used <= self.limit:
+    def may_start(self, checkpoint: ServedCheckpoint, more: int) -> bool:
+        """Whether something that waits and takes `more` bytes may run now; where nothing runs, it may in any case.
+
+        A checkpoint that waits with nothing running comes before what those that run would add.
+        """
+        others = [each for each in self.every if each is not checkpoint]
+        if checkpoint.running and any(each.waits_for_room for each in others):
+            return False
+        return self.has_room(more) or not any(each.running for each in self.every)
+
+    def room_of(self, checkpoint: ServedCheckpoint) -> int:
+        """Bytes that a checkpoint's samples may take where it is alone."""
+        weights = checkpoint.weight_bytes + (checkpoint.base.weight_bytes if checkpoint.base else 0)
+        copies = [each.sampler.reader.bytes_used for each in (checkpoint, checkpoint.base)
+                  if each is not None and each.sampler is not None]  # fmt: skip
+        return self.limit - weights - sum(copies)
+
+    def has_room(self, more: int = 0) -> bool:
+        """Give up what is not in use until all fits and `more` bytes; False where what runs is too much.
+
+        Nothing leaves for what would not fit in the end.
+        """
+        if self.bytes_used + more <= self.limit:
             return True
-        for each in self.every:
-            if each.sampler is not None:
-                each.sampler.prefix_cache.clear()
-        while self.bytes_used > self.limit:
+        fits = self._bytes_in_use() + more <= self.limit
+        wanted = more if fits else 0
+        if self.bytes_used + wanted > self.limit:
+            for each in self.every:
+                if each.sampler is not None:
+                    each.sampler.prefix_cache.clear()
+        while self.bytes_used + wanted > self.limit:
             if not self._drop_oldest(but=None):
                 return False
-        return True
+        return fits
+
+    def _bytes_in_use(self) -> int:
+        """What would be left if everything were given up that is not in use."""
+        may_go = self._may_go(but=None)
+        stay = [each for each in self.every if each not in may_go]
+        caches = [each.sampler.prefix_cache.bytes_used for each in stay if each.sampler]
+        return sum(each.bytes_used for each in stay) - sum(caches)
 
     def _drop_oldest(self, *, but: ServedCheckpoint | None) -> bool:
         """Drop what was used longest ago; False where nothing may go."""

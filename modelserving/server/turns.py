@@ -6,6 +6,7 @@ Keeps the books of what runs for whom. Does not know threads, HTTP or the clock,
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from modelserving.lm.sample_requests import Event, PromptRead, SampleRequest, TokenDrawn
 from modelserving.lm.sampler import Sampler
@@ -13,6 +14,7 @@ from modelserving.server.checkpoints import ServedCheckpoint
 from modelserving.server.errors import GenerationFailed, Overloaded, Refused, ServingError
 from modelserving.server.fair_queue import QueueFull
 from modelserving.server.jobs import Delivery, Part, SampleJob, ScoreJob, parts_of
+from modelserving.server.memory import Memory
 from modelserving.server.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -31,11 +33,11 @@ class Turns:
         metrics: Metrics,
         clock: Callable[[], float],
         post: Post,
-        has_room: Callable[[], bool],
+        memory: Memory,
     ) -> None:
-        """`post` carries answers to the event loop; `has_room` says whether all fits the memory budget."""
+        """`post` carries answers to the event loop; `memory` says what may run beside what is loaded."""
         self._metrics = metrics
-        self._has_room = has_room
+        self._memory = memory
         self._clock = clock
         self._post = post
         self.last_failure: str | None = None  # cleared by the next token drawn
@@ -43,12 +45,11 @@ class Turns:
     def submit(self, jobs: Sequence[SampleJob], checkpoint: ServedCheckpoint) -> None:
         """Queue the jobs of one call, or answer that there is no room."""
         assert checkpoint.sampler is not None
-        rows = checkpoint.sampler.max_rows
         checkpoint.used_at = self._clock()
         try:
             for job in jobs:
                 job.unfinished = len(job.request.seeds)
-                for part in parts_of(job, most=max(1, rows - _share(rows))):
+                for part in parts_of(job, most=self._part(checkpoint, job.request)):
                     checkpoint.queue.put(part)
         except QueueFull as full:  # the first of them: the others come with it
             self._metrics.count("requests_refused")
@@ -71,24 +72,45 @@ class Turns:
         """Let waiting requests in and draw a token for each running sample."""
         sampler = checkpoint.sampler
         assert sampler is not None
-        most = _share(sampler.max_rows)
-        while len(checkpoint.queue) and sampler.running + sampler.waiting < sampler.max_rows:
-            if checkpoint.running and not self._has_room():
-                break  # until something that runs has ended
-            part = checkpoint.queue.take(running=checkpoint.running_by_user, most=most)
-            if part is None:
-                break
-            checkpoint.running[part.request.key] = part
-            checkpoint.running_by_user[part.user] += len(part.live)
-            sampler.add(part.request)
+        self._let_in(checkpoint, sampler)
         if checkpoint.running:
             rows, held = sampler.running, _lines(sampler)
             events = sampler.step()
             checkpoint.used_at = self._clock()
             self._settle(checkpoint, events)
             has_grown = _lines(sampler) > held and sampler.running <= rows
-            if has_grown and checkpoint.running and not self._has_room():
+            if has_grown and checkpoint.running and not self._memory.has_room():
                 self._end_longest(checkpoint)
+
+    def _let_in(self, checkpoint: ServedCheckpoint, sampler: Sampler) -> None:
+        """Start what waits, as far as rows and memory go."""
+
+        def may_start(part: Part) -> bool:
+            more = sampler.bytes_with(part.request) - sampler.bytes_used
+            return self._memory.may_start(checkpoint, more)
+
+        most = _share(sampler.max_rows)
+        while len(checkpoint.queue) and sampler.running + sampler.waiting < sampler.max_rows:
+            part = checkpoint.queue.take(
+                running=checkpoint.running_by_user, most=most, may_start=may_start
+            )
+            if part is None:
+                break  # until something that runs has ended
+            checkpoint.running[part.request.key] = part
+            checkpoint.running_by_user[part.user] += len(part.live)
+            sampler.add(part.request)
+
+    def _part(self, checkpoint: ServedCheckpoint, request: SampleRequest) -> int:
+        """Samples of a request that start together: as leave rows for others, and as fit the memory by themselves."""
+        sampler = checkpoint.sampler
+        assert sampler is not None
+        most = max(1, sampler.max_rows - _share(sampler.max_rows))
+        room = self._memory.room_of(checkpoint)
+        while most > 1 and (
+            sampler.bytes_alone(replace(request, seeds=request.seeds[:most])) > room
+        ):
+            most //= 2
+        return most
 
     def score(self, checkpoint: ServedCheckpoint) -> None:
         """Score some dialogues of the first scoring job."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from modelserving.lm.native.body import NativeBody
+from modelserving.lm.sample_requests import SampleRequest
 from modelserving.lm.seating import Row
 from modelserving.lm.slots import PromptKeyValues
 
@@ -37,6 +38,15 @@ class NativeRows:
         """Memory of all keys and values; a prompt counts once."""
         prompts = {id(seat.prompt): seat.prompt.values.nbytes for seat in self._seats}
         return sum(prompts.values()) + sum(seat.own.nbytes for seat in self._seats)
+
+    def bytes_with(self, starting: Sequence[tuple[SampleRequest, int]]) -> int:
+        """Memory once so many samples of each request run as well, each with all the room it may need."""
+        tokens = sum(
+            len(request.prompt) + samples * request.max_tokens
+            for request, samples in starting
+            if samples
+        )
+        return self.bytes_used + tokens * self._body.shape.bytes_per_token
 
     def start(self, rows: Sequence[Row], prompt: PromptKeyValues) -> None:
         """Make room for samples of one prompt, next to others of it that run already."""

@@ -26,9 +26,13 @@ def queue_of(*requests: str, limit: int = 10, limit_per_user: int = 5) -> FairQu
     return queue
 
 
+def anything(_: Request) -> bool:
+    return True
+
+
 def taken(queue: FairQueue[Request], *, running: dict[str, int], most: int = 99) -> list[str]:
     found = []
-    while (item := queue.take(running=running, most=most)) is not None:
+    while (item := queue.take(running=running, most=most, may_start=anything)) is not None:
         found.append(item.key)
     return found
 
@@ -50,6 +54,14 @@ def test_a_named_user_with_enough_running_waits_an_unnamed_one_does_not() -> Non
 
     assert taken(queue, running={"a": 24, "": 24}, most=24) == ["b1", " 1"]
     assert len(queue) == 1
+
+
+def test_nobody_overtakes_what_may_not_start() -> None:
+    queue = queue_of("a1", "a2", "b1")
+
+    assert queue.take(running={}, most=9, may_start=lambda each: each.key != "a1") is None
+
+    assert taken(queue, running={}) == ["a1", "b1", "a2"]
 
 
 def test_the_queue_and_each_named_users_part_of_it_are_bounded() -> None:
