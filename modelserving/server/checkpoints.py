@@ -73,6 +73,7 @@ class ServedCheckpoint:
     running_by_user: Counter[str] = field(default_factory=Counter)
     score_jobs: deque[ScoreJob] = field(default_factory=deque)
     draining: bool = False
+    failure: str | None = None  # of its last turn
     base: "ServedCheckpoint | None" = None  # whose weights an adapter reads
 
     @property

@@ -64,8 +64,14 @@ class Engine:
 
     @property
     def last_failure(self) -> str | None:
-        """What went wrong last, until a token is drawn again."""
-        return self._turns.last_failure
+        """What went wrong in the last turn of some checkpoint."""
+        return next((each.failure for each in self.checkpoints.values() if each.failure), None)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether something is loaded and the last turn of each failed: nothing can be answered."""
+        loaded = list(self.checkpoints.values())
+        return bool(loaded) and all(each.failure for each in loaded)
 
     @property
     def checkpoints(self) -> dict[str, ServedCheckpoint]:
@@ -207,6 +213,12 @@ class Engine:
             raise
         self.memory.make_room(checkpoint.bytes_used, wanted_too=base)
         self.memory.put(checkpoint)
+
+    def try_again(self) -> None:
+        """Where nothing can be answered, see whether that is so still, as nobody may ask any more."""
+        if self.is_failing:
+            for each in self.checkpoints.values():
+                self._turns.try_again(each)
 
     def unload(self, name: str) -> None:
         """Take no new requests for a checkpoint and drop it when the running ones are done."""

@@ -203,15 +203,15 @@ class Routes:
         await exchange.reply({"status": "ok"})
 
     async def readyz(self, exchange: Exchange) -> None:
-        """GET /readyz: the engine thread answers, and its last token was a real one."""
-        answer = asyncio.wrap_future(self._engine.call(lambda: None))
+        """GET /readyz: the engine thread answers, and not every checkpoint fails."""
+        answer = asyncio.wrap_future(self._engine.call(self._engine.try_again))
         try:
             await asyncio.wait_for(answer, READY_WITHIN)
         except TimeoutError:
             raise Overloaded(
                 "the engine thread does not answer", code="engine_stuck", retry_after=5
             ) from None
-        if self._engine.last_failure is not None:
+        if self._engine.is_failing:
             raise Overloaded(
                 f"the last step failed: {self._engine.last_failure}", code="engine_failing"
             )
@@ -271,6 +271,7 @@ def _described(checkpoint: ServedCheckpoint, *, now: float) -> Mapping[str, Any]
         "path": checkpoint.path,
         "base": checkpoint.base.hash if checkpoint.base else None,
         "draining": checkpoint.draining,
+        "failure": checkpoint.failure,
         "weight_bytes": checkpoint.weight_bytes,
         "bytes": checkpoint.bytes_used,
         "users": len(checkpoint.running_by_user),

@@ -40,7 +40,6 @@ class Turns:
         self._memory = memory
         self._clock = clock
         self._post = post
-        self.last_failure: str | None = None  # cleared by the next token drawn
 
     def submit(self, jobs: Sequence[SampleJob], checkpoint: ServedCheckpoint) -> None:
         """Queue the jobs of one call, or answer that there is no room."""
@@ -127,6 +126,7 @@ class Turns:
             checkpoint.score_jobs.popleft()
             refuse(job, wrong)
             return
+        checkpoint.failure = None
         if len(job.scores) == len(job.dialogues):
             checkpoint.score_jobs.popleft()
             self._metrics.count("dialogues_scored", len(job.scores))
@@ -139,7 +139,7 @@ class Turns:
         """Answer everything that runs with an error and start afresh."""
         logger.error("checkpoint %s failed", checkpoint.name, exc_info=raised)
         self._metrics.count("engine_failures")
-        self.last_failure = error.message
+        checkpoint.failure = error.message
         failed = {part.job for part in checkpoint.running.values()}
         self._post([(job, error) for job in failed])
         for job in failed:
@@ -151,6 +151,19 @@ class Turns:
         for job in checkpoint.score_jobs:
             refuse(job, error)
         checkpoint.score_jobs.clear()
+
+    def try_again(self, checkpoint: ServedCheckpoint) -> None:
+        """Draw a token or compute a score where the last turn failed and nothing runs."""
+        if checkpoint.failure is None or checkpoint.is_busy:
+            return
+        try:
+            warm_up(checkpoint)
+        except Exception as raised:  # noqa: BLE001 -- a process boundary: it fails as it did before
+            logger.warning("checkpoint %s fails still: %r", checkpoint.name, raised)
+            if checkpoint.sampler is not None:
+                checkpoint.sampler.clear()
+            return
+        checkpoint.failure = None
 
     def _settle(self, checkpoint: ServedCheckpoint, events: list[Event]) -> None:
         """Hand events to their requests; drop those whose numbers make no sense."""
@@ -173,13 +186,14 @@ class Turns:
             deliveries.append((part.job, part.told(own)))
         if drawn:
             self._metrics.drawn(drawn, now=now)
-            self.last_failure = None
+        if by_part.keys() - broken:
+            checkpoint.failure = None
         self._post(deliveries)
 
     def _broken(self, checkpoint: ServedCheckpoint, job: SampleJob) -> GenerationFailed:
         self.cancel(job, checkpoint, None)
-        self.last_failure = "the model computed something that is not a number"
-        return GenerationFailed(self.last_failure, code="not_finite")
+        checkpoint.failure = "the model computed something that is not a number"
+        return GenerationFailed(checkpoint.failure, code="not_finite")
 
     def _end_longest(self, checkpoint: ServedCheckpoint) -> None:
         """All lines are as long as the longest: what grew them beyond the budget ends."""
