@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 
 from comparisons.models import (
     Arrival,
@@ -82,6 +82,13 @@ def pay_rows(source: ArrivalSource) -> Iterator[PayRow]:
             amount=pay.amount,
             currency=pay.currency,  # type: ignore[attr-defined]
         )
+
+
+def arrivals_to_hand_in(crowdworker: Crowdworker) -> QuerySet[Arrival]:
+    """What the person finished and is to hand in on its platform, if they have not yet; newest first."""
+    rows = Arrival.objects.select_related("assignment", "source__campaign")
+    submitted = rows.filter(assignment__state=Assignment.State.SUBMITTED)
+    return submitted.filter(assignment__crowdworker=crowdworker).order_by("-pk")
 
 
 def arrival_to_hand_in(crowdworker: Crowdworker, campaign: Campaign) -> Arrival | None:

@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
 from comparisons.models import Account, Crowdworker
+from comparisons.queries.arrivals import arrivals_to_hand_in
 
 P = ParamSpec("P")
 PageView = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
@@ -45,7 +46,7 @@ def crowdworker_required(view: CrowdworkerView[P]) -> PageView[P]:
             return render(
                 request,
                 "errors/suspended.html",
-                {"crowdworker": crowdworker},
+                {"crowdworker": crowdworker, "waiting": arrivals_to_hand_in(crowdworker)},
                 status=403,
             )
         return view(request, crowdworker, *args, **kwargs)

@@ -17,7 +17,7 @@ from comparisons.services import arrival_visits, limits
 from comparisons.services.arrival_ids import external_id_hash
 from comparisons.services.arrival_return import way_back
 from comparisons.services.drawing import current_instructions
-from comparisons.web.access import NOT_YOURS, crowdworker_required
+from comparisons.web.access import NOT_YOURS, own_data_of
 from comparisons.web.account_views import enter, too_fast
 from comparisons.web.arrival_frame import allow_submit, is_framed
 from comparisons.web.error_views import problem
@@ -77,7 +77,7 @@ def _begin(
 
 
 @require_safe
-@crowdworker_required
+@own_data_of  # pay hangs on it, also for one whose work is paused
 def hand_in(request: HttpRequest, crowdworker: Crowdworker, public_id: UUID) -> HttpResponse:
     """The last step: back to the platform with the code, or MTurk's own form."""
     rows = Arrival.objects.select_related("source__campaign", "assignment")

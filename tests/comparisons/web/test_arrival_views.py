@@ -119,6 +119,38 @@ def test_the_last_page_is_its_own_persons_alone(client):
     assert client.get(at(assignment, "hand_in")).status_code == 404
 
 
+def suspended(assignment):
+    Assignment.objects.filter(pk=assignment.pk).update(state="submitted")
+    person = assignment.crowdworker
+    person.standing = "suspended"
+    person.save(update_fields=["standing"])
+
+
+def test_a_suspended_person_hands_in_what_was_finished(client):
+    assignment = arrive(make_source(live_campaign()), prolific())
+    suspended(assignment)
+    client.force_login(assignment.crowdworker.account)
+
+    shut = client.get(reverse("campaign_home", args=[assignment.campaign.slug]))
+    last = client.get(at(assignment, "hand_in")).content.decode()
+
+    assert shut.status_code == 403
+    assert f'href="{at(assignment, "hand_in")}"' in shut.content.decode()
+    assert 'href="https://app.prolific.com/submissions/complete?cc=C0DE1"' in last
+
+
+def test_a_suspended_person_finds_no_last_step_where_none_waits(client):
+    assignment = arrive(make_source(live_campaign()), prolific())
+    suspended(assignment)
+    Assignment.objects.update(state="paid")
+    client.force_login(assignment.crowdworker.account)
+
+    shut = client.get(reverse("home")).content.decode()
+
+    assert "Your work here is paused" in shut
+    assert at(assignment, "hand_in") not in shut
+
+
 def test_mturk_opens_in_its_frame_alone_and_the_others_outside_it(client):
     campaign = live_campaign()
     hit, study = make_source(campaign, platform="mturk"), make_source(campaign)
