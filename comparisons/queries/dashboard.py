@@ -119,12 +119,18 @@ def _missing_processes() -> Iterator[Concern]:
         text = "Background work stands still: no clock or no worker has looked for a minute. ./start runs both."
         yield Concern(text=text, place="lab_servers")
     elif are_servers_missed(seen):
-        since = f" since {seen.ready_at:%H:%M} UTC" if seen.ready_at else ""
         text = (
-            f"No model server answers{since}. Crowdworkers see: “The models are not answering.” "
+            f"No model server answers{_since(seen.ready_at)}. Crowdworkers see: “The models are not answering.” "
             "./start runs one; see its log."
         )
         yield Concern(text=text, place="lab_servers")
+
+
+def _since(at: datetime | None) -> str:
+    if at is None:
+        return ""
+    is_today = at.date() == now().date()
+    return f" since {at:%H:%M} UTC" if is_today else f" since {at.day} {at:%b, %H:%M} UTC"
 
 
 def _concerns_of(campaign: Campaign) -> Iterator[Concern]:

@@ -1,12 +1,13 @@
 """What staff are told without asking: that no model server answers, that no worker takes runs, that nothing is rung for."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
+from comparisons.queries import dashboard
 from comparisons.queries.dashboard import concerns
 from modelserving import presence, promotion
 from modelserving.warming import warm_servers
@@ -54,6 +55,24 @@ def test_staff_are_told_since_when_no_model_server_answers(slot, settings):
     assert first.text.startswith("No model server answers since ")
     assert "Crowdworkers see: “The models are not answering.”" in first.text
     assert first.place == "lab_servers"
+
+
+@pytest.mark.parametrize(
+    ("ready_at", "words"),
+    [
+        (datetime(2031, 3, 4, 14, 2, tzinfo=UTC), "since 14:02 UTC."),
+        (datetime(2031, 3, 3, 14, 2, tzinfo=UTC), "since 3 Mar, 14:02 UTC."),
+    ],
+)  # fmt: skip
+def test_since_an_earlier_day_is_said_with_its_day(slot, monkeypatch, ready_at, words):
+    presence.note(is_ready=False)
+    with presence._client() as client:
+        client.set(presence.LAST_READY, int(ready_at.timestamp()))
+    monkeypatch.setattr(dashboard, "now", lambda: datetime(2031, 3, 4, 20, 0, tzinfo=UTC))
+
+    (first,) = (each.text for each in concerns() if each.place == "lab_servers")
+
+    assert first.startswith(f"No model server answers {words}")
 
 
 def test_nobody_who_looks_is_said_too(slot):

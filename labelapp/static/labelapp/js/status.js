@@ -5,9 +5,14 @@ const said = strip?.dataset ?? {};
 
 const counted = (n, one, many) => n === 1 ? one : many.replace("{n}", n);
 
+const clock = { hour: "2-digit", minute: "2-digit" };
+const dayAndClock = { day: "numeric", month: "short", ...clock };
+
 function sinceWhen(at) {
   if (!at) return said.models;
-  const time = new Date(at).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" });
+  const since = new Date(at);
+  const isToday = since.toDateString() === new Date().toDateString();
+  const time = since.toLocaleString(document.documentElement.lang, isToday ? clock : dayAndClock);
   return said.modelsSince.replace("{time}", time);
 }
 
