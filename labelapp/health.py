@@ -74,7 +74,7 @@ def _missing() -> dict[str, Any]:
     if seen is None:  # Redis is away, which is said
         return {"background_stands": False, "models_away": False, "models_ready_at": None}
     return {
-        "background_stands": not seen.is_looked_after,
+        "background_stands": seen.is_neglected,
         "models_away": are_servers_missed(seen),
         "models_ready_at": seen.ready_at,
     }

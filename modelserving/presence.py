@@ -4,6 +4,7 @@ Knows two keys that fade and one that stays; knows nothing of servers or pages.
 """
 
 import logging
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,13 +19,15 @@ LOOKED, READY, LAST_READY = (
     "labelapp:servers:ready",
     "labelapp:servers:last-ready",
 )
+BEGAN = time.monotonic()  # of this process: the clock and the workers begin with the web
 
 
 @dataclass(frozen=True, kw_only=True)
 class Presence:
     """How the model servers stood when somebody last looked."""
 
-    is_looked_after: bool  # False: no clock or no worker for a minute, so nothing else is known
+    is_looked_after: bool  # False: nobody looked for a minute, so nothing else is known
+    is_neglected: bool  # nobody did though there was a minute to: no clock or no worker runs
     is_ready: bool  # some server was, within the last minute
     ready_at: datetime | None  # the last time any was
 
@@ -50,7 +53,9 @@ def presence() -> Presence | None:
     except (redis.RedisError, OSError):
         return None
     return Presence(
-        is_looked_after=looked is not None, is_ready=ready is not None,
+        is_looked_after=looked is not None,
+        is_neglected=looked is None and time.monotonic() - BEGAN > FADES_SECONDS,
+        is_ready=ready is not None,
         ready_at=datetime.fromtimestamp(int(last), UTC) if last else None,
     )  # fmt: skip
 

@@ -115,7 +115,7 @@ def _missing_processes() -> Iterator[Concern]:
     seen = presence()
     if seen is None:  # Redis is away: the strip says so
         return
-    if not seen.is_looked_after:
+    if seen.is_neglected:
         text = "Background work stands still: no clock or no worker has looked for a minute. ./start runs both."
         yield Concern(text=text, place="lab_servers")
     elif are_servers_missed(seen):

@@ -1,5 +1,6 @@
 """What staff are told without asking: that no model server answers, that no worker takes runs, that nothing is rung for."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -41,6 +42,12 @@ def test_all_is_well_while_a_server_answers(slot, settings):
     assert concerns() == []
 
 
+@pytest.fixture
+def runs_for_long(monkeypatch):
+    """As if the web had been started over a minute ago."""
+    monkeypatch.setattr(presence, "BEGAN", time.monotonic() - presence.FADES_SECONDS - 1)
+
+
 def test_staff_are_told_since_when_no_model_server_answers(slot, settings):
     with serving(settings, FakeEngine()):
         warm_servers()
@@ -75,10 +82,19 @@ def test_since_an_earlier_day_is_said_with_its_day(slot, monkeypatch, ready_at, 
     assert first.startswith(f"No model server answers {words}")
 
 
+@pytest.mark.usefixtures("runs_for_long")
 def test_nobody_who_looks_is_said_too(slot):
     assert told()["background_stands"] is True
     assert told()["models_away"] is False  # nobody knows
     assert "no clock or no worker" in concerns()[0].text
+
+
+def test_nobody_is_missed_before_there_was_a_minute_to_look(slot, monkeypatch):
+    monkeypatch.setattr(presence, "BEGAN", time.monotonic())
+
+    assert told()["background_stands"] is False
+    assert told()["models_away"] is False
+    assert concerns() == []
 
 
 def test_where_nothing_is_drawn_from_our_servers_none_is_missed(redis_url):
