@@ -162,7 +162,7 @@ class Instance:
         for url, wait in waits.items():
             if wait in late:
                 wait.cancel()
-                say(f"the model server {url} does not answer: the others serve without it")
+                say(f"the model server {url} does not answer yet: the others serve until it does")
         return is_served
 
     def _why_not_ready(self) -> str:
