@@ -19,6 +19,7 @@ from modelserving.client.errors import (
     NotLoaded,
     Overloaded,
     Refused,
+    RequestFailed,
     StreamBroken,
     Unreachable,
     error_of,
@@ -130,7 +131,7 @@ class Tries:
 
     def mend(self, endpoint: Endpoint, failed: Exception) -> None:
         """Do what lets the next try succeed; what nothing mends is raised."""
-        if isinstance(failed, Refused):
+        if isinstance(failed, Refused | RequestFailed):
             raise failed
         if isinstance(failed, Overloaded):
             self._asked_to_wait = max(self._asked_to_wait, failed.seconds)

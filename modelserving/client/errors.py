@@ -10,6 +10,8 @@ import httpx
 
 SECONDS_TO_WAIT = 1.0  # where a server is full and does not say for how long
 LONGEST_WAIT = 30.0
+# what a policy computes is no number, or takes too long: that speaks of the policy
+OF_THE_REQUEST = frozenset({"not_finite", "not_rankable", "deadline"})
 
 
 class EndpointError(Exception):
@@ -35,6 +37,10 @@ class NotLoaded(EndpointError):
 
 class Refused(EndpointError):
     """It will never do this: the request, the checkpoint or the secret is wrong."""
+
+
+class RequestFailed(EndpointError):
+    """It works, and fails on this request: asked again it would fail again, and so would another."""
 
 
 class StreamBroken(EndpointError):
@@ -63,6 +69,8 @@ def stated_error(
     code, message = str(stated.get("code") or ""), str(stated.get("message") or f"status {status}")
     if code == "model_not_loaded":
         return NotLoaded(message)
+    if code in OF_THE_REQUEST and status in {0, 500}:
+        return RequestFailed(message)
     kind = "" if status else str(stated.get("type") or "")
     if status in {429, 503} or kind == "overloaded_error":
         seconds = float(retry_after) if retry_after.isdigit() else SECONDS_TO_WAIT

@@ -7,10 +7,16 @@ import httpx
 import pytest
 
 from modelserving.client import calls
-from modelserving.client.breaker import CircuitBreaker
 from modelserving.client.calls import Call, Needed, fetch, stream
 from modelserving.client.endpoints import model_servers
-from modelserving.client.errors import Overloaded, Refused, StreamBroken, Unreachable, stated_error
+from modelserving.client.errors import (
+    Overloaded,
+    Refused,
+    RequestFailed,
+    StreamBroken,
+    Unreachable,
+    stated_error,
+)
 from modelserving.client.events import events
 from modelserving.client.statuses import server_statuses
 from tests.fake_engine import FakeEngine
@@ -114,6 +120,19 @@ def test_stream_does_not_repeat_what_is_refused(settings):
     assert len(engine.requests) == 1
 
 
+def test_a_policy_that_computes_no_numbers_does_not_speak_against_its_server(settings):
+    engine = FakeEngine(mode="diverged", needs_loading=False)
+
+    with serving(settings, engine):
+        for _ in range(4):
+            with pytest.raises(RequestFailed, match="not a number"):
+                list(stream(call()))
+        (endpoint,) = model_servers()
+        assert not endpoint.breaker.is_open
+
+    assert len(engine.requests) == 4
+
+
 def test_a_checkpoint_that_cannot_be_loaded_is_said_at_once(settings):
     with serving(settings, FakeEngine(mode="never_loads")), pytest.raises(Refused, match="finite"):
         list(stream(call()))
@@ -184,25 +203,6 @@ def test_server_statuses_tells_who_is_away(settings):
     assert [each["name"] for each in here.checkpoints] == ["policy"]
 
 
-def test_breaker_opens_pauses_lets_one_try_and_closes():
-    now = [0.0]
-    breaker = CircuitBreaker(clock=lambda: now[0])
-
-    for _ in range(3):
-        assert breaker.may_pass()
-        breaker.failed()
-    assert (breaker.may_pass(), breaker.is_open) == (False, True)
-    now[0] = 0.6
-    assert [breaker.may_pass(), breaker.may_pass()] == [True, False]
-    breaker.failed()
-    now[0] += 0.6  # the pause has doubled
-    assert not breaker.may_pass()
-    now[0] += 0.6
-    assert breaker.may_pass()
-    breaker.succeeded()
-    assert [breaker.may_pass(), breaker.may_pass()] == [True, True]
-
-
 class Bytes(httpx.SyncByteStream):
     def __init__(self, *pieces):
         self._pieces = pieces
@@ -255,6 +255,8 @@ def test_errors_are_sorted_by_what_to_do():
     }
     assert kinds == {"NotLoaded"}
     assert type(stated_error({}, status=500)) is Unreachable
+    failed = [stated_error({"code": code}, status=500) for code in ("not_rankable", "deadline")]
+    assert {type(each) for each in failed} == {RequestFailed}
     assert type(stated_error({}, status=422)) is Refused
     assert stated_error({}, status=503, retry_after="7").seconds == 7.0
     assert stated_error({}, status=503, retry_after="99999").seconds == 30.0
