@@ -95,6 +95,17 @@ def check_dialogue(dialogue: Dialogue) -> None:
             )
         if not isinstance(message.get("content"), str):
             raise DialogueError(f"message {index} has no text content")
+        if not is_whole(message["content"]):
+            raise DialogueError(f"message {index} holds half of a surrogate pair")
+
+
+def is_whole(text: str) -> bool:
+    """False where it holds half of a surrogate pair, which JSON can spell and no tokenizer reads."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def encode_turn(message: Message, *, encoder: TextEncoder, layout: DialogueFormat) -> list[int]:

@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from modelserving.core.dialogue import DialogueError, DialogueFormat, check_dialogue, encode_turn
+from modelserving.core.dialogue import (
+    DialogueError,
+    DialogueFormat,
+    check_dialogue,
+    encode_turn,
+    is_whole,
+)
 from modelserving.lm.tokenizer import TextTokenizer
 from training.config import ConfigError
 from training.core.lines import numbered_lines
@@ -63,7 +69,9 @@ def _problem(document: Any) -> str | None:
     if not isinstance(document, dict) or not document.keys() & {"text", "messages"}:
         return "has neither text nor messages"
     if "text" in document:
-        return None if isinstance(document["text"], str) else "has a text that is none"
+        if not isinstance(document["text"], str):
+            return "has a text that is none"
+        return None if is_whole(document["text"]) else "has a text with half of a surrogate pair"
     try:
         check_dialogue(document["messages"])
     except DialogueError as wrong:

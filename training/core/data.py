@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from comparisons.core.transcript import chosen_and_rejected
-from modelserving.core.dialogue import check_dialogue
+from modelserving.core.dialogue import check_dialogue, is_whole
 from training.config import ConfigError
 from training.core.lines import numbered_lines
 
@@ -65,6 +65,10 @@ class ReleaseRow:
 
 CURE = "cut the release again"
 FIELDS = tuple(field.name for field in fields(ReleaseRow))
+TEXTS = (
+    "picked", "other", "question", "conversation", "objective", "comparison", "tranche", "origin",
+)  # fmt: skip
+STRENGTHS = (None, 1, 2, 3, 4)
 ALWAYS = tuple(field.name for field in fields(ReleaseRow) if field.default is MISSING)
 
 
@@ -129,7 +133,29 @@ def _check(row: ReleaseRow) -> None:
     check_dialogue(row.messages)
     if row.messages[-1]["role"] != "user":
         raise ValueError("its messages do not end on a user message")
-    for name in ("picked", "other", "question", "conversation", "objective"):
+    for name in TEXTS:
         if not isinstance(getattr(row, name), str):
             raise TypeError(f"{name} is no text")
+        if not is_whole(getattr(row, name)):
+            raise ValueError(f"{name} holds half of a surrogate pair")
+    _check_facts(row)
     chosen_and_rejected(question=row.question, picked=row.picked, other=row.other)
+
+
+def _check_facts(row: ReleaseRow) -> None:
+    """The same for what is known of how the comparison came about."""
+    if row.strength not in STRENGTHS:
+        raise ValueError(f"strength {row.strength!r} is neither null nor 1 to 4")
+    if not isinstance(row.turn, int):
+        raise TypeError("turn is no number")
+    for name in ("picked_checkpoint", "other_checkpoint"):
+        if not isinstance(getattr(row, name), str | None):
+            raise TypeError(f"{name} is neither null nor a text")
+    if not (isinstance(row.finish_reasons, list) and _are(row.finish_reasons, str)):
+        raise TypeError("finish_reasons is no list of texts")
+    if not (_are(row.best_of, int) and len(row.best_of) == 2):
+        raise TypeError("best_of is no pair of numbers")
+
+
+def _are(values: Sequence[Any], kind: type) -> bool:
+    return all(isinstance(each, kind) for each in values)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from modelserving.core.dialogue import is_whole
 from training.config import ConfigError
 from training.core.lines import numbered_lines
 
@@ -79,6 +80,8 @@ def _answer(stored: Mapping[str, Any]) -> ScoredAnswer:
 def _text(stored: Any) -> str:
     if not isinstance(stored, str):
         raise TypeError(f"{stored!r} is no text")
+    if not is_whole(stored):
+        raise ValueError("a text holds half of a surrogate pair")
     return stored
 
 

@@ -35,6 +35,7 @@ ROW: dict[str, Any] = {
     "strength": 4, "tranche": "base", "origin": "crowd", "picked_checkpoint": None,
     "other_checkpoint": None, "finish_reasons": ["end", "end"],
 }  # fmt: skip
+HALF = "hello \ud83d there"  # of an emoji, as a text cut in UTF-16 leaves it
 LAYOUT = DialogueFormat(context_tokens=64)
 
 
@@ -78,6 +79,18 @@ def test_a_release_of_before_has_one_sample_on_either_side(tmp_path: Path) -> No
         ([ROW | {"question": "nicer"}], "line 1 cannot be used .*question 'nicer'"),
         ([ROW | {"question": ["nicer"]}], "line 1 cannot be used"),
         ([ROW | {"other": None}], "line 1 cannot be used .*other is no text"),
+        ([ROW, ROW | {"picked": HALF}], "line 2 cannot be used .*picked holds half of a surrogate"),
+        ([ROW | {"messages": [ASKED[0] | {"content": HALF}]}], "line 1 .*message 0 holds half"),
+        ([ROW | {"comparison": 7}], "line 1 cannot be used .*comparison is no text"),
+        ([ROW | {"tranche": None}], "line 1 cannot be used .*tranche is no text"),
+        ([ROW | {"strength": "a"}], "line 1 cannot be used .*strength 'a' is neither"),
+        ([ROW | {"strength": 5}], "line 1 cannot be used .*strength 5 is neither"),
+        ([ROW | {"turn": "x"}], "line 1 cannot be used .*turn is no number"),
+        ([ROW | {"finish_reasons": None}], "line 1 cannot be used .*finish_reasons is no list"),
+        ([ROW | {"finish_reasons": [["end"]]}], "line 1 .*finish_reasons is no list of texts"),
+        ([ROW | {"best_of": ["a"]}], "line 1 cannot be used .*best_of is no pair"),
+        ([ROW | {"best_of": []}], "line 1 cannot be used .*best_of is no pair"),
+        ([ROW | {"picked_checkpoint": {}}], "line 1 .*picked_checkpoint is neither"),
     ],
 )
 def test_unusable_releases_are_refused(tmp_path: Path, rows: list[Any], reason: str) -> None:
@@ -190,6 +203,11 @@ def test_every_piece_is_read_once_an_epoch_and_readers_restore() -> None:
         ('{"text": 5}', "a text that is none"),
         ('{"messages": []}', "is no dialogue .*no message"),
         (json.dumps({"messages": ANSWERED}), "is no dialogue .*begin with the user"),
+        (json.dumps({"text": HALF}), "has a text .*half of a surrogate"),
+        (
+            json.dumps({"messages": [ASKED[0] | {"content": HALF}]}),
+            "is no dialogue .*message 0 holds half",
+        ),
     ],
 )
 def test_a_line_that_is_no_document_is_named(tmp_path: Path, line: str, says: str) -> None:

@@ -93,6 +93,8 @@ ANSWERS = '"answers": [{"text": "a", "upvotes": 1}, {"text": "b", "upvotes": 0}]
         (f'{{"question": "?", {ANSWERS}}}'.replace("1", "Infinity"), "infinity"),
         (f'{{"question": "?", {ANSWERS}}}'.replace('"upvotes": 1', '"score": NaN'), "not finite"),
         ('{"question": "?", "answers": ["a", "b"]}', "must be integers"),
+        (f'{{"question": "\\ud83d", {ANSWERS}}}', "half of a surrogate"),
+        (f'{{"question": "?", {ANSWERS}}}'.replace('"a"', '"\\ud83d"'), "half of a surrogate"),
     ],
 )
 def test_a_line_that_is_no_scored_question_is_named(tmp_path: Path, line: str, says: str):
