@@ -11,7 +11,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from labelapp.databases.addresses import postgresql
-from labelapp.env import env_bool, env_list, env_str, running_services, secret_from_file
+from labelapp.env import env_bool, env_int, env_list, env_str, running_services, secret_from_file
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = Path(env_str("LABELAPP_VAR", str(BASE_DIR / "var"))).resolve()
@@ -53,6 +53,9 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = False  # scripts of our own origin read it to send drafts again
 CSRF_FAILURE_VIEW = "comparisons.web.error_views.csrf_failure"
 PASSWORD_RESET_TIMEOUT = 3600
+CONFIRM_MINUTES = env_int("CONFIRM_MINUTES", 15)  # until acts that can do harm ask who one is
+if CONFIRM_MINUTES < 1:
+    raise ImproperlyConfigured(f"CONFIRM_MINUTES={CONFIRM_MINUTES}: write 1 or more")
 FILE_UPLOAD_PERMISSIONS = 0o640
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 100

@@ -81,6 +81,24 @@ def artefacts(settings, tmp_path) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def signed_in_just_now(monkeypatch):
+    """`force_login` stands for signing in, which shows who one is."""
+    from django.test.client import ClientMixin
+
+    from comparisons.services.confirmations import note_confirmation
+
+    login = ClientMixin._login
+
+    def and_confirm(self, user, backend=None) -> None:
+        login(self, user, backend)
+        session = self.session
+        note_confirmation(session)
+        session.save()
+
+    monkeypatch.setattr(ClientMixin, "_login", and_confirm)
+
+
+@pytest.fixture(autouse=True)
 def fast_passwords(settings):
     """Argon2 is slow on purpose; tests are not."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

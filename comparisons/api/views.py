@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from comparisons.api.permissions import IsConfirmed, IsConfirmedToChange, IsResearcher
 from comparisons.api.serializers import (
     CheckpointSerializer,
     DeploymentSerializer,
@@ -57,6 +58,7 @@ class ExportList(generics.ListAPIView[ReleaseExport]):
     """The exports of one release; ask for a new one by its format."""
 
     serializer_class = ReleaseExportSerializer
+    permission_classes = [IsResearcher, IsConfirmedToChange]
     queryset = ReleaseExport.objects.none()
 
     def get_queryset(self) -> QuerySet[ReleaseExport]:
@@ -80,6 +82,8 @@ class ExportList(generics.ListAPIView[ReleaseExport]):
 
 class ExportDownload(APIView):
     """The file of one export; ranges let a broken download go on."""
+
+    permission_classes = [IsResearcher, IsConfirmed]
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def get(self, request: Request, name: str, export_format: str) -> HttpResponseBase:

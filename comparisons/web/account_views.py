@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -21,6 +22,7 @@ from comparisons.services.accounts import (
     may_have_password,
     use_sign_in_link,
 )
+from comparisons.services.confirmations import note_confirmation
 from comparisons.web.access import account_of
 from comparisons.web.error_views import problem
 from comparisons.web.forms import KeysForm, PreferencesForm, SignInForm
@@ -30,6 +32,8 @@ ENTERED_BY_LINK = (
     "entered_by_link"  # in a session: whoever lost a password can choose another in it
 )
 QUARTER_HOUR = 900
+MISFIT = gettext_lazy("Name and password do not fit together. Check both.")
+TOO_FAST = gettext_lazy("A little fast. Try again in {seconds} s.")
 
 
 def address_of(request: HttpRequest) -> str:
@@ -47,7 +51,7 @@ def safe_next(request: HttpRequest, wanted: str) -> str:
 
 def too_fast(request: HttpRequest, seconds: int) -> HttpResponse:
     """429 with the time to wait."""
-    message = _("A little fast. Try again in {seconds} s.").format(seconds=seconds)
+    message = TOO_FAST.format(seconds=seconds)
     return problem(request, status=429, code="too_fast", message=message, retry_after=seconds)
 
 
@@ -71,8 +75,9 @@ def _tries(request: HttpRequest, *, act: str, username: str) -> str:
 
 
 def enter(request: HttpRequest, account: Account, target: str) -> HttpResponseRedirect:
-    """Start the session and bring the account's theme and language along."""
+    """Start the session, confirmed for the next minutes, and bring the account's theme and language along."""
     login(request, account)
+    note_confirmation(request.session)
     response = HttpResponseRedirect(target)
     if account.language:
         _keep_cookie(response, settings.LANGUAGE_COOKIE_NAME, account.language)
@@ -97,7 +102,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         if isinstance(account, Account):
             forget_tries(request, act="sign-in", username=username)
             return enter(request, account, target)
-        form.add_error(None, _("Name and password do not fit together. Check both."))
+        form.add_error(None, MISFIT)
     status = 422 if form.errors else 200
     return render(request, "account/sign_in.html", {"form": form, "next": target}, status=status)
 

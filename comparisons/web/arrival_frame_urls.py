@@ -15,6 +15,7 @@ NOT_FRAMED = {
     "sign_in_link",
     "sign_out",
     "password",
+    "confirm",
     "join",
     "join_by_code",
     "arrive",

@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from comparisons.services.together import NotStored
 
 AGAIN_SECONDS = 2  # what locks a database or restarts one is mostly over by then
+CONFIRMING = "confirming_password"  # the field beside an act's own
 PRIMARY_CODE = 0xFF  # of SQLite's extended result codes
 
 logger = logging.getLogger(__name__)
@@ -93,16 +94,24 @@ def database_away(request: HttpRequest) -> HttpResponse:
         body = {"error": "away", "message": message, "retry_after": AGAIN_SECONDS}
         response: HttpResponse = JsonResponse(body, status=503)
     else:
-        context = {"message": message, "address": request.get_full_path(), "typed": _typed(request)}
+        context = {"message": message, "address": request.get_full_path(), "typed": _again(request)}
         response = HttpResponse(render_to_string("errors/away.html", context), status=503)
     response["Retry-After"] = str(AGAIN_SECONDS)
     return response
 
 
-def _typed(request: HttpRequest) -> list[tuple[str, str]]:
-    """Every field that was sent; none where one is a secret, which no page should hold."""
+def sent_fields(request: HttpRequest) -> list[tuple[str, str]]:
+    """Every field that was sent, in order; none where the form cannot be read."""
     try:
-        sent = [(name, value) for name, values in request.POST.lists() for value in values]
+        return [(name, value) for name, values in request.POST.lists() for value in values]
     except UnreadablePostError:
         return []
+
+
+def _again(request: HttpRequest) -> list[tuple[str, str]]:
+    """What is to be sent again; nothing where a field is a secret, which no page should hold.
+
+    The password that confirms an act is asked for anew, so it alone is left out.
+    """
+    sent = [pair for pair in sent_fields(request) if pair[0] != CONFIRMING]
     return [] if any("password" in name for name, _value in sent) else sent

@@ -83,6 +83,18 @@ class PasswordForm(forms.Form):
             del self.fields["current_password"]
 
 
+class ConfirmForm(forms.Form):
+    """The password once more; the field's name is none that an act has."""
+
+    confirming_password = forms.CharField(
+        label=_("Password"),
+        max_length=256,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "autofocus": True}),
+    )
+    seconds_to_wait = 0  # after too many tries
+
+
 class PreferencesForm(forms.Form):
     """Theme or language; whichever button was pressed."""
 

@@ -23,6 +23,7 @@ from comparisons.services.arrival_visits import names_of
 from comparisons.web.access import account_of, administrator_required
 from comparisons.web.arrival_forms import ChangeSourceForm, NewSourceForm
 from comparisons.web.arrival_frame import ADDRESSES
+from comparisons.web.confirming import confirm_to_change, confirm_to_download
 from comparisons.web.manage_page import Unseen, manage_page, seen_until
 
 Platform = ArrivalSource.Platform
@@ -113,6 +114,7 @@ def _addresses(source: ArrivalSource) -> dict[str, Any]:
 
 @require_POST
 @administrator_required
+@confirm_to_change
 def arrival_settle(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Accept what was handed in, or mark what was accepted as paid, as far as the page showed it."""
     source = get_object_or_404(ArrivalSource, public_id=public_id)
@@ -129,6 +131,7 @@ def arrival_settle(request: HttpRequest, public_id: UUID) -> HttpResponse:
 
 @require_safe
 @administrator_required
+@confirm_to_download
 def arrival_pay(_request: HttpRequest, public_id: UUID) -> HttpResponse:
     """What to approve and pay, by pseudonym and submission."""
     source = get_object_or_404(ArrivalSource, public_id=public_id)

@@ -23,6 +23,7 @@ from comparisons.queries.replies import reply_rows
 from comparisons.services import quality
 from comparisons.services.onboarding import make_invitation
 from comparisons.web.access import account_of, administrator_required
+from comparisons.web.confirming import confirm_to_change
 from comparisons.web.manage_forms import FlagForm, InvitationForm, OutcomeForm
 from comparisons.web.manage_page import manage_page
 
@@ -85,6 +86,7 @@ def person(request: HttpRequest, public_id: str) -> HttpResponse:
 
 @require_POST
 @administrator_required
+@confirm_to_change
 def outcome(request: HttpRequest, public_id: str) -> HttpResponse:
     """Do one of the things that can be done about a person."""
     crowdworker = get_object_or_404(Crowdworker, public_id=public_id)

@@ -16,6 +16,7 @@ from comparisons.models import Campaign
 from comparisons.queries.pay import pay_rows, totals
 from comparisons.services import paying
 from comparisons.web.access import account_of, administrator_required
+from comparisons.web.confirming import confirm_to_change, confirm_to_download
 from comparisons.web.manage_page import Unseen, manage_page, seen_until
 
 COLUMNS = (
@@ -41,6 +42,7 @@ def pay(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 @administrator_required
+@confirm_to_change
 def pay_settle(request: HttpRequest, slug: str) -> HttpResponse:
     """Accept what was handed in, or mark what was accepted as paid, as far as the page showed it."""
     campaign = get_object_or_404(Campaign, slug=slug)
@@ -57,6 +59,7 @@ def pay_settle(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_safe
 @administrator_required
+@confirm_to_download
 def pay_csv(_request: HttpRequest, slug: str) -> HttpResponse:
     """Every line, by pseudonym; a platform pays its people's pieces by their last submission."""
     campaign = get_object_or_404(Campaign, slug=slug)

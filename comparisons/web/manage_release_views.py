@@ -20,6 +20,7 @@ from comparisons.queries.releases import (
 )
 from comparisons.services import exporting, releasing
 from comparisons.web.access import account_of, researcher_required
+from comparisons.web.confirming import confirm_to_change, confirm_to_download
 from comparisons.web.manage_forms import ReleaseForm
 from comparisons.web.manage_page import manage_page
 
@@ -37,6 +38,7 @@ def release_list(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @researcher_required
+@confirm_to_change
 def release_new(request: HttpRequest) -> HttpResponse:
     """Choose what goes in, see the counts, freeze."""
     initial = {"name": suggested_name(), "test_percent": suggested_test_percent()}
@@ -78,6 +80,7 @@ def release_detail(request: HttpRequest, name: str) -> HttpResponse:
 
 @require_POST
 @researcher_required
+@confirm_to_change
 def export_new(request: HttpRequest, name: str) -> HttpResponse:
     """Have an export made."""
     release = get_object_or_404(DatasetRelease, name=name)
@@ -92,6 +95,7 @@ def export_new(request: HttpRequest, name: str) -> HttpResponse:
 
 @require_safe
 @researcher_required
+@confirm_to_download
 def export_download(request: HttpRequest, name: str, export_format: str) -> HttpResponseBase:
     """The export's file, in pieces when asked so."""
     export = get_object_or_404(

@@ -16,6 +16,7 @@ from comparisons.queries import dashboard as overview
 from comparisons.queries.imports import import_sources
 from comparisons.services.accounts import make_api_token, revoke_api_token
 from comparisons.web.access import account_of, administrator_required, researcher_required
+from comparisons.web.confirming import confirm_to_change
 from comparisons.web.manage_charts import day_chart, spark
 from comparisons.web.manage_forms import TokenForm
 from comparisons.web.manage_page import manage_page
@@ -49,6 +50,7 @@ def imports(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @researcher_required
+@confirm_to_change
 def api(request: HttpRequest) -> HttpResponse:
     """What the API can do, and this account's tokens; a new one is shown once."""
     account = account_of(request)

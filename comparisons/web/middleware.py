@@ -42,17 +42,22 @@ def private_responses(
     return marked
 
 
+def page_it_came_from(request: HttpRequest) -> str:
+    """The page of ours that the request's form or link stood on, as path and query; empty when none is known."""
+    page = request.headers.get("Referer", "")
+    is_ours = url_has_allowed_host_and_scheme(
+        page, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    parts = urlsplit(page if is_ours else "")
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
 class SignInFirst(LoginRequiredMiddleware):
     """Whoever sent a form after the session was over comes back to its page: the address of the form shows none."""
 
     def handle_no_permission(self, request: HttpRequest, view_func: Any) -> Any:
         """Django's redirect, for a form to the page that it stood on."""
-        page = request.headers.get("Referer", "")
-        is_ours = url_has_allowed_host_and_scheme(
-            page, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-        )
-        if request.method != "POST" or not is_ours:
+        place = page_it_came_from(request)
+        if request.method != "POST" or not place:
             return super().handle_no_permission(request, view_func)
-        parts = urlsplit(page)
-        place = f"{parts.path}?{parts.query}" if parts.query else parts.path
         return redirect_to_login(place, resolve_url(self.get_login_url(view_func)))

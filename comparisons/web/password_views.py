@@ -14,10 +14,12 @@ from django.views.decorators.http import require_http_methods
 
 from comparisons.models import Account
 from comparisons.services import accounts
+from comparisons.services.confirmations import is_confirmed, note_confirmation
 from comparisons.web.access import NOT_YOURS, account_of
 from comparisons.web.account_views import (
     ENTERED_BY_LINK,
     forget_tries,
+    safe_next,
     seconds_to_wait,
     too_fast,
 )
@@ -30,12 +32,16 @@ ACT = "password"  # what tries are counted as
 @sensitive_post_parameters("current_password", "new_password")
 @require_http_methods(["GET", "HEAD", "POST"])
 def password(request: HttpRequest) -> HttpResponse:
-    """The new password, once, and the current one unless there is none or a one-time link stood in for it."""
+    """The new password, once, and the current one unless there is none or a one-time link stands in for it.
+
+    A link does so for as long as it confirms who came by it: a session found open later knows no password.
+    """
     account = account_of(request)
     if not accounts.may_have_password(account):
         raise Http404(NOT_YOURS)
     has_password, name = account.has_usable_password(), account.username
-    is_asked = has_password and not request.session.get(ENTERED_BY_LINK)
+    by_link = request.session.get(ENTERED_BY_LINK) and is_confirmed(request.session)
+    is_asked = has_password and not by_link
     form = PasswordForm(request.POST or None, asks_current=is_asked)
     if request.method == "POST" and form.is_valid():
         current = form.cleaned_data["current_password"] if is_asked else None
@@ -56,7 +62,8 @@ def password(request: HttpRequest) -> HttpResponse:
             forget_tries(request, act=ACT, username=name)
             return _changed(request, account, had_password=has_password)
     status = 422 if form.errors else 200
-    context = {"form": form, "has_password": has_password}
+    wanted = request.POST.get("next") or request.GET.get("next", "")
+    context = {"form": form, "has_password": has_password, "next": safe_next(request, wanted)}
     return render(request, "account/password.html", context, status=status)
 
 
@@ -64,12 +71,13 @@ def _changed(request: HttpRequest, account: Account, *, had_password: bool) -> H
     """This session goes on, under a new key; whoever came by a link knows a password from now on."""
     request.session.pop(ENTERED_BY_LINK, None)
     update_session_auth_hash(request, account)
+    note_confirmation(request.session)
     if had_password:
         said = _("Your password was changed. Other devices were signed out.")
     else:
         said = _("Your password is set.")
     messages.success(request, said)
-    return redirect("home")
+    return redirect(safe_next(request, request.POST.get("next", "")))
 
 
 def _changed_elsewhere(request: HttpRequest) -> HttpResponse:

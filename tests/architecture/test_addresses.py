@@ -16,6 +16,11 @@ OPEN_TO_ALL = {
     "join_by_code",
     "arrive",
 }  # fmt: skip
+ASKS_BEFORE_IT_CHANGES = {
+    "manage_outcome", "manage_release_new", "manage_export", "manage_pay_settle", "manage_arrival_settle", "manage_api",
+    "put_on_trial", "promote", "roll_back", "set_traffic",
+}  # fmt: skip
+ASKS_BEFORE_IT_DOWNLOADS = {"manage_export_download", "manage_pay_csv", "manage_arrival_pay"}
 SAMPLES = {UUIDConverter: uuid.UUID(int=7), IntConverter: 7}
 
 
@@ -115,3 +120,23 @@ def test_a_crowdworker_reaches_no_staff_page():
 
     assert answers
     assert set(answers.values()) <= {403, 404, 405}, answers
+
+
+@pytest.mark.django_db
+def test_acts_that_ask_who_one_is_are_listed():
+    client = Client(raise_request_exception=False)
+    client.force_login(_people()[Account.Role.ADMINISTRATOR])
+    session = client.session
+    del session["confirmed_at"]
+    session.save()
+
+    def asks(answer) -> bool:
+        return answer.status_code == 403 and b"Confirm that it is you" in answer.content
+
+    staff = [each for each in PAGES if each[1].startswith(("/manage/", "/lab/"))]
+    found = {
+        method: {each.name for each, address in staff if asks(getattr(client, method)(address))}
+        for method in ("get", "post")
+    }
+
+    assert found == {"get": ASKS_BEFORE_IT_DOWNLOADS, "post": ASKS_BEFORE_IT_CHANGES}

@@ -4,9 +4,10 @@ import runpy
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("PUBLIC_URL", "ALLOWED_HOSTS", "ARTEFACTS", "DATABASE_URL")
+NAMES = ("PUBLIC_URL", "ALLOWED_HOSTS", "ARTEFACTS", "DATABASE_URL", "CONFIRM_MINUTES")
 
 
 @pytest.fixture
@@ -42,3 +43,10 @@ def test_a_command_by_hand_uses_the_artefacts_of_what_runs(settings_of, tmp_path
 
     assert settings_of()["ARTEFACTS"] == Path("/shared/artefacts")
     assert settings_of(ARTEFACTS="/mine")["ARTEFACTS"] == Path("/mine")
+
+
+def test_minutes_until_one_is_asked_again_are_at_least_one(settings_of):
+    assert settings_of()["CONFIRM_MINUTES"] == 15
+    assert settings_of(CONFIRM_MINUTES="5")["CONFIRM_MINUTES"] == 5
+    with pytest.raises(ImproperlyConfigured, match="CONFIRM_MINUTES=0: write 1 or more"):
+        settings_of(CONFIRM_MINUTES="0")

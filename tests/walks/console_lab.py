@@ -36,6 +36,22 @@ class Lab:
         """Not signed in."""
         self.page: Page = visitors.visitor()
         self.visitors, self.transcript = visitors, transcript
+        self.password = ""
+
+    def choose_password(self, password: str) -> None:
+        """On the page that a first link leads to."""
+        self.page.fill("[name=new_password]", password)
+        self.page.click("main form .btn.primary")
+        self.page.wait_for_url(lambda url: "/password" not in url)
+        self.password = password
+
+    def confirm(self) -> None:
+        """The password again, before an act that asks for it: runs may have taken hours since."""
+        self.page.goto("/confirm/")
+        if self.page.locator("[name=confirming_password]").count():
+            self.page.fill("[name=confirming_password]", self.password)
+            self.page.click("main form .btn.primary")
+            self.page.wait_for_url(lambda url: "/confirm" not in url)
 
     def shot(self, name: str) -> None:
         """Pictures of what is open, noted in the transcript."""
@@ -44,6 +60,7 @@ class Lab:
 
     def cut_release(self, name: str, *, test_percent: int) -> float:
         """Under Manage, Releases; returns the seconds until it is frozen."""
+        self.confirm()
         self.page.goto("/manage/releases/new/")
         self.page.fill("[name=name]", name)
         self.page.fill("[name=test_percent]", str(test_percent))
@@ -168,6 +185,7 @@ class Lab:
         self, checkpoint: str, *, name: str, slot: str, traffic: int, shot: str
     ) -> float:
         """On the checkpoint's page; returns the seconds that it took."""
+        self.confirm()
         self.page.goto(f"/lab/checkpoints/{checkpoint}/")
         card = self.page.locator(".card", has=self.page.locator("h3", has_text=name))
         card.locator("[name=slot]").select_option(label=slot)
@@ -183,6 +201,7 @@ class Lab:
 
     def promote(self, *, name: str, slot: str, reason: str, shot: str) -> str:
         """The evidence first; returns what it said and whether it was passed over."""
+        self.confirm()
         self._open_slot(slot)
         self.page.locator("tr", has_text=name).locator("a", has_text="Promote").first.click()
         self.page.wait_for_url("**/promote/**")
@@ -214,6 +233,7 @@ class Lab:
 
     def roll_back(self, *, slot: str, shot: str) -> None:
         """One click, and its page."""
+        self.confirm()
         self._open_slot(slot)
         self.page.click(".page-head a.btn")
         self.page.fill("[name=reason]", "the console walk goes back")

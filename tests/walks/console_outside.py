@@ -102,6 +102,7 @@ def _be_refused(walk: Any) -> None:
 
 def _use_api(walk: Any) -> None:
     page = walk.lab.page
+    walk.lab.confirm()
     page.goto("/manage/api/")
     page.fill("form.card [name=name]", "the walk")
     options = page.locator("form.card [name=scope] option").all()

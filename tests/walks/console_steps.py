@@ -4,6 +4,7 @@ Knows what must hold after each step; the pages, the crowdworker and the kills a
 """
 
 import re
+import secrets
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -97,6 +98,7 @@ def sign_in(walk: Walk, visitors: Visitors) -> None:
     if button.count():
         button.first.click()
     page.wait_for_url(lambda url: "/sign-in" not in url)
+    walk.lab.choose_password(secrets.token_urlsafe(12))
     walk.transcript.say(f"administrator by the printed one-time link, now at {page.url}")
     walk.lab.look_at({"01-manage": "/manage/"})
     walk.crowd = CrowdPage(visitors)

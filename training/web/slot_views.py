@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from comparisons.models.campaign import Objective
 from comparisons.queries.leaderboard import leaderboard as read_leaderboard
 from comparisons.web.access import account_of, administrator_required, researcher_required
+from comparisons.web.confirming import confirm_to_change
 from modelserving import promotion
 from modelserving.core.traffic import PlacesError
 from modelserving.models import Deployment, Slot
@@ -51,6 +52,7 @@ def slot(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 @researcher_required
+@confirm_to_change
 def put_on_trial(request: HttpRequest, deployment_pk: int) -> HttpResponse:
     """Give a deployment a share of a slot's traffic; nothing is restarted."""
     deployment = get_object_or_404(Deployment, pk=deployment_pk)
@@ -73,6 +75,7 @@ def put_on_trial(request: HttpRequest, deployment_pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @administrator_required
+@confirm_to_change
 def promote(request: HttpRequest, pk: int, deployment_pk: int) -> HttpResponse:
     """Evidence first, buttons last."""
     found = get_object_or_404(Slot, pk=pk)
@@ -101,6 +104,7 @@ def promote(request: HttpRequest, pk: int, deployment_pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @administrator_required
+@confirm_to_change
 def roll_back(request: HttpRequest, pk: int) -> HttpResponse:
     """Back to what served before; everything the other wrote stays in the record."""
     found = get_object_or_404(Slot, pk=pk)
@@ -123,6 +127,7 @@ def roll_back(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 @administrator_required
+@confirm_to_change
 def set_traffic(request: HttpRequest, pk: int) -> HttpResponse:
     """New shares for every deployment that takes part; 100 percent in all."""
     found = get_object_or_404(Slot, pk=pk)

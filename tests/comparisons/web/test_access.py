@@ -41,7 +41,7 @@ OF_OTHERS = {
 }  # fmt: skip
 PLAIN = {
     "home", "sign_out", "preferences", "keys", "opinions", "my_work", "own_data", "withdraw",
-    "wellbeing", "replies", "my_conversations", "password",
+    "wellbeing", "replies", "my_conversations", "password", "confirm",
 }  # fmt: skip
 
 

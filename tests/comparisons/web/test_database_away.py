@@ -82,6 +82,16 @@ def test_a_secret_is_not_written_into_the_page(no_database):
     assert "hush" not in page.content.decode()
 
 
+def test_an_act_can_be_sent_again_without_the_password_that_confirmed_it(browser, no_database):
+    fields = {"reason": "broken", "confirming_password": "hush hush"}
+
+    page = browser.post(reverse("roll_back", args=[1]), fields).content.decode()
+
+    assert 'name="reason" value="broken"' in page
+    assert "hush" not in page
+    assert "confirming_password" not in page
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

@@ -108,6 +108,18 @@ def test_whoever_lost_a_password_chooses_another_behind_a_link(client):
     assert "current_password" in client.get(URL).content.decode()  # known from now on
 
 
+def test_a_link_stands_in_for_the_password_no_longer_than_it_confirms(staff, admin, minute):
+    staff.post(reverse("sign_out"))
+    staff.post(make_sign_in_link(admin))
+
+    minute(16)
+    answer = staff.post(URL, {"new_password": NEW})
+
+    assert answer.status_code == 422
+    admin.refresh_from_db()
+    assert not admin.check_password(NEW)
+
+
 def test_a_session_begun_by_password_is_asked_for_it(client):
     account = somebody("researcher")
     client.post(make_sign_in_link(account))
