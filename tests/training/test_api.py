@@ -52,6 +52,25 @@ def test_a_run_is_started_listed_read_and_stopped(call):
     assert call("post", f"{address}stop/").json()["state"] == "stopped"
 
 
+def test_settings_are_taken_as_json_has_them(call):
+    make_release("r1")
+    wanted = {
+        "include_unsure": True,
+        "objective_weights": {"helpful": 1, "harmless": 0.5},
+        "objectives": ["helpful", "harmless"],
+        "learning_rate": 1e-5,
+        "lora.rank": 8,
+        "strength": "ignore",
+    }
+
+    made = call("post", RUNS, kind="preference_model", release="r1", overrides=wanted)
+
+    assert made.status_code == 201, made.content
+    config = TrainingRun.objects.get().config
+    assert config["lora"]["rank"] == wanted.pop("lora.rank")
+    assert {name: config[name] for name in wanted} == wanted
+
+
 def test_the_same_key_gives_the_same_run(call):
     make_release("r1")
     key = str(uuid.uuid4())
@@ -74,8 +93,12 @@ def test_the_same_key_gives_the_same_run(call):
         ({"kind": "ppo", "release": "r1", "ranker": "nothing"}, "No preference model is called"),
         ({"kind": "preference_model", "release": "r1", "overrides": {"learning_rate": "1e999"}}, "finite"),
         ({"kind": "preference_model", "release": "r1", "overrides": {"seed": "9" * 40}}, "64 bits"),
-        ({"kind": "sorcery"}, "not a valid choice"),
-        ({"kind": "preference_model", "release": "r9"}, "does not exist"),
+        ({"kind": "sorcery"}, "is no kind of run: choose one of"),
+        ({"kind": "preference_model", "release": "r9"}, "no release is called r9"),
+        ({"kind": "preference_model", "release": "r1", "overides": {"seed": "7"}}, "did you mean overrides?"),
+        ({"kind": "preference_model", "release": "r1", "intial": "x"}, "did you mean initial?"),
+        ({"kind": "preference_model", "release": "r1", "overrides": {"objectives": "x" * 2001}}, "write at most 2000"),
+        ({"kind": "preference_model", "release": "r1", "overrides": {"seed": None}}, "may not be null"),
     ],
 )  # fmt: skip
 def test_what_cannot_run_is_refused_with_the_reason(call, body, says):

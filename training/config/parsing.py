@@ -8,7 +8,7 @@ import difflib
 import json
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from training.config.common import ConfigError, RunConfig
@@ -84,18 +84,22 @@ def with_overrides(config: RunConfig, overrides: Mapping[str, str]) -> RunConfig
     for key, text in overrides.items():
         target, hints = stored, get_type_hints(type(config))
         *parents, last = key.split(".")
-        for parent in parents:
+        for depth, parent in enumerate(parents):
             if hints:
-                _check_key(parent, known=list(hints), path="")
+                _check_key(parent, known=list(hints), path=_path_to(parents[:depth]))
             inner = target.get(parent)
             if not isinstance(inner, dict):
                 raise ConfigError(f"unknown key {key}: {parent} has no named values, set it whole")
             target = inner
             hints = get_type_hints(hints[parent]) if dataclasses.is_dataclass(hints[parent]) else {}
         if hints:
-            _check_key(last, known=list(hints), path="")
+            _check_key(last, known=list(hints), path=_path_to(parents))
         target[last] = parse_text(text, hint=hints.get(last, float), key=key)
     return from_dict(stored)
+
+
+def _path_to(parents: Sequence[str]) -> str:
+    return "".join(f"{parent}." for parent in parents)
 
 
 def parse_text(text: str, *, hint: Any, key: str) -> Any:
@@ -125,6 +129,7 @@ def parse_text(text: str, *, hint: Any, key: str) -> Any:
 def _check_key(key: str, *, known: list[str], path: str) -> None:
     if key in known:
         return
+    known = [name for name in known if name != "kind"]
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     cure = f"did you mean {path}{near[0]!s}?" if near else f"known keys: {', '.join(sorted(known))}"
     raise ConfigError(f"unknown key {path}{key}: {cure}")

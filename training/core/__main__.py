@@ -151,9 +151,10 @@ def refuse(path: Path, *, reason: str) -> int:
 
 def main(arguments: list[str]) -> int:
     """Entry point."""
-    if len(arguments) != 1:
-        print("usage: python -m training.core RUN_DIR", file=sys.stderr)
-        return REFUSED
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        usage = "usage: python -m training.core RUN_DIR; python -m training.core.new_run makes one"
+        print(usage, file=sys.stderr)
+        return DONE if arguments in (["-h"], ["--help"]) else REFUSED
     keep_freed_memory()
     return run(Path(arguments[0]))
 

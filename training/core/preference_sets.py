@@ -65,12 +65,14 @@ def read_comparisons(
     """Encode the usable rows of both splits; only the train split is halved or shortened."""
     left_out: Counter[str] = Counter()
     objectives: set[str] = set()
+    tranches: set[str] = set()
     encoded: dict[str, list[EncodedComparison]] = {}
     splits: tuple[Split, ...] = ("train", "test")
     for split in splits:
         every_row = read_release(release, split)
         require_two_sided(every_row)
         objectives |= {row.objective for row in every_row}
+        tranches |= {row.tranche for row in every_row}
         rows = list(_used(every_row, config=config, left_out=left_out))
         if split == "train":
             rows = _limited([row for row in rows if in_half(row.first_human_message, half)], config)
@@ -81,7 +83,8 @@ def read_comparisons(
         if not encoded[split]:
             raise ConfigError(
                 f"the release leaves no {split} comparison (left out: {dict(left_out)}): cut a "
-                "larger release, or widen objectives, objective_weights, tranches or include_unsure"
+                "larger release, or widen objectives, objective_weights, tranches or include_unsure; "
+                f"its tranches are {', '.join(sorted(tranches))}"
             )
     every = [*encoded["train"], *encoded["test"]]
     return ComparisonSets(

@@ -282,7 +282,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputRefused(f"{path} is not there: a run directory needs one") from None
+        raise InputRefused(
+            f"{path} is not there: make the run's directory with python -m training.core.new_run"
+        ) from None
     except ValueError as broken:
         raise InputRefused(f"{path} is not valid JSON ({broken}): write it again") from None
     if isinstance(stored, dict):
