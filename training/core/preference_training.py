@@ -239,8 +239,14 @@ class PreferenceTrainer:
         self._publish(milestone=True)
 
     def _judge(self) -> list[Judged]:
+        began = time.monotonic()
+
+        def tell(done: float) -> None:
+            left = (time.monotonic() - began) * (1 - done) / done
+            self.run.progress(self.step, self.total_steps, "evaluating", seconds_left=left)
+
         with whole(self.model):
-            return judge(self.model, self.sets.test, ranks=self.run.ranks)
+            return judge(self.model, self.sets.test, ranks=self.run.ranks, tell=tell)
 
     def _evaluate(self) -> dict[str, Any]:
         judged = self._judge()

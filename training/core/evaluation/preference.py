@@ -19,6 +19,7 @@ from training.core.distributed import Ranks
 from training.core.evaluation.intervals import clustered_share, share
 
 ALONE = Ranks()
+CONVERSATIONS = 32  # judged between two words of how far it is
 CALIBRATION_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, math.inf)
 HISTOGRAM_BINS = 40
 THRESHOLDS = 10
@@ -45,18 +46,26 @@ class Judged:
 
 
 def judge(
-    model: nn.Module, comparisons: Sequence[EncodedComparison], *, ranks: Ranks = ALONE
+    model: nn.Module,
+    comparisons: Sequence[EncodedComparison],
+    *,
+    ranks: Ranks = ALONE,
+    tell: Callable[[float], None] = lambda _: None,
 ) -> list[Judged]:
-    """Score both sides of every comparison, each rank its share; what a conversation shares is read once."""
+    """Score both sides of every comparison, each rank its share; what a conversation shares is read once.
+
+    `tell` hears now and then which share of the work is done.
+    """
     groups = group_conversations(comparisons)
     lengths = [sum(len(comparisons[i].chosen) for i in group) for group in groups]
-    mine = [
-        i for bin_ in balanced_bins(lengths, count=ranks.world)[ranks.rank] for i in groups[bin_]
-    ]
-    sequences = [side for i in mine for side in (comparisons[i].chosen, comparisons[i].rejected)]
-    keys = [comparisons[i].conversation for i in mine for _ in range(2)]
+    mine = balanced_bins(lengths, count=ranks.world)[ranks.rank]
     scores = torch.zeros(len(comparisons), 2)
-    scores[mine] = score_token_sequences(model, sequences, keys=keys).view(-1, 2)
+    for start in range(0, len(mine), CONVERSATIONS):
+        own = [i for group in mine[start : start + CONVERSATIONS] for i in groups[group]]
+        sequences = [side for i in own for side in (comparisons[i].chosen, comparisons[i].rejected)]
+        keys = [comparisons[i].conversation for i in own for _ in range(2)]
+        scores[own] = score_token_sequences(model, sequences, keys=keys).view(-1, 2)
+        tell(min(1.0, (start + CONVERSATIONS) / len(mine)))
     scores = ranks.sum_tensor(scores)
     sides = scores.tolist()
     return [
