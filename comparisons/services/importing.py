@@ -6,6 +6,7 @@ Knows parsed pairs and the database; the file formats are read in `formats`.
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
@@ -54,6 +55,7 @@ class ImportReport:
     odd: list[int] = field(default_factory=list)  # line numbers, imported
     empty_reply: list[int] = field(default_factory=list)  # line numbers, imported
     bad: list[tuple[int, str]] = field(default_factory=list)  # line number, reason
+    advice: str = ""  # where no line could be read, what the file seems to be
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON writes it."""
@@ -115,6 +117,19 @@ def import_lines(
     return report
 
 
+def advice_for(line: bytes | str) -> str:
+    """What a first line that could not be read tells of its file, where it tells anything."""
+    try:
+        record = record_of_line(line)
+    except LineError:
+        return "a file has one JSON object a line: write it so (of a JSON array, `jq -c '.[]'`)"
+    for name, read in READERS.items():
+        with suppress(LineError):
+            read(record)
+            return f"its first line can be read with --format {name}"
+    return ""
+
+
 def _entries(
     numbered: Iterable[tuple[int, bytes | str]],
     *,
@@ -129,7 +144,10 @@ def _entries(
             pair = read(record_of_line(line))
         except LineError as refusal:
             report.bad.append((number, str(refusal)))
+            if report.lines == 1:
+                report.advice = advice_for(line)
             continue
+        report.advice = ""
         if pair.is_same_text:
             report.same_text.append(number)
             continue

@@ -66,6 +66,10 @@ class Command(BaseCommand):
         if not options["objective"] and options["format"] != "rich":
             raise CommandError("--objective helpful or --objective harmless?", returncode=2)
         path = None if name == "-" else Path(name)
+        if path and path.is_dir():
+            raise CommandError(
+                f"{name} is a folder: name its files, as {name.rstrip('/')}/*.jsonl.gz"
+            )
         if path and not path.is_file():
             raise CommandError(f"{name}: no such file")
         objective = options["objective"] or Objective.HELPFUL.value  # rich rows carry their own
@@ -126,6 +130,11 @@ class Command(BaseCommand):
         ):
             if numbers:
                 self.stdout.write(f"  {label}: {len(numbers):,} (lines {_some(numbers)})")
+        if report.advice:  # no line could be read
+            number, reason = report.bad[0]
+            self.stdout.write(f"  line {number} not imported: {reason}; nor any other line")
+            self.stdout.write(f"  {report.advice}")
+            return
         for number, reason in report.bad[:SHOWN_LINES]:
             self.stdout.write(f"  line {number} not imported: {reason}")
         if len(report.bad) > SHOWN_LINES:

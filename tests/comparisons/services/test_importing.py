@@ -214,3 +214,29 @@ def test_the_public_files_import_whole():
         902, 900, 2, 2,
     )  # fmt: skip
     assert report.bad == []
+
+
+@pytest.mark.parametrize(
+    ("content", "chosen", "advice"),
+    [
+        (f"{LINES[0]}\n{LINES[1]}\n", "trl", "can be read with --format hh"),
+        ('[\n {"chosen": "a"}\n]\n', "hh", "one JSON object a line"),
+    ],
+)
+def test_a_file_of_another_format_is_told_once_with_the_one_it_has(
+    tmp_path, capsys, content, chosen, advice
+):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(content)
+
+    with pytest.raises(CommandError):
+        call_command("import_comparisons", str(path), objective="helpful", format=chosen)
+
+    said = capsys.readouterr().out
+    assert advice in said
+    assert said.count("not imported") == 1
+
+
+def test_a_folder_is_told_from_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(CommandError, match="is a folder: name its files"):
+        call_command("import_comparisons", str(tmp_path), objective="helpful")
