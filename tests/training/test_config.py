@@ -197,7 +197,7 @@ def test_half_a_list_is_not_the_name_of_an_objective(text: str) -> None:
     [
         ("phases.until", "unknown key phases.until: phases has no named values, set it whole"),
         ("shape.layers.x", "unknown key shape.layers.x: layers has no named values"),
-        ("shape.heads", "unknown key heads: did you mean"),
+        ("shape.heads", "unknown key shape.heads: did you mean shape"),
     ],
 )
 def test_overrides_within_a_list_or_number_are_refused(key: str, reason: str) -> None:
