@@ -28,7 +28,7 @@ def add_adapters(
     """Freeze the model but for adapters on the target modules, and for the modules of `also_train`."""
     if config.rank == 0:
         return model
-    _require_targets(model, targets=config.target_modules)
+    _require_targets(model, config=config)
     torch.manual_seed(seed)
     settings = PeftConfig(
         r=config.rank,
@@ -43,8 +43,12 @@ def add_adapters(
     return model
 
 
-def _require_targets(model: nn.Module, *, targets: tuple[str, ...]) -> None:
-    """Every module that peft will adapt must be a linear layer with weights of its own: others are not merged."""
+def _require_targets(model: nn.Module, *, config: LoraConfig) -> None:
+    """Every module that peft will adapt must be a linear layer with weights of its own: others are not merged.
+
+    The output layer of adapters that are published by themselves is the base's: none is added to it in serving.
+    """
+    targets = config.target_modules
     own = {name for name, _ in model.named_parameters()}
     ends = tuple(f".{target}" for target in targets)
     found = {name: each for name, each in model.named_modules() if f".{name}".endswith(ends)}
@@ -59,6 +63,11 @@ def _require_targets(model: nn.Module, *, targets: tuple[str, ...]) -> None:
         if f"{name}.weight" not in own:
             raise ConfigError(
                 f"lora.target_modules names {name}, which shares its weights with another module: leave it out"
+            )
+        if config.publish == "adapter" and name == "lm_head":
+            raise ConfigError(
+                "lora.target_modules names lm_head, which is served as the base has it: leave it out, "
+                "or set lora.publish to merged"
             )
 
 

@@ -72,6 +72,15 @@ def test_a_module_that_is_not_there_is_refused(inputs: dict[str, Path]):
         add_adapters(load_language_model(inputs["initial"]).model, config=config, seed=0)
 
 
+def test_an_output_layer_of_its_own_is_adapted_where_it_is_merged_alone(inputs: dict[str, Path]):
+    make = {"rank": 2, "target_modules": ("lm_head",)}
+    model = load_language_model(inputs["initial"]).model
+
+    with pytest.raises(ConfigError, match="or set lora.publish to merged"):
+        add_adapters(model, config=LoraConfig(publish="adapter", **make), seed=0)
+    add_adapters(model, config=LoraConfig(**make), seed=0)
+
+
 def tiny_gpt2() -> GPT2LMHeadModel:
     return GPT2LMHeadModel(
         GPT2Config(vocab_size=320, n_positions=64, n_embd=16, n_layer=1, n_head=2)
@@ -88,11 +97,8 @@ def tied_llama() -> LlamaForCausalLM:
     ("make", "target", "reason"),
     [
         (tiny_gpt2, "c_attn", "transformer.h.0.attn.c_attn, which is no linear layer but a Conv1D"),
-        (
-            tiny_gpt2,
-            "attn.c_proj",
-            "no linear layer but a Conv1D",
-        ),  # square: merged without an error
+        # square: merged without an error
+        (tiny_gpt2, "attn.c_proj", "no linear layer but a Conv1D"),
         (
             tied_llama,
             "embed_tokens",
