@@ -85,14 +85,15 @@ def not_chosen(request: HttpRequest, turn: Turn, error: judging.ChoiceRefused) -
 def write(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
     """Edit a response or write one: a page of its own, back to the conversation afterwards."""
     turn = own_turn(crowdworker, public_id)
-    is_sent = request.method == "POST"  # then what was typed comes back, whatever went on elsewhere
-    if turn.state == Turn.State.CHOSEN and not is_sent:
+    is_sent = request.method == "POST"
+    is_typed = bool(request.POST.get("text", "").strip())  # comes back, whatever went on elsewhere
+    if turn.state == Turn.State.CHOSEN and not is_typed:
         return redirect("conversation", turn.conversation.public_id)
     showing = standing_showing(turn)
     asked = request.POST if is_sent else request.GET
     is_edit = asked.get("kind") != "own"
     is_ready = turn.state == Turn.State.READY
-    if not is_sent and not (is_ready and writing.may_write(showing, is_edit=is_edit)):
+    if not is_typed and not (is_ready and writing.may_write(showing, is_edit=is_edit)):
         raise Http404(NOT_YOURS)
     form = WriteForm(request.POST or None)
     if not is_sent or not form.is_valid():
@@ -109,7 +110,7 @@ def write(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Htt
             active_milliseconds=sent["active_milliseconds"],
         )
     except judging.ChoiceRefused as error:
-        return _write_page(request, showing, is_edit=is_edit, error=error)
+        return _write_page(request, standing_showing(turn), is_edit=is_edit, error=error)
     return redirect("conversation", turn.conversation.public_id)
 
 
@@ -120,21 +121,23 @@ def _write_page(
     is_edit: bool,
     error: judging.ChoiceRefused | None = None,
 ) -> HttpResponse:
-    """The page as it stands now; what was typed is kept."""
+    """The page as it stands now; what was typed is kept, and no response is shown before both are."""
     asked = request.POST if request.method == "POST" else request.GET
     side = "B" if asked.get("side") == "B" else "A"
-    sides = sides_of(showing)
-    shown = sides[1] if side == "B" else sides[0]
+    is_shown = showing.turn.state in {Turn.State.READY, Turn.State.CHOSEN}
+    sides = sides_of(showing) if is_shown else ()
+    shown = next((each for each in sides if each.letter == side), None)
+    message = "" if is_shown else _("You can write when both responses are complete.")
     context = {
         "turn": showing.turn,
         "side": side,
         "sides": sides,
         "shown": shown,
         "is_edit": is_edit,
-        "text": request.POST.get("text", shown.text if is_edit else ""),
+        "text": request.POST.get("text", shown.text if shown and is_edit else ""),
         "choice_key": request.POST.get("choice_key") or uuid.uuid4(),
         "spent": request.POST.get("active_milliseconds", ""),
-        "message": str(error) if error else "",
+        "message": str(error) if error else message,
     }
     refused_as = 409 if type(error) in CODES else 422
     status = refused_as if request.method == "POST" else 200

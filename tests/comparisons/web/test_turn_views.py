@@ -1,14 +1,23 @@
 """What a person does with a turn over HTTP: only with what was on the screen, and once."""
 
 import re
+import uuid
 from datetime import timedelta
 
 import pytest
 from django.urls import reverse
 
-from comparisons.models import Assignment, Campaign, Comparison
+from comparisons.models import Assignment, Campaign, Comparison, Response, Turn
 from comparisons.services import turns
-from tests.comparisons.talking import answered, begun, chosen, live_campaign, said
+from comparisons.services.turns import author_showing
+from tests.comparisons.talking import (
+    answered,
+    begun,
+    chosen,
+    hash_of,
+    live_campaign,
+    said,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
 HIDDEN = re.compile(r'name="(sha256_a|sha256_b|choice_key|side)" value="([^"]*)"')
@@ -107,3 +116,45 @@ def test_a_text_that_is_not_taken_any_more_is_shown_again(browser, turn, place):
     assert "Twelve minutes of work." in answer.content.decode()
     assert "does not take responses written by people" in answer.content.decode()
     assert browser.get(place + "?side=B").status_code == 404
+
+
+def generating():
+    """A turn whose sides wait for each other, one of them complete."""
+    turn = said(begun(live_campaign(allows_edit=True, allows_write=True, names=("x", "y"))))
+    Turn.objects.filter(pk=turn.pk).update(is_held_back=True)
+    Response.objects.filter(pk=author_showing(turn).side_a_id).update(
+        state="ready", text="canary side", text_sha256=hash_of("canary side"), finish_reason="stop"
+    )
+    return turn
+
+
+@pytest.mark.parametrize("kind", ["edit", "own"])
+def test_what_is_held_back_is_not_shown_to_a_text_that_comes_early(client, kind):
+    turn = generating()
+    client.force_login(turn.conversation.crowdworker.account)
+    place = reverse("write", args=[turn.public_id])
+    form = {"text": "Twelve minutes.", "side": "A", "kind": kind, "choice_key": uuid.uuid4(),
+            "sha256_a": "of before", "sha256_b": "of before"}  # fmt: skip
+
+    answers = [client.post(place, form), client.post(place, {"text": "Twelve minutes."})]
+    answered(turn)
+    again = client.post(place, {**hidden(answers[0]), "text": "Twelve minutes.", "kind": kind})
+
+    for answer in answers:
+        text = answer.content.decode()
+        assert "canary side" not in text
+        assert hash_of("canary side") not in text
+        assert "Twelve minutes." in text
+        assert "You can write when both responses are complete." in text
+    assert (again.status_code, "First." in again.content.decode()) == (409, True)
+    assert not Comparison.objects.exists()
+
+
+@pytest.mark.parametrize(("values", "status"), [({}, 404), ({"allows_edit": True}, 422)])
+def test_without_a_text_an_editor_is_shown_only_where_there_is_one(client, values, status):
+    turn = answered(said(begun(live_campaign(names=("x", "y"), **values))))
+    client.force_login(turn.conversation.crowdworker.account)
+
+    answer = client.post(reverse("write", args=[turn.public_id]), {"side": "A", "text": " "})
+
+    assert answer.status_code == status
