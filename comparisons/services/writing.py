@@ -100,9 +100,7 @@ def _store(
     campaign = conversation.campaign
     assert campaign is not None
     own = _response(showing, text=written, edited_from=beside if is_edit else None)
-    replaced = Showing.objects.filter(pk=showing.pk, replaced_at__isnull=True)
-    if replaced.update(replaced_at=timezone.now()) != 1:
-        raise AlreadyJudged(_("This turn went on elsewhere."))
+    _replace(showing)
     sides = (own, beside) if side == "A" else (beside, own)
     comparison = Comparison.objects.create(
         showing=_shown_as(showing, sides),
@@ -123,6 +121,15 @@ def _store(
         raise AlreadyJudged(_("This turn was chosen or skipped already."))
     count_active(conversation, active_milliseconds or 0)
     return comparison
+
+
+def _replace(showing: Showing) -> None:
+    """The pair stands no longer; refuses where it was chosen or written anew meanwhile."""
+    standing = Showing.objects.filter(pk=showing.pk, replaced_at__isnull=True)
+    if standing.update(replaced_at=timezone.now()) != 1:
+        showing.refresh_from_db(fields=["replaced_at"])
+        judging.check_showing(showing)
+        raise AlreadyJudged(_("This turn went on elsewhere."))
 
 
 def _response(showing: Showing, *, text: str, edited_from: Response | None) -> Response:

@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 
 from comparisons.models import Assignment, Campaign, Comparison, Response, Turn
-from comparisons.services import turns
+from comparisons.services import judging, turns
 from comparisons.services.turns import author_showing
 from tests.comparisons.talking import (
     answered,
@@ -148,6 +148,24 @@ def test_what_is_held_back_is_not_shown_to_a_text_that_comes_early(client, kind)
         assert "You can write when both responses are complete." in text
     assert (again.status_code, "First." in again.content.decode()) == (409, True)
     assert not Comparison.objects.exists()
+
+
+def test_a_text_that_two_new_responses_overtook_says_so(browser, turn, place, monkeypatch):
+    form = {**hidden(browser.get(place + "?side=B")), "text": "Twelve minutes."}
+    check = judging.check_texts
+
+    def regenerated_after(showing, hashes):
+        check(showing, hashes)
+        turns.regenerate(turn)
+
+    monkeypatch.setattr(judging, "check_texts", regenerated_after)
+
+    answer = browser.post(place, form)
+
+    text = answer.content.decode()
+    assert (answer.status_code, "Twelve minutes." in text) == (409, True)
+    assert "Two new responses were asked for. Here is how it stands now." in text
+    assert "Second." not in text
 
 
 @pytest.mark.parametrize(("values", "status"), [({}, 404), ({"allows_edit": True}, 422)])
