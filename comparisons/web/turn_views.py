@@ -134,6 +134,7 @@ def _write_page(
         "sides": sides,
         "shown": shown,
         "is_edit": is_edit,
+        "is_covered": is_shown and showing.is_covered,
         "text": request.POST.get("text", shown.text if shown and is_edit else ""),
         "choice_key": request.POST.get("choice_key") or uuid.uuid4(),
         "spent": request.POST.get("active_milliseconds", ""),

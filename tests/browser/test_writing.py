@@ -91,3 +91,26 @@ def test_time_at_a_page_that_was_loaded_again_goes_with_the_next_message(visitor
     assert Comparison.objects.get().active_milliseconds >= 1400
     page.goto("/me/")
     assert at.person.assignments.get().active_milliseconds >= 1400
+
+
+def test_a_covered_response_is_edited_once_it_is_uncovered(visitor):
+    at = scene(objective="harmless", question="less_harmful", allows_edit=True)
+    turn = answered(said(at.conversation), a=FIRST, b=SECOND)
+    page = opened(visitor, at)
+    page.goto(f"/turns/{turn.public_id}/write/?side=B")
+    own = page.locator("#own")
+    expect(own).to_be_hidden()
+
+    page.get_by_text("Show B").click()
+
+    expect(own).to_be_visible()
+    expect(page.get_by_text("B is covered. It may be upsetting.")).to_be_hidden()
+    own.fill("")
+    page.reload()
+    expect(own).to_be_hidden()
+    page.locator("main .primary").click()  # an empty draft: there is nothing to send
+    expect(own).to_be_focused()
+    own.fill("Mine.")
+    page.locator("main .primary").click()
+    dock(page, "message")
+    assert Comparison.objects.get().picked.text == "Mine."

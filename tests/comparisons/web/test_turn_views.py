@@ -11,6 +11,7 @@ from comparisons.models import Assignment, Campaign, Comparison, Response, Turn
 from comparisons.services import judging, turns
 from comparisons.services.turns import author_showing
 from tests.comparisons.talking import (
+    agreed_person,
     answered,
     begun,
     chosen,
@@ -176,3 +177,37 @@ def test_without_a_text_an_editor_is_shown_only_where_there_is_one(client, value
     answer = client.post(reverse("write", args=[turn.public_id]), {"side": "A", "text": " "})
 
     assert answer.status_code == status
+
+
+@pytest.mark.parametrize(("cover", "is_covered"), [("always", True), ("never", False)])
+@pytest.mark.parametrize("asked", ["?side=A", "?side=B", "?kind=own"])
+def test_red_team_text_is_covered_also_where_one_writes_beside_it(client, cover, is_covered, asked):
+    campaign = live_campaign(
+        objective="harmless", question="less_harmful", allows_edit=True, allows_write=True
+    )
+    person = agreed_person(campaign, cover_responses=cover)
+    turn = answered(said(begun(campaign, person)), a="canary A", b="canary B")
+    client.force_login(person.account)
+
+    text = client.get(reverse("write", args=[turn.public_id]) + asked).content.decode()
+    open_text = re.sub(r"<details.*?</details>", "", text, flags=re.DOTALL)
+
+    assert "canary " in text
+    assert ("canary " in open_text) != is_covered
+    assert open_text.count("covered. It may be upsetting.") == is_covered * (
+        2 if asked == "?kind=own" else 1
+    )
+
+
+def test_a_refused_edit_is_covered_again_with_what_it_stands_beside(client):
+    campaign = live_campaign(objective="harmless", question="less_harmful", allows_edit=True)
+    person = agreed_person(campaign, cover_responses="always")
+    turn = answered(said(begun(campaign, person)), a="canary A", b="canary B")
+    client.force_login(person.account)
+    place = reverse("write", args=[turn.public_id])
+
+    refused = client.post(place, {**hidden(client.get(place + "?side=A")), "text": "canary A"})
+    text = refused.content.decode()
+
+    assert "The text is the same as before." in text
+    assert "canary A" not in re.sub(r"<details.*?</details>", "", text, flags=re.DOTALL)

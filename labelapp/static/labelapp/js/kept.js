@@ -17,7 +17,12 @@ if (box) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
   form.addEventListener("submit", (event) => {
-    if (!box.value.trim()) { event.preventDefault(); box.focus(); return; }
+    if (!box.value.trim()) {
+      event.preventDefault();
+      box.closest("details")?.setAttribute("open", "");
+      box.focus();
+      return;
+    }
     const spent = form.elements.active_milliseconds;
     spent.value = Number(spent.value) + activity.milliseconds(); // it holds what a refused page gave back
     activity.begin();
