@@ -41,6 +41,18 @@ def test_the_prompt_is_shown_without_the_models_replies(client, person):
     assert "canary two" not in text
 
 
+def test_a_draft_on_this_device_is_its_own_persons(client, campaign, person):
+    first = text_of(client, "replies")
+    WantedReply.objects.update(crowdworker=None, lease_until=None)
+    other = agreed_person(campaign)
+    client.force_login(other.account)
+    second = text_of(client, "replies")
+
+    wanted = WantedReply.objects.get().public_id
+    assert f'data-kept="reply:{person.account.public_id}:{wanted}"' in first
+    assert f'data-kept="reply:{other.account.public_id}:{wanted}"' in second
+
+
 def test_a_reply_is_kept_and_the_queue_is_empty_then(client, person):
     wanted = replies.take(person)
 
