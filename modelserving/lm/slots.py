@@ -7,6 +7,7 @@ Legend: L layers, N lines, S tokens of room, G key/value heads, D head width.
 """
 
 import copy
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -144,7 +145,7 @@ class Slots:
             values[line, :, prompt.filled :] = 0.0
 
     def move(self, *, source: int, target: int, tokens: int) -> None:
-        """Copy one line over another, so that the lines in use stay next to each other."""
-        for keys, values in self._stores:
-            keys[target, :, :tokens] = keys[source, :, :tokens]
-            values[target, :, :tokens] = values[source, :, :tokens]
+        """Copy one line over another and forget what lies behind, so that the lines in use stay together."""
+        for store in itertools.chain(*self._stores):
+            store[target, :, :tokens] = store[source, :, :tokens]
+            store[target, :, tokens:] = 0.0  # as in `start`

@@ -1,6 +1,7 @@
 """Room for keys and values: as much as is drawn, given back, and nothing of who sat there before."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -57,6 +58,26 @@ def test_what_is_no_number_does_not_reach_the_next_sample():
             store.fill_(float("nan"))
 
     assert _drawn(sampler) == before
+
+
+def test_what_is_no_number_does_not_reach_the_sample_that_moves_into_its_place():
+    found = []
+    for value in (0.5, float("nan")):
+        sampler = Sampler(TransformersReader(tiny("gpt2")), prefix_cache_bytes=0)
+        long = replace(_request(tokens=40), key="long", prompt=tuple(range(3, 15)))
+        sampler.add(long)
+        sampler.add(_request(tokens=20))
+        events = [event for _ in range(6) for event in sampler.step()]
+        with torch.inference_mode():
+            for store in itertools.chain(*sampler._running._slots._stores):
+                store[0, :, len(long.prompt) + 4] = value
+        sampler.cancel("long")
+        events += [event for _ in range(14) for event in sampler.step()]
+        drawn = [each for each in events if isinstance(each, TokenDrawn) and each.key == "one"]
+        found.append([(each.token_id, each.logprob) for each in drawn])
+
+    assert len(found[0]) == 20
+    assert found[1] == found[0]
 
 
 def _request(*, tokens: int) -> SampleRequest:
