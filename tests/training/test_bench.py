@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +121,19 @@ def test_an_environment_that_could_not_be_installed_is_made_again(tmp_path, monk
     assert rival_environment(folder, requirements=str(nothing)) is None
     nothing.write_text("")
     assert rival_environment(folder, requirements=str(nothing)) == folder / "bin" / "python"
+
+
+def test_an_environment_whose_making_was_killed_is_made_again(tmp_path):
+    nothing = Path(tmp_path, "requirements.txt")
+    nothing.write_text("")
+    begun = tmp_path / "rival" / "bin" / "python"  # what stands there first
+    begun.parent.mkdir(parents=True)
+    begun.touch()
+
+    python = rival_environment(tmp_path / "rival", requirements=str(nothing))
+
+    assert python == begun
+    subprocess.run([python, "-c", "import torch"], check=True)
 
 
 def _printing(found: dict) -> list[str]:

@@ -39,11 +39,10 @@ class ChildFailed(RuntimeError):
 def rival_environment(folder: Path, *, requirements: str) -> Path | None:
     """The Python of a virtual environment with TRL, which shares our torch; None where it cannot be installed."""
     python = folder / "bin" / "python"
-    unfinished = folder / "unfinished"
-    if python.exists() and not unfinished.exists():
+    finished = folder / "finished"  # written last: it may be killed at any moment before
+    if finished.exists():
         return python
     venv.create(folder, with_pip=True, clear=True)
-    unfinished.touch()
     site = next((folder / "lib").glob("python*/site-packages"))
     ours = next(path for path in sys.path if path.endswith("site-packages"))
     (site / "ours.pth").write_text(ours + "\n")
@@ -60,7 +59,7 @@ def rival_environment(folder: Path, *, requirements: str) -> Path | None:
     if subprocess.run(command, check=False).returncode != 0:
         print(f"{requirements} could not be installed: its rows are left out", file=sys.stderr)
         return None
-    unfinished.unlink()
+    finished.touch()
     return python
 
 
