@@ -154,6 +154,7 @@ def _checked(request: RunRequest) -> TrainingRun:
             raise RunRefused(
                 f"The {role} {checkpoint} is no preference model: choose one that scores."
             )
+    _check_divergence(config, test_pm=request.test_pm)
     return TrainingRun(
         kind=request.kind, name=request.name[:120], preset=request.preset, config=config,
         release=request.release, initial=initial, ranker=ranker, test_pm=request.test_pm,
@@ -171,6 +172,16 @@ def _config(request: RunRequest) -> dict[str, object]:
         return to_dict(with_overrides(offered[request.preset], dict(request.overrides or {})))
     except ConfigError as refused:
         raise RunRefused(str(refused)) from refused
+
+
+def _check_divergence(config: Mapping[str, object], *, test_pm: Checkpoint | None) -> None:
+    """A second preference model is what the policy's scores may diverge from."""
+    most = config.get("stop_on_divergence")
+    if isinstance(most, int | float) and most > 0 and test_pm is None:
+        raise RunRefused(
+            f"stop_on_divergence is {most:g}, which compares with a second preference model: "
+            "choose a test PM, or set it to 0."
+        )
 
 
 def _check_rollouts(config: Mapping[str, object]) -> None:

@@ -93,6 +93,10 @@ REFUSED = [
     ),
     ({"kind": "ppo"}, "train one first"),
     ({"kind": "ppo", "ranker": "policy"}, "no preference model"),
+    (
+        {"kind": "ppo", "ranker": "preference_model", "overrides": {"stop_on_divergence": "1"}},
+        "stop_on_divergence is 1, .* choose a test PM, or set it to 0",
+    ),
 ]
 
 
