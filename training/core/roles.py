@@ -29,6 +29,11 @@ class Role:
 
 
 START = Role(name="initial", holds="the language model to start from", kinds=POLICIES)
+EITHER = Role(
+    name="initial",
+    holds="the language or preference model to start from",
+    kinds=POLICIES + RANKERS,
+)
 RANKER = Role(name="ranker", holds="the preference model that scores", kinds=RANKERS)
 PROMPTS = Role(
     name="prompts",
@@ -60,19 +65,11 @@ ROLES: dict[str, tuple[Role, ...]] = {
         ),
     ),
     "preference_pretraining": (
-        Role(
-            name="initial",
-            holds="the language or preference model to start from",
-            kinds=POLICIES + RANKERS,
-        ),
+        EITHER,
         Role(name="answers", holds="JSONL of questions with scored answers", kinds=FILE),
     ),
     "preference_model": (
-        Role(
-            name="initial",
-            holds="the language or preference model to start from",
-            kinds=POLICIES + RANKERS,
-        ),
+        EITHER,
         Role(name="release", holds="comparisons", kinds=RELEASE),
     ),
     "ppo": (
