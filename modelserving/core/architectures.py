@@ -132,7 +132,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointRefused(f"{path} is missing: copy the whole checkpoint") from None
-    except ValueError as broken:
+    except (ValueError, RecursionError) as broken:
         raise CheckpointRefused(f"{path} is not valid JSON ({broken})") from None
 
 

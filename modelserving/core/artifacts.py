@@ -137,14 +137,12 @@ def publish(partial: Path, final: Path) -> None:
 def read_manifest(directory: Path) -> Manifest:
     """Parse manifest.json without hashing the files."""
     path = directory / MANIFEST
+    if not path.is_file():  # a pipe would be read for ever
+        raise ArtefactError(f"{directory} has no {MANIFEST}: it was never published; make it anew")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         manifest = Manifest(**stored)
-    except FileNotFoundError:
-        raise ArtefactError(
-            f"{directory} has no {MANIFEST}: it was never published; make it anew"
-        ) from None
-    except (ValueError, TypeError) as broken:
+    except (ValueError, TypeError, RecursionError) as broken:
         raise ArtefactError(
             f"{path} cannot be read ({broken}): restore it or use an older one"
         ) from None
@@ -154,6 +152,7 @@ def read_manifest(directory: Path) -> Manifest:
             f"{FORMAT_VERSION}: use the release of the program that wrote it"
         )
     _check_files(manifest.files, path=path)
+    _check_parents(manifest.parents, path=path)
     return manifest
 
 
@@ -167,6 +166,13 @@ def _check_files(files: object, *, path: Path) -> None:
                 f"{path} does not state sha256 and size of {name}: it was changed or damaged; "
                 "restore it or use an older one"
             )
+
+
+def _check_parents(parents: object, *, path: Path) -> None:
+    if not isinstance(parents, list) or not all(isinstance(each, str) for each in parents):
+        raise ArtefactError(
+            f"{path} does not list its parents: it was changed or damaged; restore it or use an older one"
+        )
 
 
 def verify(directory: Path) -> Manifest:

@@ -5,7 +5,8 @@ Does not know HTTP. Only directories below the given roots, verified against the
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -119,12 +120,21 @@ class CheckpointReader:
     def base_of(self, path: str) -> str | None:
         """The hash of the checkpoint that must be loaded first, if the directory holds an adapter."""
         directory = self.allowed(path)
-        if not is_adapter(directory):
-            return None
-        try:
+        with _refusing(directory):
+            if not is_adapter(directory):
+                return None
             return adapter_config(directory, manifest=read_manifest(directory)).base
-        except (ArtefactError, CheckpointRefused, OSError) as wrong:
-            raise Refused(f"refused: {wrong}", code="checkpoint_refused") from wrong
+
+    def known(self, path: str, *, loaded: Mapping[str, str]) -> str | None:
+        """A directory's hash, if it is among those that are loaded and from where; a copy elsewhere is verified."""
+        directory = self.allowed(path)
+        with _refusing(directory):
+            identity = content_hash(read_manifest(directory))
+            if identity not in loaded:
+                return None
+            if loaded[identity] != str(directory):
+                verify(directory)
+            return identity
 
     def directory_of(self, identity: str, *, beside: str) -> Path:
         """Where a checkpoint stands by its hash: beside another one, or right below a root."""
@@ -153,21 +163,10 @@ class CheckpointReader:
         `make_room` is asked for the weights' bytes before they are read.
         """
         directory = self.allowed(path)
-        try:
+        with _refusing(directory):
             if base is not None and isinstance(_reader(base), LlamaReader):
                 return self._read_adapter(directory, name=name, now=now, base=base)
             return self._read(directory, name=name, now=now, make_room=make_room, base=base)
-        except ServingError:
-            raise
-        except Exception as raised:  # a process boundary: no directory may take the server down
-            if is_out_of_memory(raised):
-                raise out_of_memory("while the checkpoint was read") from raised
-            if isinstance(raised, WRONG_DIRECTORY):
-                raise Refused(f"refused: {raised}", code="checkpoint_refused") from raised
-            logger.exception("loading %s failed", directory)
-            raise Refused(
-                f"refused: {type(raised).__name__}: {raised}", code="checkpoint_refused"
-            ) from raised
 
     def _read(
         self,
@@ -238,6 +237,24 @@ class CheckpointReader:
             max_rows=self.limits.rows,
             prefix_cache_bytes=self.limits.prefix_cache_bytes,
         )
+
+
+@contextmanager
+def _refusing(directory: Path) -> Iterator[None]:
+    """Whatever is wrong with a directory is a `Refused` with the reason."""
+    try:
+        yield
+    except ServingError:
+        raise
+    except Exception as raised:  # a process boundary: no directory may take the server down
+        if is_out_of_memory(raised):
+            raise out_of_memory("while the checkpoint was read") from raised
+        if isinstance(raised, WRONG_DIRECTORY):
+            raise Refused(f"refused: {raised}", code="checkpoint_refused") from raised
+        logger.exception("loading %s failed", directory)
+        raise Refused(
+            f"refused: {type(raised).__name__}: {raised}", code="checkpoint_refused"
+        ) from raised
 
 
 def _identified(directory: Path, *, name: str | None) -> tuple[Manifest, str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
+from modelserving.server.calls import Call
 from modelserving.server.checkpoints import ServedCheckpoint, ServingLimits
 from modelserving.server.device import is_out_of_memory, still_computes
 from modelserving.server.errors import (
@@ -19,6 +20,7 @@ from modelserving.server.errors import (
     GenerationFailed,
     Overloaded,
     model_not_loaded,
+    shutting_down,
 )
 from modelserving.server.jobs import Delivery, SampleJob, ScoreJob, deliver
 from modelserving.server.memory import Memory
@@ -47,6 +49,7 @@ class Engine:
         self.lost = False  # the thread or the device: only a new process helps
         self._turns = Turns(metrics=metrics, clock=clock, post=self._post, memory=self.memory)
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
+        self._ending, self._has_ended = threading.Lock(), False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -61,6 +64,13 @@ class Engine:
         """End the thread after its present turn."""
         self._commands.put(None)
         self._thread.join(timeout=10)
+        with self._ending:
+            self._has_ended = True
+            while not self._commands.empty():
+                command = self._commands.get()
+                if isinstance(command, Call):  # somebody may wait for it
+                    command.refuse(shutting_down())
+            self._commands.put(None)  # for a thread that was in a long turn
 
     @property
     def last_failure(self) -> str | None:
@@ -109,19 +119,14 @@ class Engine:
         self._commands.put(lambda: self._submit_scores(job, checkpoint))
 
     def call(self, function: Callable[[], T]) -> "Future[T]":
-        """Run a function on the engine thread."""
-        answer: Future[T] = Future()
-
-        def run() -> None:
-            if not answer.set_running_or_notify_cancel():
-                return
-            try:
-                answer.set_result(function())
-            except Exception as raised:  # noqa: BLE001 -- carried to the caller
-                answer.set_exception(raised)
-
-        self._commands.put(run)
-        return answer
+        """Run a function on the engine thread; refused once that has ended."""
+        call = Call(function)
+        with self._ending:
+            if self._has_ended:
+                call.refuse(shutting_down())
+            else:
+                self._commands.put(call)
+        return call.answer
 
     # --- the thread -------------------------------------------------------------------------------
 

@@ -98,6 +98,11 @@ def out_of_memory(what: str) -> Overloaded:
     )  # fmt: skip
 
 
+def shutting_down() -> Overloaded:
+    """The server is going away; another one, or this one in a moment, does the same."""
+    return Overloaded("the server is going away: try again", code="shutting_down", retry_after=5)
+
+
 def model_not_loaded(name: str) -> NotHere:
     """The answer on which clients load the checkpoint and try again."""
     return NotHere(

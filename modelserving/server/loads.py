@@ -5,14 +5,20 @@ Does not know HTTP.
 
 import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable
+from typing import TypeVar
 
+from modelserving.server.calls import in_own_thread
 from modelserving.server.checkpoints import CheckpointReader, ServedCheckpoint
 from modelserving.server.device import is_out_of_memory
 from modelserving.server.engine import Engine
-from modelserving.server.errors import BadRequest, ServingError, out_of_memory
+from modelserving.server.errors import BadRequest, Overloaded, ServingError, out_of_memory
 
 logger = logging.getLogger(__name__)
+
+READ_SECONDS = 1800.0  # a directory on a file system that hangs holds others up for no longer
+T = TypeVar("T")
 
 
 class Loads:
@@ -39,6 +45,8 @@ class Loads:
             if present.path != str(self._reader.allowed(path)) and present.hash != name:
                 raise _name_taken(name)
             return present
+        if name is None and (known := await self._known(path)) is not None:
+            return known
         base = await self._base(path)
         async with self._one_load:
             checkpoint = await self._read(path, name=name, base=base)
@@ -60,16 +68,27 @@ class Loads:
             ) from None
         return checkpoint
 
+    async def _known(self, path: str) -> ServedCheckpoint | None:
+        """What the directory holds, if it is loaded under its hash."""
+        loaded = {
+            each.hash: each.path
+            for each in self._engine.checkpoints.values()
+            if each.name == each.hash and not each.draining
+        }
+        identity = await _in_time(lambda: self._reader.known(path, loaded=loaded))
+        found = self._engine.checkpoints.get(identity or "")
+        return None if found is None or found.draining else found
+
     async def _base(self, path: str) -> ServedCheckpoint | None:
         """The checkpoint that an adapter's directory needs, loaded if it is not; None for whole weights."""
-        wanted = await asyncio.to_thread(self._reader.base_of, path)
+        wanted = await _in_time(lambda: self._reader.base_of(path))
         if wanted is None:
             return None
         for each in self._engine.checkpoints.values():
             if each.hash == wanted and not each.draining:
                 return each
         directory = self._reader.directory_of(wanted, beside=path)
-        if self._reader.base_of(str(directory)) is not None:
+        if await _in_time(lambda: self._reader.base_of(str(directory))) is not None:
             raise BadRequest("the base is an adapter itself: merge it", code="checkpoint_refused")
         return await self.load(str(directory), name=wanted)
 
@@ -80,16 +99,36 @@ class Loads:
 
         With two teams alive, libgomp lets all threads sleep at every barrier, the engine's too: 25 µs become 58.
         """
-        loop, engine, now = asyncio.get_running_loop(), self._engine, self._engine.clock()
+        engine, now, is_given_up = self._engine, self._engine.clock(), threading.Event()
 
         def make_room(wanted: int) -> None:
+            if is_given_up.is_set():
+                raise _too_slow()
             engine.call(lambda: engine.memory.make_room(wanted, wanted_too=base)).result()
 
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader") as loader:
-            return await loop.run_in_executor(
-                loader,
-                lambda: self._reader.read(path, name=name, now=now, make_room=make_room, base=base),
+        try:
+            return await _in_time(
+                lambda: self._reader.read(path, name=name, now=now, make_room=make_room, base=base)
             )
+        finally:
+            is_given_up.set()
+
+
+async def _in_time(read: Callable[[], T]) -> T:
+    """What reading a directory gives, on a thread of its own: one that hangs is left to itself."""
+    reading = in_own_thread(read, name="loader")
+    done, _ = await asyncio.wait({reading}, timeout=READ_SECONDS)
+    if not done:
+        reading.cancel()  # nobody asks for what comes of it
+        raise _too_slow()
+    return reading.result()
+
+
+def _too_slow() -> Overloaded:
+    return Overloaded(
+        f"the directory could not be read within {READ_SECONDS:.0f} s: see to its file system",
+        code="load_too_slow", retry_after=30,
+    )  # fmt: skip
 
 
 def _name_taken(name: str | None) -> BadRequest:
