@@ -9,7 +9,7 @@ from itertools import takewhile
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.utils.timezone import now
 
 from comparisons.models import Account, DatasetRelease
@@ -59,8 +59,10 @@ def begin(*, slot: Slot, wanted: LoopSettings, actor: Account | None) -> Iterati
 
 
 def advance_all() -> None:
-    """What the clock rings: every open iteration goes as far as it can."""
-    for iteration in Iteration.objects.filter(state__in=OPEN).order_by("number"):
+    """What the clock rings: every open iteration goes as far as it can; none that was cancelled leaves runs."""
+    left = Q(runs__state__in=iterations.WAITING_RUNS, runs__is_stop_requested=False)
+    wanted = Q(state__in=OPEN) | Q(state=State.CANCELLED) & left
+    for iteration in Iteration.objects.filter(wanted).distinct().order_by("number"):
         advance(iteration)
 
 

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from django.db import connection
 from django.utils.timezone import now
 
-from comparisons.models import DatasetRelease
+from comparisons.models import AuditEntry, DatasetRelease
 from comparisons.services.releasing import cut_in_background
 from modelserving import promotion
 from modelserving.core.evidence import NO_EVIDENCE
@@ -177,6 +177,21 @@ def test_ending_asks_its_runs_to_stop_and_says_why(slot):
     assert (iteration.state, iteration.runs.get().state) == ("cancelled", "stopped")
     assert online_loop.advance(iteration).state == "cancelled"
     assert begin(slot).number == 2
+
+
+def test_a_run_begun_for_an_iteration_cancelled_meanwhile_is_stopped_at_the_next_look(slot):
+    make_comparisons(30)
+    iteration = cut(begin(slot, fewest_new=10))
+    run = iteration.runs.get()
+    # whoever began it was killed before it looked again
+    Iteration.objects.filter(pk=iteration.pk).update(state="cancelled", finished_at=now())
+
+    online_loop.advance_all()
+    online_loop.advance_all()
+
+    run.refresh_from_db()
+    assert run.state == "stopped"
+    assert AuditEntry.objects.filter(action="run.stop").count() == 1
 
 
 def test_the_next_iteration_counts_only_what_is_new(slot):
