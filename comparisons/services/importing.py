@@ -6,7 +6,6 @@ Knows parsed pairs and the database; the file formats are read in `formats`.
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
@@ -19,20 +18,16 @@ from django.utils.timezone import now
 
 from comparisons.core.splits import first_message_sha256
 from comparisons.core.transcript import chosen_and_rejected
-from comparisons.formats import hh, rich, trl
+from comparisons.formats import hh
 from comparisons.formats.lines import record_of_line
 from comparisons.formats.pairs import LineError, Pair
+from comparisons.formats.readers import READERS, advice_for
 from comparisons.models import Comparison, Conversation, Response, Showing, Turn
 from comparisons.models.campaign import Objective, Origin, Question, Tranche
 
 logger = logging.getLogger(__name__)
 
 BATCH = 500
-READERS: Mapping[str, Callable[[Mapping[str, Any]], Pair]] = {
-    "hh": hh.pair_of,
-    "trl": trl.pair_of,
-    "rich": rich.pair_of,
-}
 STORED = (Conversation, Turn, Response, Showing, Comparison)
 USUAL_QUESTION = {
     Objective.HELPFUL: Question.MORE_HELPFUL,
@@ -115,19 +110,6 @@ def import_lines(
         _refresh_statistics()
     logger.debug("imported %d of %d lines from %s", report.imported, report.lines, source or "?")
     return report
-
-
-def advice_for(line: bytes | str) -> str:
-    """What a first line that could not be read tells of its file, where it tells anything."""
-    try:
-        record = record_of_line(line)
-    except LineError:
-        return "a file has one JSON object a line: write it so (of a JSON array, `jq -c '.[]'`)"
-    for name, read in READERS.items():
-        with suppress(LineError):
-            read(record)
-            return f"its first line can be read with --format {name}"
-    return ""
 
 
 def _entries(

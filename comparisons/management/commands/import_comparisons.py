@@ -16,8 +16,9 @@ from zlib import error as ZlibError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from comparisons.formats.lines import numbered_lines, opened
+from comparisons.formats.readers import READERS
 from comparisons.models.campaign import Objective, Tranche
-from comparisons.services.importing import READERS, ImportRefused, ImportReport, import_lines
+from comparisons.services.importing import ImportRefused, ImportReport, import_lines
 
 HUB_FILES = {  # the public repository's folders: objective, tranche
     "helpful-base": (Objective.HELPFUL, Tranche.BASE),

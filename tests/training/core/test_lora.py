@@ -76,7 +76,7 @@ def test_an_output_layer_of_its_own_is_adapted_where_it_is_merged_alone(inputs: 
     make = {"rank": 2, "target_modules": ("lm_head",)}
     model = load_language_model(inputs["initial"]).model
 
-    with pytest.raises(ConfigError, match="or set lora.publish to merged"):
+    with pytest.raises(ConfigError, match=r"or set lora\.publish to merged"):
         add_adapters(model, config=LoraConfig(publish="adapter", **make), seed=0)
     add_adapters(model, config=LoraConfig(**make), seed=0)
 
