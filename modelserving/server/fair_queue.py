@@ -3,7 +3,7 @@
 Does not know models, tensors or HTTP.
 """
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 
@@ -48,7 +48,10 @@ class FairQueue(Generic[T]):
         """Bound the queue as a whole and for each named user."""
         self._limit = limit
         self._limit_per_user = limit_per_user
-        self._by_user: OrderedDict[str, deque[T]] = OrderedDict()
+        # each user's line by number, so that what a client leaves behind goes without a walk along all that wait
+        self._by_user: OrderedDict[str, OrderedDict[int, T]] = OrderedDict()
+        self._numbers: dict[str, list[int]] = {}  # of each key, in order
+        self._next_number = 0
         self._calls: Counter[str] = Counter()  # what waits of each
         self._calls_by_user: Counter[str] = Counter()
 
@@ -65,7 +68,9 @@ class FairQueue(Generic[T]):
                 raise QueueFull(of_user=True)
             self._calls_by_user[item.user] += 1
         self._calls[item.call] += 1
-        self._by_user.setdefault(item.user, deque()).append(item)
+        number, self._next_number = self._next_number, self._next_number + 1
+        self._by_user.setdefault(item.user, OrderedDict())[number] = item
+        self._numbers.setdefault(item.key, []).append(number)
 
     def take(
         self, *, running: Mapping[str, int], most: int, may_start: Callable[[T], bool]
@@ -79,23 +84,26 @@ class FairQueue(Generic[T]):
         if not users:
             return None
         user = min(users, key=lambda name: running.get(name, 0))  # the first among equals
-        if not may_start(self._by_user[user][0]):
+        if not may_start(next(iter(self._by_user[user].values()))):
             return None
         line = self._by_user.pop(user)
-        item = line.popleft()
+        number, item = line.popitem(last=False)
+        own = self._numbers[item.key]
+        own.remove(number)  # its first, as a key's lines keep their order
+        if not own:
+            del self._numbers[item.key]
         if line:
             self._by_user[user] = line  # now last among equals
         self._left(item)
         return item
 
-    def remove(self, key: str) -> list[T]:
-        """Take out before its turn whatever has this key."""
-        found = [item for line in self._by_user.values() for item in line if item.key == key]
+    def remove(self, key: str, *, user: str) -> list[T]:
+        """Take out before its turn whatever has this key, which is this user's."""
+        line = self._by_user.get(user, OrderedDict())
+        found = [line.pop(number) for number in self._numbers.pop(key, ())]
+        if found and not line:
+            del self._by_user[user]
         for item in found:
-            line = self._by_user[item.user]
-            line.remove(item)
-            if not line:
-                del self._by_user[item.user]
             self._left(item)
         return found
 

@@ -14,6 +14,7 @@ from modelserving.server.errors import BadRequest
 MOST_SAMPLES = 64
 MOST_TOP_LOGPROBS = 20
 MOST_PROMPTS = 256
+MOST_CHOICES = 4096  # of all prompts together
 MOST_DIALOGUES = 1024
 MOST_STOPS = 8
 DEFAULT_MAX_TOKENS = 256
@@ -139,17 +140,24 @@ def parse_completion(content: Mapping[str, Any], *, fresh_seed: int) -> Generati
         raise BadRequest(
             "ranker scores dialogues: ask /v1/chat/completions for it", code="unsupported"
         )
+    prompts, common = _prompts(fields.raw("prompt")), _common(fields)
+    samples = common["best_of"].k if common["best_of"] else common["n"]
+    if len(prompts) * samples > MOST_CHOICES:
+        raise BadRequest(
+            f"{len(prompts)} prompts of {samples} samples are more than {MOST_CHOICES}: send less at once",
+            code="invalid_value",
+        )
     return GenerationRequest(
         kind="completion",
         messages=(),
-        prompts=_prompts(fields.raw("prompt")),
+        prompts=prompts,
         logprobs=fields.has("logprobs"),
         top_logprobs=fields.whole("logprobs", default=0, least=0, most=MOST_TOP_LOGPROBS),
         echo=echo,
         settings=_settings(
             fields, max_tokens="max_tokens", least_tokens=0 if echo else 1, fresh_seed=fresh_seed
         ),
-        **_common(fields),
+        **common,
     )
 
 

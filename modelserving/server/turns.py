@@ -58,7 +58,7 @@ class Turns:
     def cancel(self, job: SampleJob, checkpoint: ServedCheckpoint, sample: int | None) -> None:
         """Forget a job, or one of its samples, which runs."""
         if sample is None:
-            checkpoint.queue.remove(job.key)
+            checkpoint.queue.remove(job.key, user=job.user)
         assert checkpoint.sampler is not None
         for part in [each for each in checkpoint.running.values() if each.job is job]:
             own = None if sample is None else sample - part.first
@@ -143,7 +143,7 @@ class Turns:
         failed = {part.job for part in checkpoint.running.values()}
         self._post([(job, error) for job in failed])
         for job in failed:
-            checkpoint.queue.remove(job.key)
+            checkpoint.queue.remove(job.key, user=job.user)
         checkpoint.running.clear()
         checkpoint.running_by_user.clear()
         if checkpoint.sampler is not None:

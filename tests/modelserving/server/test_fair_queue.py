@@ -1,5 +1,6 @@
 """Who is served next."""
 
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -80,8 +81,8 @@ def test_the_queue_and_each_named_users_part_of_it_are_bounded() -> None:
 def test_a_removed_request_is_not_handed_out() -> None:
     queue = queue_of("a1", "a2", "b1")
 
-    assert [each.key for each in queue.remove("a1")] == ["a1"]
-    assert queue.remove("none") == []
+    assert [each.key for each in queue.remove("a1", user="a")] == ["a1"]
+    assert queue.remove("none", user="n") == []
     assert taken(queue, running={}) == ["a2", "b1"]
     assert len(queue) == 0
 
@@ -100,4 +101,18 @@ def test_what_comes_with_one_call_counts_once_and_is_never_too_much_by_itself() 
     assert own.value.of_user
     assert len(queue) == 2
     assert len(taken(queue, running={})) == 10
+    assert len(queue) == 0
+
+
+def test_what_clients_leave_behind_goes_without_a_walk_along_all_that_wait() -> None:
+    count = 40_000
+    queue = queue_of(limit=count)
+    for number in range(count):
+        queue.put(request(f"a{number}", call="first"))
+
+    started = time.monotonic()
+    for number in range(count):
+        queue.remove(f"a{number}", user="a")
+
+    assert time.monotonic() - started < 10  # a walk for each took minutes
     assert len(queue) == 0

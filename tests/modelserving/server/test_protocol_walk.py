@@ -211,6 +211,7 @@ def test_prompt_tokens_of_the_last_turn_are_reused(served: Served) -> None:
         ("/v1/chat/completions", {"model": "POLICY", "messages": HELLO, "stop": [1]}, 400, "invalid_value"),
         ("/v1/chat/completions", {"model": "POLICY", "messages": HELLO, "best_of": 4, "ranker": "none"}, 404, "model_not_loaded"),
         ("/v1/completions", {"model": "POLICY", "prompt": ""}, 400, "invalid_value"),
+        ("/v1/completions", {"model": "POLICY", "prompt": ["a"] * 256, "n": 17}, 400, "invalid_value"),
         ("/v1/completions", {"model": "POLICY", "prompt": [10**9]}, 400, "invalid_value"),
         ("/v1/completions", {"model": "POLICY", "prompt": "word " * 2000}, 400, "context_length_exceeded"),
         ("/v1/scores", {"model": "POLICY", "dialogues": [DIALOGUE]}, 400, "wrong_checkpoint_kind"),
