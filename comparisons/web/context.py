@@ -17,6 +17,11 @@ from comparisons.web.arrival_frame import COOKIE_PREFIX, is_framed
 STAFF_PLACES = ("manage/", "lab/")
 
 
+def is_staff_place(path: str) -> bool:
+    """An address of the administrators' pages or of the lab's."""
+    return path.startswith(tuple(reverse("home") + place for place in STAFF_PLACES))
+
+
 def theme_of(request: HttpRequest) -> str:
     """The account's theme, or the cookie's before sign-in."""
     user = getattr(request, "user", None)
@@ -47,7 +52,6 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     account = user if isinstance(user, Account) else None
     theme, language = theme_of(request), get_language() or settings.LANGUAGE_CODE
-    home = reverse("home")
     names = {"system": _("System"), "light": _("Light"), "dark": _("Dark")}
     is_staff = account is not None and account.is_researcher
     # told from the row that every page has: a question of its own would be asked at each of them
@@ -63,8 +67,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "is_staff": is_staff,
         "has_password_page": knows_password and not is_framed(request),
         "is_crowdworker": account is not None and account.role == Account.Role.CROWDWORKER,
-        "is_staff_page": is_staff
-        and request.path.startswith(tuple(home + place for place in STAFF_PLACES)),
+        "is_staff_page": is_staff and is_staff_place(request.path),
     }
 
 

@@ -51,6 +51,17 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
     return problem(request, status=404, code="not_found", message=message)
 
 
+def not_allowed(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """A page where somebody opened an address that takes forms alone; programs get the bare 405."""
+    is_page_wanted = "text/html" in request.headers.get("Accept", "")
+    if request.method != "GET" or response.content or not is_page_wanted:
+        return response
+    message = _("This address only takes a form. Go back to the page that the form is on.")
+    page = problem(request, status=405, code="form_only", message=message)
+    page["Allow"] = response["Allow"]
+    return page
+
+
 @login_not_required
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001 -- Django passes it
     """403 for a form that was open too long; the text stays in the browser's outbox."""

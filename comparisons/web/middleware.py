@@ -7,15 +7,29 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.contrib import messages
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import resolve_url
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 
+from comparisons.web.context import is_staff_place
+from comparisons.web.error_views import not_allowed, wants_json
+
+METHOD_NOT_ALLOWED = 405
+UNSENT = "#unsent"  # of a staff form's page: its script puts back what was typed
 PERMISSIONS = "camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()"
+
+
+def _told(request: HttpRequest, place: str) -> str:
+    """Where to go after signing in, once the person is told that the form was not taken."""
+    if not wants_json(request):
+        messages.warning(request, _("You were signed out, so what you sent was not taken."))
+    return place + UNSENT if is_staff_place(place) else place
 
 
 def _mark(response: HttpResponseBase) -> HttpResponseBase:
@@ -32,12 +46,18 @@ def private_responses(
     if iscoroutinefunction(get_response):
 
         async def marked_async(request: HttpRequest) -> HttpResponseBase:
-            return _mark(await get_response(request))  # type: ignore[misc]
+            response = await get_response(request)  # type: ignore[misc]
+            if response.status_code == METHOD_NOT_ALLOWED:
+                response = await sync_to_async(not_allowed)(request, response)
+            return _mark(response)
 
         return marked_async
 
     def marked(request: HttpRequest) -> HttpResponseBase:
-        return _mark(get_response(request))  # type: ignore[arg-type]
+        response: Any = get_response(request)
+        if response.status_code == METHOD_NOT_ALLOWED:
+            response = not_allowed(request, response)
+        return _mark(response)
 
     return marked
 
@@ -60,4 +80,4 @@ class SignInFirst(LoginRequiredMiddleware):
         place = page_it_came_from(request)
         if request.method != "POST" or not place:
             return super().handle_no_permission(request, view_func)
-        return redirect_to_login(place, resolve_url(self.get_login_url(view_func)))
+        return redirect_to_login(_told(request, place), resolve_url(self.get_login_url(view_func)))
