@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
@@ -70,7 +71,10 @@ def make_deployment(request: HttpRequest, digest: str) -> HttpResponse:
                 request, _("%(name)s is made. Put it on trial in a slot.") % {"name": made.name}
             )
             return redirect("checkpoint", found.hash)
-    context = _page(request, found) | {"deployment_form": form, "refusal": refusal}
+    context = _page(request, found) | {
+        "deployment_form": form, "refusal": refusal,
+        "own_address": reverse("checkpoint", args=[found.hash]),
+    }  # fmt: skip
     return render(request, "training/checkpoint.html", context, status=400)
 
 

@@ -64,6 +64,7 @@ class NewRunForm(forms.Form):
         fields["release"].queryset = DatasetRelease.objects.filter(
             state=DatasetRelease.State.FROZEN, stale_at__isnull=True
         )
+        fields["release"].initial = fields["release"].queryset.order_by("-pk").first()
         fields["initial_checkpoint"].queryset = queries.speaking_models()
         fields["ranker"].queryset = fields["test_pm"].queryset = queries.preference_models()
         if kind in TAKES_SCORERS:
@@ -190,7 +191,7 @@ class IterationForm(forms.Form):
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, label_suffix="", **kwargs)
         fields: dict[str, Any] = self.fields
         for name, kind in (("pm_preset", "preference_model"), ("policy_preset", "ppo")):
             fields[name].choices = [(preset, preset) for preset in presets(kind)]

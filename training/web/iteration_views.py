@@ -8,6 +8,7 @@ from collections.abc import Callable
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from comparisons.models import Account
@@ -45,7 +46,10 @@ def begin_iteration(request: HttpRequest) -> HttpResponse:
             return redirect("iteration", begun.number)
     found = Iteration.objects.select_related("slot", "release")
     is_open = found.filter(state__in=online_loop.OPEN).exists()
-    context = lab(request, iterations=found, is_open=is_open, form=form, refusal=refusal)
+    context = lab(
+        request, iterations=found, is_open=is_open, form=form, refusal=refusal,
+        own_address=reverse("lab_iterations"),
+    )  # fmt: skip
     return render(request, "training/iterations.html", context, status=400)
 
 

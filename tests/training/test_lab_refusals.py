@@ -1,0 +1,88 @@
+"""Refused forms of the lab: what is wrong is in sight, and the page they show has an address of its own."""
+
+import re
+
+import pytest
+from django.urls import reverse
+
+from modelserving.models import Slot
+from tests.comparisons.making import make_checkpoint, make_deployment
+from tests.training.making import make_release, signed_in, text_of, write_starter
+from training.models import TrainingRun
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def starter(settings, tmp_path):
+    settings.STARTER_CHECKPOINT = write_starter(tmp_path / "starter")
+    settings.MODELSERVER_URLS = ["http://127.0.0.1:9"]
+
+
+def test_a_refused_deployment_is_open_with_its_problem_on_top():
+    found = make_deployment().checkpoint
+    address = reverse("make_deployment", args=[found.hash])
+    typed = {
+        "name": "   ",
+        "temperature": "99",
+        "top_p": "1",
+        "max_new_tokens": "9",
+        "best_of": "1",
+    }
+
+    answer = signed_in().post(address, typed)
+
+    page = text_of(answer)
+    assert answer.status_code == 400
+    assert '<details class="card" open> <summary>Make a deployment</summary>' in page
+    assert '<a href="#id_name">Name</a>' in page
+    assert '<a href="#id_temperature">Temperature</a>' in page
+
+
+def test_theme_and_language_lead_back_to_a_page_that_can_be_opened():
+    client, found = signed_in("administrator"), make_checkpoint()
+    Slot.objects.create(name="everyday")
+    for address, own in (
+        (reverse("make_deployment", args=[found.hash]), reverse("checkpoint", args=[found.hash])),
+        (reverse("begin_iteration"), reverse("lab_iterations")),
+    ):
+        page = client.post(address, {}).content.decode()
+
+        nexts = re.findall(r'name="next" value="([^"]*)"', page)
+        assert nexts == [own, own]
+        assert client.get(own).status_code == 200
+
+
+def test_the_newest_release_is_chosen_unless_another_is():
+    older, newest = make_release("r1"), make_release("r2")
+    client = signed_in()
+
+    form = client.get(reverse("new_run")).context["form"]
+
+    assert form["release"].value() == newest.pk
+    run = TrainingRun.objects.create(
+        kind="preference_model", config={"kind": "preference_model"}, initial=make_checkpoint(),
+        release=older,
+    )  # fmt: skip
+    again = client.get(reverse("new_run"), {"kind": run.kind, "from": str(run.public_id)})
+    assert again.context["form"]["release"].value() in {older, older.pk}
+
+
+def test_a_run_that_waits_says_nothing_of_reading():
+    run = TrainingRun.objects.create(
+        kind="preference_model", config={"kind": "preference_model"}, initial=make_checkpoint()
+    )
+
+    page = text_of(signed_in().get(reverse("run", args=[run.public_id])))
+
+    assert "reading its data" not in page
+    assert "Attempt" not in page
+
+
+def test_researchers_read_who_promotes():
+    slot = Slot.objects.create(name="everyday")
+    address = reverse("slot", args=[slot.pk])
+    words = "An administrator promotes on the evidence, and rolls back."
+
+    assert words in text_of(signed_in().get(address))
+    assert words not in text_of(signed_in("administrator").get(address))
