@@ -114,7 +114,7 @@ def publish(
             }  # fmt: skip
             _record(campaign, actor=actor, action="qualification", detail=detail)
     except IntegrityError:
-        raise QualificationRefused("another version was published just now") from None
+        raise QualificationRefused("Another version was published just now.") from None
     return published
 
 
@@ -122,11 +122,11 @@ def _checked_set(items: Iterable[Item], *, pass_mark: int, attempts: int) -> lis
     """The tidied items of a set that people can pass."""
     checked = [_checked(item, f"item {place}") for place, item in enumerate(items, start=1)]
     if not 1 <= len(checked) <= MOST_ITEMS:
-        raise QualificationRefused(f"a set has 1 to {MOST_ITEMS} practice comparisons")
+        raise QualificationRefused(f"A set has 1 to {MOST_ITEMS} practice comparisons.")
     if not 1 <= pass_mark <= len(checked):
-        raise QualificationRefused(f"the pass mark is 1 to {len(checked)}, the number of items")
+        raise QualificationRefused(f"The pass mark is 1 to {len(checked)}, the number of items.")
     if not 1 <= attempts <= MOST_ATTEMPTS:
-        raise QualificationRefused(f"people may try 1 to {MOST_ATTEMPTS} times")
+        raise QualificationRefused(f"People may try 1 to {MOST_ATTEMPTS} times.")
     return checked
 
 

@@ -172,6 +172,6 @@ def test_staff_read_why_a_set_cannot_be_published(client):
 
     answer = client.post(reverse("manage_practice", args=["other"]), sent(pass_mark=2))
 
-    assert "the pass mark is 1 to 1" in answer.content.decode()
+    assert "The pass mark is 1 to 1" in answer.content.decode()
     assert "Y is." in answer.content.decode()
     assert not Qualification.objects.exists()

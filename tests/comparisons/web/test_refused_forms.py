@@ -31,6 +31,8 @@ def test_rules_that_would_stop_the_work_are_refused_in_words(administrator):
     assert page.count("Choose 1 to 100.") >= 1
     assert "Write three capital letters, as in USD." in page
     assert "Constraint" not in page
+    assert '<a href="#id_max_message_characters">Longest message, characters</a>' in page
+    assert "3 problems" in page
     assert Campaign.objects.get().max_message_characters == 4000
 
 
@@ -43,3 +45,15 @@ def test_a_short_name_is_refused_in_its_own_words(administrator, slug):
 
     assert "Write a short name of a-z, 0-9 and dashes alone." in page
     assert not Campaign.objects.exists()
+
+
+def test_a_refused_practice_says_it_once(administrator):
+    make_campaign(slug="busy")
+    typed = {
+        "pass_mark": "1", "attempts": "1", "based_on": "0", "lines": "", "item-TOTAL_FORMS": "0",
+        "item-INITIAL_FORMS": "0",
+    }  # fmt: skip
+
+    page = administrator.post(reverse("manage_practice", args=["busy"]), typed).content.decode()
+
+    assert page.count("A set has 1 to 20 practice comparisons.") == 1
