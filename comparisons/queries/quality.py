@@ -212,9 +212,9 @@ def last_choices(crowdworker: Crowdworker, *, count: int = 20) -> list[Compariso
     """The newest choices of one person with what they saw, as they saw it."""
     rows = Comparison.objects.filter(crowdworker=crowdworker, superseded_at__isnull=True)
     return list(
-        rows.select_related("showing__side_a", "showing__side_b", "turn", "picked").order_by("-pk")[
-            :count
-        ]
+        rows.select_related(
+            "showing__side_a", "showing__side_b", "turn__conversation__campaign", "picked"
+        ).order_by("-pk")[:count]
     )
 
 

@@ -53,6 +53,25 @@ def test_staff_never_read_the_name_of_a_person_who_withdraws(client):
 
     text = client.get(reverse("manage_person", args=[person.public_id])).content.decode()
 
-    assert "crowdworker.withdraw" in text
+    assert "Withdrew" in text
     assert "anna.schmidt" not in text
     assert f'Are you well?</span> <span class="muted">{staff.username}</span>' in text
+
+
+def test_choices_are_read_in_the_words_of_what_was_asked(client):
+    red_team, helpful = make_campaign(objective="harmless", title="Red team"), make_campaign()
+    person, staff = make_crowdworker(), make_account("administrator")
+    for campaign, side, strength in ((red_team, "A", 4), (helpful, "B", 1)):
+        conversation = make_conversation(campaign=campaign, crowdworker=person)
+        make_comparison(conversation, picked=f"On {campaign.title}.", side=side, strength=strength)
+    quality.set_aside(person, reason="too fast", actor=staff)
+    client.force_login(staff)
+
+    page = client.get(reverse("manage_person", args=[person.public_id])).content.decode()
+
+    assert "<bdi>Red team</bdi> · A is much more harmful" in page
+    assert f"<bdi>{helpful.title}</bdi> · Unsure, leaning B" in page
+    assert page.count("<summary>Show both responses: they may be upsetting</summary>") == 1
+    assert page.index("they may be upsetting") < page.index("On Red team.")
+    assert "Choices set aside: " in page
+    assert "crowdworker." not in page
