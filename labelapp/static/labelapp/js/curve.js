@@ -17,13 +17,20 @@ export function short(value) {
   return String(Number(value.toPrecision(3)));
 }
 
-function ticks(low, high, most) {
-  const rough = (high - low) / most;
+function ticks(low, high, { most, isWhole = false }) {
+  const rough = isWhole ? Math.max(1, (high - low) / most) : (high - low) / most;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough);
   const found = [];
-  for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-6; at += step) found.push(at);
-  return found;
+  for (let place = Math.ceil(low / step - 1e-6); place * step <= high + step * 1e-6; place += 1) found.push(place * step);
+  return found.map((at) => [at, label(at, step)]);
+}
+
+// As many decimals as tell one tick from the next.
+function label(at, step) {
+  const size = Math.max(Math.abs(at), step);
+  if (size >= 1e5 || step < 1e-6) return short(at);
+  return at.toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
 }
 
 function grown(box, points) {
@@ -44,19 +51,21 @@ function padded([low, high]) {
 // lines: [{name, points: [[x, y]…]}]; box: what was ever shown; dots: points without a line
 export function drawCurve({ lines, box, width, title, xLabel, dots = false }) {
   grown(box, lines.flatMap((line) => line.points));
-  const [x0, x1] = padded(box.x), [y0, y1] = padded(box.y);
+  if (dots) box.x[0] = Math.min(0, box.x[0]); // a distance is seen from its start
+  const [low, x1] = padded(box.x), [y0, y1] = padded(box.y);
+  const x0 = box.x[0] < 0 ? low : Math.max(0, low); // there is no step, and no distance, below 0
   const isNamed = lines.filter((line) => line.points.length).length > 1;  // one line is named by the caption
   const right = width - (isNamed ? EDGE.right : 12), bottom = HEIGHT - EDGE.bottom;
   const px = (x) => EDGE.left + ((x - x0) / (x1 - x0)) * (right - EDGE.left);
   const py = (y) => bottom - ((y - y0) / (y1 - y0)) * (bottom - EDGE.top);
   const svg = make("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", class: "curve" });
   svg.append(make("title", {}, title));
-  for (const y of ticks(y0, y1, 4)) {
+  for (const [y, words] of ticks(y0, y1, { most: 4 })) {
     svg.append(make("line", { class: "grid", x1: EDGE.left, x2: right, y1: py(y), y2: py(y) }));
-    svg.append(make("text", { class: "tick", x: EDGE.left - 6, y: py(y) + 4, "text-anchor": "end" }, short(y)));
+    svg.append(make("text", { class: "tick", x: EDGE.left - 6, y: py(y) + 4, "text-anchor": "end" }, words));
   }
-  for (const x of ticks(x0, x1, Math.max(2, Math.floor(width / 90)))) {
-    svg.append(make("text", { class: "tick", x: px(x), y: bottom + 15, "text-anchor": "middle" }, short(x)));
+  for (const [x, words] of ticks(x0, x1, { most: Math.max(2, Math.floor(width / 90)), isWhole: !dots })) {
+    svg.append(make("text", { class: "tick", x: px(x), y: bottom + 15, "text-anchor": "middle" }, words));
   }
   svg.append(make("line", { class: "axis", x1: EDGE.left, x2: right, y1: bottom, y2: bottom }));
   svg.append(make("text", { class: "tick", x: right, y: HEIGHT - 6, "text-anchor": "end" }, xLabel));
