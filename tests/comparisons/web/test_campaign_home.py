@@ -56,9 +56,24 @@ def test_ending_without_a_choice_says_that_it_is_not_counted(client):
     words = "Not counted: no choice was made"
     assert f"{words}. Another conversation takes its place." in ended.content.decode()
     assert "Conversation 1 of 5" in " ".join(ended.content.decode().split())
-    assert f"<td>{words}</td>" in listed
+    assert f'<td role="cell">{words}</td>' in listed
     assert 'value="0"' in after
     assert pay.pay_rows(campaign) == []
+
+
+def test_a_conversation_without_a_message_keeps_no_text(client):
+    campaign = live_campaign()
+    person = agreed_person(campaign)
+    client.force_login(person.account)
+    conversation = begun(campaign, person)
+
+    before = seen_by(client, person, campaign)
+    said(conversation)
+    after = seen_by(client, person, campaign)
+
+    assert "your text is kept" not in before
+    assert "In work" in before
+    assert "turn 2, your text is kept" in after
 
 
 def test_whoever_came_from_elsewhere_reads_what_that_source_pays(client):
