@@ -6,6 +6,7 @@ from playwright.sync_api import expect
 from tests.browser import scenes
 from tests.browser.steps import dock, leave_box, opened, press
 from tests.browser.test_layout import overflow
+from tests.comparisons.talking import chosen
 
 TOP = "Math.round(window.scrollY)"
 LONG_TITLE = "Talk to the assistant, edited by one"
@@ -85,3 +86,49 @@ def test_the_header_of_a_long_title_covers_nothing(visitor, site, language):
         saved = page.locator("#saved")
         assert saved.evaluate("node => node.scrollWidth <= node.clientWidth"), (language, width)
         assert overflow(page) == 0
+
+
+def test_ending_says_that_an_unsent_message_ends_too(visitor):
+    page = opened(visitor, scenes.chosen_one())
+    dock(page, "message")
+    note = page.locator("#end-dialog [data-unsent]")
+    page.fill("#message", "And one more thing.")
+    page.locator(".panel [data-open-dialog=end-dialog]").click()
+    expect(note).to_be_visible()
+
+    press(page, "Escape")
+    page.fill("#message", "")
+    page.locator(".panel [data-open-dialog=end-dialog]").click()
+    expect(note).to_be_hidden()
+
+
+def test_a_choice_that_another_tab_made_says_so(visitor):
+    visitor.allowed = ("status of 409",)
+    at = scenes.ready()
+    page = opened(visitor, at)
+    dock(page, "strip")
+    chosen(at.conversation.turns.get(state="ready"))
+
+    leave_box(page)
+    press(page, "2", "Enter")
+
+    expect(page.locator("#dock-line")).to_contain_text("This conversation went on in another tab.")
+
+
+def test_my_conversations_fold_on_a_phone(visitor):
+    at = scenes.ended()
+    page = visitor.signed_in(at.person.account, size=(360, 640))
+    page.goto("/me/conversations/")
+
+    box = page.locator(".scroll-x")
+    assert box.evaluate("node => node.scrollWidth <= node.clientWidth")
+    assert page.get_by_role("link", name="Delete").bounding_box()["x"] < 330
+    assert overflow(page) == 0
+
+
+def test_the_empty_conversation_is_read_in_lines_of_65_characters(visitor):
+    page = opened(visitor, scenes.empty())
+    lines = page.locator(".empty-turn p").evaluate(
+        "node => node.getBoundingClientRect().width / parseFloat(getComputedStyle(node).fontSize)"
+    )
+    assert lines < 45

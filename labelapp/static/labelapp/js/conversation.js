@@ -163,7 +163,7 @@ function settleAnswer(kind, answer, { said, fields }) {
   if (answer.body.stage) arrive(answer.body);
   if (answer.body.said) announce(answer.body.said);
   if (isDone) { moves[kind]?.(said); return; }
-  const isElsewhere = kind === "message" && answer.body.error === "went_on"; // a page that is behind
+  const isElsewhere = ["went_on", "already_judged"].includes(answer.body.error) && talk.dataset.conversation; // a page that is behind
   const sentence = isElsewhere ? words.otherTab : answer.body.message ?? words.broken;
   line(sentence);
   alertUrgently(sentence);
@@ -216,6 +216,8 @@ function reason() {
 function end() {
   const open = ["strip", "waiting", "held", "failed"].includes(dock().dataset.dock);
   if (open) { line(words.chooseFirst); alertUrgently(words.chooseFirst); }
+  const unsent = document.querySelector("#end-dialog [data-unsent]");
+  if (unsent) unsent.hidden = !document.getElementById("message")?.value.trim();
   return open;
 }
 
