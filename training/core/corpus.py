@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,20 @@ def _encode_exchange(
 ) -> tuple[list[int], list[bool]]:
     ids: list[int] = []
     flags: list[bool] = []
+    role = tokenizer.encode(layout.assistant) if layout.format == "hh_text" else None
     for message in messages:
         turn = encode_turn(message, encoder=tokenizer, layout=layout)
         is_reply = message["role"] == "assistant"
+        given = _alike(turn, role) if is_reply and role else 1
         ids += turn
-        flags += [False] + [is_reply] * (len(turn) - 1)  # the role token is given, not written
+        flags += [False] * given + [is_reply] * (len(turn) - given)  # a role is given, not written
     return ids, flags
+
+
+def _alike(turn: Sequence[int], role: Sequence[int]) -> int:
+    """How many tokens a turn and its role begin with alike: the role's last may hold text, too."""
+    pairs = zip(turn, role, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def source_of(

@@ -161,6 +161,19 @@ def test_in_hh_text_a_last_reply_learns_to_end(said: tuple[str, ...], is_target:
     assert (ids[-1], flags[-1]) == (tokenizer.token_id("<|endoftext|>"), is_target)
 
 
+def test_in_hh_text_no_token_of_the_role_is_a_target() -> None:
+    tokenizer = tiny_tokenizer()
+
+    [(ids, flags)] = encode_document(
+        talk("Hi", "Yo", "So", "Ho"), tokenizer=tokenizer, layout=HH_TEXT, block_tokens=64
+    )
+
+    end = tokenizer.token_id("<|endoftext|>")
+    targets = [token for token, is_target in zip(ids, flags, strict=True) if is_target]
+    assert targets == [*tokenizer.encode(" Yo"), *tokenizer.encode(" Ho"), end]
+    assert tokenizer.decode(ids) == "\n\nHuman: Hi\n\nAssistant: Yo\n\nHuman: So\n\nAssistant: Ho"
+
+
 def test_long_dialogues_are_cut_between_exchanges() -> None:
     tokenizer = tiny_tokenizer()
     human = tokenizer.token_id("<|human|>")
