@@ -170,8 +170,10 @@ def main(arguments: list[str] | None = None) -> None:
         with opener(options.out, "wt", encoding="utf-8") as handle:
             for question in stackexchange_questions(options.posts):
                 handle.write(json.dumps(question, ensure_ascii=False) + "\n")
-    except (ConfigError, OSError) as refused:
+    except ConfigError as refused:
         parser.exit(2, f"{refused}\n")
+    except OSError as failure:
+        parser.exit(2, f"{failure.filename}: {failure.strerror}: mend --posts or --out\n")
 
 
 if __name__ == "__main__":
