@@ -25,7 +25,7 @@ from comparisons.services.onboarding import make_invitation
 from comparisons.web.access import account_of, administrator_required
 from comparisons.web.confirming import confirm_to_change
 from comparisons.web.manage_forms import FlagForm, InvitationForm, OutcomeForm
-from comparisons.web.manage_page import manage_page
+from comparisons.web.manage_page import is_sent_again, manage_page
 
 PAGE = 100
 SEARCH = 40  # characters; no pseudonym is as long, and SQLite refuses a very long pattern
@@ -38,6 +38,9 @@ def crowd(request: HttpRequest) -> HttpResponse:
     form = InvitationForm(request.POST or None)
     code = ""
     if request.method == "POST" and form.is_valid():
+        if is_sent_again(request, what="invitation"):
+            messages.info(request, "The code was made already; it was shown once.")
+            return redirect("manage_crowd")
         chosen = form.cleaned_data
         days = chosen["days"]
         code = make_invitation(

@@ -3,6 +3,7 @@
 Knows addresses and roles; knows nothing of what a page shows.
 """
 
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,6 +41,18 @@ def seen_until(request: HttpRequest) -> datetime:
     raise Unseen("Look again, then decide: the page did not say when it was made.")
 
 
+def is_sent_again(request: HttpRequest, *, what: str) -> bool:
+    """The form of this very page came before: the page was loaded again, nothing more is wanted.
+
+    The key of the page is kept instead of what was made, which is a secret and shown once.
+    """
+    key = request.POST.get("page_key", "")
+    if key and request.session.get(f"made_{what}") == key:
+        return True
+    request.session[f"made_{what}"] = key
+    return False
+
+
 def manage_page(
     request: HttpRequest,
     template: str,
@@ -51,6 +64,7 @@ def manage_page(
     """Render a page in the frame, `place` marked as current."""
     is_administrator = account_of(request).is_administrator
     frame = {
+        "page_key": uuid.uuid4(),
         "rail_label": "Manage",
         "rail_items": [
             {"label": label, "url": reverse(name), "is_current": name == place}

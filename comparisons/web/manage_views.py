@@ -19,7 +19,7 @@ from comparisons.web.access import account_of, administrator_required, researche
 from comparisons.web.confirming import confirm_to_change
 from comparisons.web.manage_charts import day_chart, spark
 from comparisons.web.manage_forms import TokenForm
-from comparisons.web.manage_page import manage_page
+from comparisons.web.manage_page import is_sent_again, manage_page
 from comparisons.web.operations import operations
 
 
@@ -57,6 +57,9 @@ def api(request: HttpRequest) -> HttpResponse:
     form = TokenForm(request.POST or None)
     secret = ""
     if request.method == "POST" and form.is_valid():
+        if is_sent_again(request, what="token"):
+            messages.info(request, "The token was made already; it was shown once.")
+            return redirect("manage_api")
         days = form.cleaned_data["days"]
         secret = make_api_token(
             account, name=form.cleaned_data["name"], scope=form.cleaned_data["scope"],
