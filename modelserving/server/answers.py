@@ -4,6 +4,7 @@ Does not know the engine or HTTP.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ class Answers:
         self._request = request
         self._running = running
         self._decode: Decode = running[0].checkpoint.loaded.tokenizer.decode
+        self._told: Counter[int] = Counter()  # characters of each streamed choice so far
         self._stop_ids = running[0].job.request.stop_ids
         self._head = {
             "id": identity,
@@ -78,6 +80,7 @@ class Answers:
     def echo_chunk(self, running: Running, index: int) -> dict[str, Any]:
         """The prompt itself, where it was asked for."""
         logprobs = self._logprobs([], running=running) if self._request.logprobs else None
+        self._go_on(logprobs, index)
         text = self._decode(running.prompt_ids)
         return self.chunk(
             [{"index": index, "text": text, "logprobs": logprobs, "finish_reason": None}]
@@ -87,6 +90,7 @@ class Answers:
         """One chunk of text."""
         shown = [token for token in piece.tokens if token.token_id not in self._stop_ids]
         logprobs = self._logprobs(shown, running=None) if self._request.logprobs else None
+        self._go_on(logprobs, piece.index)
         is_chat = self._request.kind == "chat"
         body: dict[str, Any] = (
             {"delta": {"content": piece.text}} if is_chat else {"text": piece.text}
@@ -159,6 +163,14 @@ class Answers:
             "top_logprobs": tops,
             "text_offset": offsets,
         }
+
+    def _go_on(self, logprobs: dict[str, Any] | None, index: int) -> None:
+        """Count a choice's offsets on from its last event."""
+        if logprobs is None or self._request.kind == "chat":
+            return
+        before = self._told[index]
+        logprobs["text_offset"] = [before + offset for offset in logprobs["text_offset"]]
+        self._told[index] += sum(len(text) for text in logprobs["tokens"])
 
     def _top(self, top: TopLogprobs) -> dict[str, float]:
         named: dict[str, float] = {}

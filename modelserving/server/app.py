@@ -7,6 +7,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from modelserving.server.engine import Engine
 from modelserving.server.errors import GenerationFailed, NotHere, ServingError, Unauthorised
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[Exchange], Awaitable[None]]
 OPEN = {"/healthz", "/readyz"}
+ONE_MODEL = "/v1/models/"
 
 
 class App:
@@ -101,6 +103,8 @@ class App:
     def _handler(self, exchange: Exchange) -> Handler:
         method, path = exchange.scope["method"], exchange.scope["path"]
         found = self._table.get((method, path))
+        if method == "GET" and path.startswith(ONE_MODEL):
+            found = partial(self._routes.model, name=path.removeprefix(ONE_MODEL))
         if found is None:
             raise NotHere(f"there is no {method} {path} here", code="no_such_route")
         self._engine.metrics.count("requests")

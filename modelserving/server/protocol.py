@@ -136,6 +136,7 @@ def parse_completion(content: Mapping[str, Any], *, fresh_seed: int) -> Generati
     """Check a plain completion request; `fresh_seed` is used where none is given."""
     fields = Fields(content)
     echo = fields.flag("echo")
+    logprobs = fields.has("logprobs") and fields.raw("logprobs") is not False
     if fields.has("ranker"):
         raise BadRequest(
             "ranker scores dialogues: ask /v1/chat/completions for it", code="unsupported"
@@ -151,8 +152,10 @@ def parse_completion(content: Mapping[str, Any], *, fresh_seed: int) -> Generati
         kind="completion",
         messages=(),
         prompts=prompts,
-        logprobs=fields.has("logprobs"),
-        top_logprobs=fields.whole("logprobs", default=0, least=0, most=MOST_TOP_LOGPROBS),
+        logprobs=logprobs,
+        top_logprobs=fields.whole("logprobs", default=0, least=0, most=MOST_TOP_LOGPROBS)
+        if logprobs
+        else 0,
         echo=echo,
         settings=_settings(
             fields, max_tokens="max_tokens", least_tokens=0 if echo else 1, fresh_seed=fresh_seed

@@ -95,22 +95,26 @@ class Routes:
 
     async def models(self, exchange: Exchange) -> None:
         """GET /v1/models."""
-        offset = self._wall_clock() - self._engine.clock()
-        found = [
-            {
-                "id": each.name,
-                "object": "model",
-                "created": int(each.loaded_at + offset),
-                "owned_by": "local",
-                "kind": each.kind,
-                "hash": each.hash,
-                "base": each.base.hash if each.base else None,
-                "max_model_len": context_tokens(each),
-            }
-            for each in self._engine.checkpoints.values()
-            if not each.draining
-        ]
+        loaded = [each for each in self._engine.checkpoints.values() if not each.draining]
+        found = [self._model(each) for each in loaded]
         await exchange.reply({"object": "list", "data": found})
+
+    async def model(self, exchange: Exchange, *, name: str) -> None:
+        """GET /v1/models/{name}."""
+        await exchange.reply(self._model(self._engine.find(name)))
+
+    def _model(self, checkpoint: ServedCheckpoint) -> Mapping[str, Any]:
+        offset = self._wall_clock() - self._engine.clock()
+        return {
+            "id": checkpoint.name,
+            "object": "model",
+            "created": int(checkpoint.loaded_at + offset),
+            "owned_by": "local",
+            "kind": checkpoint.kind,
+            "hash": checkpoint.hash,
+            "base": checkpoint.base.hash if checkpoint.base else None,
+            "max_model_len": context_tokens(checkpoint),
+        }
 
     async def load(self, exchange: Exchange) -> None:
         """POST /v1/checkpoints/load {"path", "name"?}: load a verified directory while serving goes on."""

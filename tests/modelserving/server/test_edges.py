@@ -123,3 +123,39 @@ def test_a_completion_keeps_the_space_that_its_tokenizer_takes_from_the_start_of
     seed = next(seed for seed in range(200) if completion("policy", seed).startswith("Hello "))
 
     assert completion("worded", seed) == completion("policy", seed)
+
+
+def test_one_model_is_told_of_by_its_name(served: Here) -> None:
+    with served.client() as client:
+        found = client.get("/v1/models").json()["data"]
+        one = client.get("/v1/models/policy")
+        none = client.get("/v1/models/nobody/here")
+
+    assert one.json() == next(each for each in found if each["id"] == "policy")
+    assert (none.status_code, none.json()["error"]["code"]) == (404, "model_not_loaded")
+
+
+@pytest.mark.parametrize("echo", [False, True])
+def test_offsets_in_a_stream_go_on_from_event_to_event(served: Here, echo: bool) -> None:
+    asked = {"model": "policy", "prompt": ["Hello", "Tell me"], "n": 2, "max_tokens": 9, "seed": 5,
+             "logprobs": 0, "echo": echo}  # fmt: skip
+    whole = served.post("/v1/completions", asked).json()["choices"]
+
+    lines = served.lines("/v1/completions", {**asked, "stream": True})
+
+    events = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+    pieces = [choice for event in events for choice in event["choices"]]
+    for choice in whole:
+        own = [each["logprobs"] for each in pieces if each["index"] == choice["index"]]
+        offsets = [offset for each in own for offset in each["text_offset"]]
+        assert offsets == choice["logprobs"]["text_offset"]
+        assert len(own) > 1
+
+
+def test_logprobs_that_are_false_are_left_out(served: Here) -> None:
+    asked = {"model": "policy", "prompt": "Hello", "max_tokens": 2, "logprobs": False}
+
+    answer = served.post("/v1/completions", asked)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["choices"][0]["logprobs"] is None
