@@ -21,6 +21,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # idle threads sleep soon; read
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # large pages for keys and values
 
 GIB = 1 << 30
+SHUTDOWN_SECONDS = 7  # in which replies may end; `./start` gives 10 until it kills
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -122,6 +123,8 @@ def bound_socket(path: Path) -> socket.socket:
     with socket.socket(socket.AF_UNIX) as probe:
         if path.exists() and probe.connect_ex(str(path)) == 0:
             sys.exit(f"a server listens on {path} already")
+    if path.exists() and not path.is_socket():
+        sys.exit(f"{path} is no socket: give --uds a path where nothing else stands")
     path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX)
     before = os.umask(0o177)
@@ -151,7 +154,7 @@ def main() -> None:
         lifespan="on",
         http=Connection,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         server_header=False,
     )
     sockets = [bound_socket(chosen.uds)] if chosen.uds else None

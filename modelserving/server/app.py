@@ -4,19 +4,27 @@ Does not know what the routes do.
 """
 
 import asyncio
+import contextlib
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 from modelserving.server.engine import Engine
-from modelserving.server.errors import GenerationFailed, NotHere, ServingError, Unauthorised
+from modelserving.server.errors import (
+    GenerationFailed,
+    NotHere,
+    ServingError,
+    Unauthorised,
+    shutting_down,
+)
 from modelserving.server.http import Disconnected, Exchange, Receive, Scope, Send
 from modelserving.server.routes import Routes
 
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[Exchange], Awaitable[None]]
+LAST_WORD_SECONDS = 1.0
 OPEN = {"/healthz", "/readyz"}
 ONE_MODEL = "/v1/models/"
 
@@ -62,13 +70,18 @@ class App:
         """Run the handler; a client that goes away cancels it."""
         handler = asyncio.ensure_future(self._handle(exchange))
         gone = asyncio.ensure_future(exchange.gone())
+        is_cut_off = False
         try:
             await asyncio.wait({handler, gone}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
-            if not handler.done():
-                handler.cancel()
+        except asyncio.CancelledError:  # the server ends, and does not wait any longer
+            is_cut_off = not handler.done()
+        gone.cancel()
+        handler.cancel()
         await asyncio.wait({handler})
+        if is_cut_off:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORD_SECONDS):
+                    await self._tell(exchange, shutting_down())
 
     async def _handle(self, exchange: Exchange) -> None:
         try:

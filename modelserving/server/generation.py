@@ -5,7 +5,7 @@ Does not know HTTP or the JSON of answers.
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from modelserving.core.dialogue import CHARACTERS_OF_A_TOKEN, DialogueError, encode_prompt
@@ -118,7 +118,9 @@ def stop_strings(request: GenerationRequest, checkpoint: ServedCheckpoint) -> tu
     return (*request.settings.stop, *own)
 
 
-async def pieces(running: Running, *, engine: Engine, deadline: float) -> AsyncIterator[Piece]:
+async def pieces(
+    running: Running, *, engine: Engine, deadline: float
+) -> AsyncGenerator[Piece, None]:
     """Text as it becomes certain, until every sample is done; `deadline` is in seconds from now."""
     try:
         async with asyncio.timeout(deadline):

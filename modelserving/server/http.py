@@ -32,6 +32,7 @@ class Exchange:
         self._send = send
         self._body_read = asyncio.Event()
         self.started = False
+        self._is_stream = False
         self._ended = False
 
     def header(self, name: str) -> str:
@@ -98,13 +99,16 @@ class Exchange:
         """Send one document."""
         sent = {"content-type": media_type, "content-length": str(len(body)), **(headers or {})}
         await self._start(status=status, headers=sent)
-        await self._send({"type": "http.response.body", "body": body})
+        await self._put({"type": "http.response.body", "body": body})
 
     async def fail(self, error: ServingError) -> None:
         """Send an error, in the stream if it has begun."""
+        if self._ended or (self.started and not self._is_stream):
+            return  # what was said is whole, or has a length that nothing more fits into
         if self.started:
             await self.event(error.to_json())
-            await self._send({"type": "http.response.body", "body": b""})
+            self._ended = True
+            await self._put({"type": "http.response.body", "body": b""})
             return
         more = {"retry-after": str(error.retry_after)} if error.retry_after is not None else {}
         if isinstance(error, TooSlow):  # nobody waits for the rest of it
@@ -113,6 +117,7 @@ class Exchange:
 
     async def start_events(self) -> None:
         """Begin a stream of server-sent events."""
+        self._is_stream = True
         await self._start(
             status=200,
             headers={
@@ -143,19 +148,27 @@ class Exchange:
         """Say that the stream is complete."""
         self._ended = True
         await self.event("[DONE]")
-        await self._send({"type": "http.response.body", "body": b""})
+        await self._put({"type": "http.response.body", "body": b""})
 
     async def _chunk(self, body: bytes) -> None:
         try:
             async with asyncio.timeout(SEND_TIMEOUT):
-                await self._send({"type": "http.response.body", "body": body, "more_body": True})
+                await self._put({"type": "http.response.body", "body": body, "more_body": True})
         except TimeoutError:
             raise Disconnected from None
 
     async def _start(self, *, status: int, headers: Mapping[str, str]) -> None:
         self.started = True
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+        await self._put({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def _put(self, message: dict[str, Any]) -> None:
+        try:
+            await self._send(message)
+        except RuntimeError as raised:
+            if "closed" not in str(raised):
+                raise
+            raise Disconnected from raised  # how uvloop says that the connection has gone
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -5,8 +5,8 @@ Does not know how requests reach it or how tokens are drawn.
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from modelserving.core.ranking import NotRankable
@@ -49,8 +49,9 @@ class Replying:
             elif self._request.stream:
                 await self._stream(running, answers)
             else:
-                async for _ in self._pieces(running):
-                    pass
+                async with aclosing(self._pieces(running)) as found:
+                    async for _ in found:
+                        pass
                 await self._exchange.reply(answers.whole(_all_choices(running, answers)))
 
     @asynccontextmanager
@@ -72,17 +73,23 @@ class Replying:
         except Disconnected:
             return
 
-    async def _pieces(self, running: list[Running]) -> AsyncIterator[Piece]:
+    async def _pieces(self, running: list[Running]) -> AsyncGenerator[Piece, None]:
         """Pieces of all prompts as they come."""
         if len(running) == 1:
-            async for piece in pieces(running[0], engine=self._engine, deadline=self._deadline):
-                yield piece
+            own = pieces(running[0], engine=self._engine, deadline=self._deadline)
+            async with aclosing(own):
+                async for piece in own:
+                    yield piece
             return
         merged: asyncio.Queue[Piece | None] = asyncio.Queue()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._merge(running, merged))
+        merging = asyncio.create_task(self._merge(running, merged))
+        try:
             while (piece := await merged.get()) is not None:
                 yield piece
+            await merging  # what went wrong is raised here
+        finally:  # at once where the reader is gone: what it asked for is given back
+            merging.cancel()
+            await asyncio.gather(merging, return_exceptions=True)
 
     async def _merge(self, running: list[Running], merged: "asyncio.Queue[Piece | None]") -> None:
         async def pump(one: Running) -> None:
@@ -98,13 +105,14 @@ class Replying:
 
     async def _stream(self, running: list[Running], answers: Answers) -> None:
         exchange, opened = self._exchange, set[int]()
-        async for piece in self._pieces(running):
-            if not exchange.started:
-                await exchange.start_events()
-            if piece.index not in opened:
-                opened.add(piece.index)
-                await self._open(running, answers, piece.index)
-            await exchange.event(answers.piece(piece))
+        async with aclosing(self._pieces(running)) as found:
+            async for piece in found:
+                if not exchange.started:
+                    await exchange.start_events()
+                if piece.index not in opened:
+                    opened.add(piece.index)
+                    await self._open(running, answers, piece.index)
+                await exchange.event(answers.piece(piece))
         await self._close_stream(answers)
 
     async def _open(self, running: list[Running], answers: Answers, index: int) -> None:
@@ -125,10 +133,11 @@ class Replying:
         """Sample k of each prompt, rank, return the best n or all; a stream says how far it is."""
         assert self._request.best_of is not None
         done, total = 0, sum(len(each.samples) for each in running)
-        async for piece in self._pieces(running):
-            if piece.finish is not None:
-                done += 1
-                await self._tell(answers, state="sampling", done=done, total=total)
+        async with aclosing(self._pieces(running)) as found:
+            async for piece in found:
+                if piece.finish is not None:
+                    done += 1
+                    await self._tell(answers, state="sampling", done=done, total=total)
         await self._tell(answers, state="ranking", done=done, total=total)
         picked: list[tuple[Running, Sample]] = []
         all_ranked: list[dict[str, Any]] = []
