@@ -50,8 +50,17 @@ document.addEventListener("submit", (event) => {
 const scrollers = () => document.querySelectorAll("main :is(.scroll, .scroll-x, pre)");
 const measure = () => { for (const node of scrollers()) node.tabIndex = node.scrollWidth > node.clientWidth || node.scrollHeight > node.clientHeight ? 0 : -1; };
 
+// On a phone the rail is wider than the window: it is moved, the page is not.
+function showPlace() {
+  const place = document.querySelector(".rail a[aria-current]");
+  const rail = place?.closest("ul");
+  if (!rail) return;
+  const middle = (node) => node.getBoundingClientRect().left + node.getBoundingClientRect().width / 2;
+  rail.scrollBy({ left: middle(place) - middle(rail), behavior: "instant" });
+}
+
+showPlace();
 putBack();
 showProblems();
 new ResizeObserver(measure).observe(document.querySelector("main"));
 document.addEventListener("htmx:afterSettle", measure);
-document.querySelector(".rail a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center", behavior: "instant" });
