@@ -114,7 +114,7 @@ class Meanwhile:
 
 @dataclass(frozen=True, kw_only=True)
 class Changed:
-    """What a change stored, and what it left as others changed it meanwhile."""
+    """What a change stored, or would store, and what it left as others changed it meanwhile."""
 
     fields: tuple[str, ...]
     kept: tuple[Meanwhile, ...] = ()
@@ -152,6 +152,14 @@ def changed_meanwhile(campaign: Campaign, *, based_on: int) -> dict[str, Meanwhi
     return found
 
 
+def planned_change(
+    campaign: Campaign, *, changes: Mapping[str, Any], based_on: int | None = None
+) -> Changed:
+    """What change_campaign would do now; nothing is stored. Refuses what it would refuse."""
+    differing, kept = _weighed(campaign, changes, based_on=based_on)
+    return Changed(fields=tuple(differing), kept=kept)
+
+
 def change_campaign(
     campaign: Campaign, *, changes: Mapping[str, Any], actor: Account, based_on: int | None = None
 ) -> Changed:
@@ -160,23 +168,31 @@ def change_campaign(
     `based_on` is the newest change that the page knew: what others changed since and the page left as it
     was stays theirs; BothChanged where the page changed it too.
     """
-    if unknown := set(changes) - set(CHANGEABLE):
-        raise CampaignRefused(f"{min(unknown)} cannot be changed after a campaign is made")
     with transaction.atomic():
         # no key: a new assignment or conversation refers to the row, and must not wait for this
         campaign.refresh_from_db(from_queryset=Campaign.objects.select_for_update(no_key=True))
-        meanwhile = {} if based_on is None else changed_meanwhile(campaign, based_on=based_on)
-        kept = {key for key, each in meanwhile.items() if str(changes.get(key)) == each.was}
-        differing = {
-            field: new
-            for field, new in changes.items()
-            if field not in kept and getattr(campaign, field) != new
-        }
-        if overlaps := [each for key, each in meanwhile.items() if key in differing]:
-            raise BothChanged(overlaps, campaign=campaign)
+        differing, kept = _weighed(campaign, changes, based_on=based_on)
         if differing:
             _store_changes(campaign, differing, actor=actor)
-    return Changed(fields=tuple(differing), kept=tuple(meanwhile[key] for key in sorted(kept)))
+    return Changed(fields=tuple(differing), kept=kept)
+
+
+def _weighed(
+    campaign: Campaign, changes: Mapping[str, Any], *, based_on: int | None
+) -> tuple[dict[str, Any], tuple[Meanwhile, ...]]:
+    """What is to be stored, and what stays as others changed it."""
+    if unknown := set(changes) - set(CHANGEABLE):
+        raise CampaignRefused(f"{min(unknown)} cannot be changed after a campaign is made")
+    meanwhile = {} if based_on is None else changed_meanwhile(campaign, based_on=based_on)
+    kept = {key for key, each in meanwhile.items() if str(changes.get(key)) == each.was}
+    differing = {
+        field: new
+        for field, new in changes.items()
+        if field not in kept and getattr(campaign, field) != new
+    }
+    if overlaps := [each for key, each in meanwhile.items() if key in differing]:
+        raise BothChanged(overlaps, campaign=campaign)
+    return differing, tuple(meanwhile[key] for key in sorted(kept))
 
 
 def _store_changes(campaign: Campaign, changes: Mapping[str, Any], *, actor: Account) -> None:

@@ -16,6 +16,7 @@ from comparisons.services.qualifying import standing
 from comparisons.web.access import account_of, administrator_required
 from comparisons.web.manage_forms import CampaignForm, InstructionsForm, NewCampaignForm
 from comparisons.web.manage_page import manage_page
+from comparisons.web.manage_publishing import listed
 from modelserving.models import SlotDeployment
 
 
@@ -64,22 +65,44 @@ def campaign_detail(request: HttpRequest, slug: str) -> HttpResponse:
     typed = get_object_or_404(Campaign, slug=slug)  # the form writes what was typed into this one
     form = CampaignForm(request.POST or None, instance=typed, initial={"based_on": newest})
     conflict = ""
-    if request.method == "POST" and form.is_valid():
+    if request.method == "POST" and "edit" not in request.POST and form.is_valid():
         try:
-            changed = campaigns.change_campaign(
-                campaign, changes=form.chosen(), actor=account_of(request),
-                based_on=form.cleaned_data["based_on"] or 0,
-            )  # fmt: skip
+            return _saved(request, campaign, form)
         except campaigns.BothChanged as refusal:
             conflict, form = str(refusal), _merged(form)
-        else:
-            messages.success(request, _said(changed))
-            return redirect("manage_campaign", slug=slug)
     context = {"form": form, "conflict": conflict, **_campaign_context(campaign)}
     return manage_page(
         request, "campaign.html", place="manage_campaigns", context=context,
         status=409 if conflict else 200,
     )  # fmt: skip
+
+
+def _saved(request: HttpRequest, campaign: Campaign, form: CampaignForm) -> HttpResponse:
+    """Store what was typed; of a live campaign, once its changes were seen as a list."""
+    chosen, based_on = form.chosen(), form.cleaned_data["based_on"] or 0
+    if campaign.state == Campaign.State.LIVE and "publish" not in request.POST:
+        changed = campaigns.planned_change(campaign, changes=chosen, based_on=based_on)
+        if changed.fields:
+            return _changes_page(request, campaign, form=form, changed=changed)
+    else:
+        changed = campaigns.change_campaign(
+            campaign, changes=chosen, actor=account_of(request), based_on=based_on
+        )
+    messages.success(request, " ".join([_said(changed), *_kept_said(changed)]))
+    return redirect("manage_campaign", slug=campaign.slug)
+
+
+def _changes_page(
+    request: HttpRequest, campaign: Campaign, *, form: CampaignForm, changed: campaigns.Changed
+) -> HttpResponse:
+    """Every change as old and new; the fields go along as they were typed, nothing is stored."""
+    context = {
+        "campaign": campaign,
+        "changes": listed(campaign, fields=changed.fields, form=form),
+        "kept": _kept_said(changed),
+        "sent": [(name, each) for name in form.fields for each in request.POST.getlist(name)],
+    }
+    return manage_page(request, "campaign_changes.html", place="manage_campaigns", context=context)
 
 
 def _merged(form: CampaignForm) -> CampaignForm:
@@ -97,11 +120,15 @@ def _merged(form: CampaignForm) -> CampaignForm:
 
 def _said(changed: campaigns.Changed) -> str:
     fields = ", ".join(changed.fields).replace("_", " ")
-    said = [f"Saved: {fields}." if fields else "Nothing changed."]
+    return f"Saved: {fields}." if fields else "Nothing changed."
+
+
+def _kept_said(changed: campaigns.Changed) -> list[str]:
+    said = []
     for name in sorted({each.by for each in changed.kept}):
         kept = ", ".join(each.field for each in changed.kept if each.by == name)
         said.append(f"Kept as {name} changed it meanwhile: {kept.replace('_', ' ')}.")
-    return " ".join(said)
+    return said
 
 
 def _campaign_context(campaign: Campaign) -> dict[str, object]:

@@ -47,7 +47,7 @@ class NewCampaignForm(PlainLabels, forms.Form):
 
 
 class CampaignForm(PlainLabels, forms.ModelForm):
-    """What may change while a campaign runs; it holds from the next conversation on."""
+    """What may change while a campaign runs."""
 
     based_on = forms.IntegerField(  # the newest change the page knew; without it: none
         widget=forms.HiddenInput, required=False, min_value=0, max_value=2**63 - 1

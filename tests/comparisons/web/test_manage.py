@@ -184,8 +184,8 @@ def test_a_campaign_is_made_opened_changed_and_its_instructions_published(admini
     page = administrator.get(reverse("manage_campaign", args=["red"]))
     fields = {name: page.context["form"][name].value() for name in page.context["form"].fields}
     typed = {k: v for k, v in fields.items() if v is not None and v is not False} | {
-        "turns_suggested": 6
-    }
+        "turns_suggested": 6, "publish": "1"
+    }  # fmt: skip
     administrator.post(reverse("manage_campaign", args=["red"]), typed)
     campaign.refresh_from_db()
     assert campaign.turns_suggested == 6
@@ -353,9 +353,9 @@ def test_the_dashboard_puts_what_needs_a_look_first(administrator, scene):
     assert texts == [
         "Release broken failed: disk full",
         f"{HOSTILE} is live, but its slot serves nothing.",
-        "1 flag: Personal data, oldest 1 min",
+        "1 flag: Personal data, oldest less than 1 min",
     ]
-    row, _points = page.context["today"][0]
-    assert (row.comparisons, row.total, row.kept_percent) == (1, 1, 100)
+    row, _costs, _points = page.context["today"][0]
+    assert (row.comparisons, row.total, row.kept) == (1, 1, 1)
     assert page.context["now"].people == 1
     assert sum(day.total for day in page.context["days"]) == 1

@@ -39,7 +39,7 @@ def posted(form) -> dict[str, object]:
 
 
 def save(client: Client, typed: dict[str, object]):
-    return client.post(reverse("manage_campaign", args=["busy"]), typed)
+    return client.post(reverse("manage_campaign", args=["busy"]), typed | {"publish": "1"})
 
 
 def test_what_only_the_other_changed_stands(campaign):
