@@ -61,6 +61,7 @@ class Conversation(models.Model):
                 fields=["assignment", "position"], name="one_conversation_per_assignment_position"
             ),
         ]
+        indexes = [models.Index(fields=["finished_at"], name="conversations_finished")]
 
 
 class Turn(models.Model):

@@ -1,4 +1,4 @@
-"""The administrator's overview: what needs a look, today by campaign, now, and the last days.
+"""The administrator's overview: what needs a look, today by campaign, and the last days.
 
 Reads only; every figure says of what and since when.
 """
@@ -8,19 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from django.db.models import Count, Exists, OuterRef, Q, Sum
+from django.db.models import Count, Q, Sum
 from django.db.models.functions import TruncDate
 from django.utils.timezone import localdate, localtime, now
 
-from comparisons.models import (
-    Campaign,
-    Comparison,
-    Crowdworker,
-    DatasetRelease,
-    ReleaseExport,
-    Response,
-    Turn,
-)
+from comparisons.core.agreement import proportion
+from comparisons.models import Campaign, Comparison, DatasetRelease, ReleaseExport
 from comparisons.models.campaign import Origin, Tranche
 from comparisons.queries.pay import waiting_long
 from comparisons.queries.quality import open_flags, signals, standing_choices
@@ -29,7 +22,6 @@ from modelserving.presence import presence
 from modelserving.warming import are_servers_missed
 
 DAYS = 14
-ACTIVE_MINUTES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,20 +45,13 @@ class CampaignToday:
     days: tuple[int, ...]
 
     @property
-    def kept_percent(self) -> int | None:
-        """Share of today's comparisons that are not unsure."""
-        return round(100 * self.kept / self.comparisons) if self.comparisons else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Now:
-    """What goes on at this moment."""
-
-    people: int  # chose or wrote in the last minutes
-    writing: int  # turns whose responses are being written
-    late: int  # of them, past their lease
-    first_word_p95: int | None  # milliseconds, over the last hour
-    failed_hour: int
+    def kept_text(self) -> str:
+        """Share of today's comparisons that are not unsure, with n and 95 % interval; empty where there is none."""
+        share = proportion(self.kept, self.comparisons)
+        if share.value is None or share.low is None or share.high is None:
+            return ""
+        interval = f"{100 * share.low:.0f}–{100 * share.high:.0f}"
+        return f"{100 * share.value:.0f} % of {share.n:,} ({interval})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +139,11 @@ def comparisons_made(campaign: Campaign) -> int:
 
 
 def hours(value: float) -> str:
-    """An age in words."""
+    """An age in words: the whole minutes, hours or days that are over."""
     if value < 1:
-        return f"{max(1, round(60 * value))} min"
-    return f"{value:.0f} h" if value < 48 else f"{value / 24:.0f} days"
+        minutes = int(60 * value)
+        return f"{minutes} min" if minutes else "less than 1 min"
+    return f"{int(value)} h" if value < 48 else f"{int(value / 24)} days"
 
 
 def campaigns_today() -> list[CampaignToday]:
@@ -198,37 +184,6 @@ def _by_campaign_and_day() -> dict[int, dict[date, dict[str, int]]]:
     for row in rows:
         found[row["turn__conversation__campaign"]][row["day"]] = row
     return found
-
-
-def happening_now() -> Now:
-    """People, turns and waiting at this moment."""
-    at = now()
-    since = at - timedelta(minutes=ACTIVE_MINUTES)
-    # two questions: joined into one, every choice of a person would meet each of their turns
-    chose = Comparison.objects.filter(crowdworker=OuterRef("pk"), created_at__gte=since)
-    wrote = Turn.objects.filter(conversation__crowdworker=OuterRef("pk"), created_at__gte=since)
-    real = Crowdworker.objects.exclude(platform=Crowdworker.Platform.SIMULATED)
-    people = real.filter(Exists(chose) | Exists(wrote)).count()
-    writing = Turn.objects.filter(state=Turn.State.GENERATING)
-    hour = at - timedelta(hours=1)
-    return Now(
-        people=people,
-        writing=writing.count(),
-        late=writing.filter(lease_until__lt=at).count(),
-        first_word_p95=_first_word_p95(since=hour),
-        failed_hour=Turn.objects.filter(state=Turn.State.FAILED, created_at__gte=hour).count(),
-    )
-
-
-def _first_word_p95(*, since: datetime) -> int | None:
-    times = Response.objects.filter(
-        completed_at__gte=since, first_token_milliseconds__isnull=False
-    ).order_by("first_token_milliseconds")
-    count = times.count()
-    if not count:
-        return None
-    at = min(count - 1, int(0.95 * count))
-    return times.values_list("first_token_milliseconds", flat=True)[at]
 
 
 def comparisons_by_day() -> list[DayCount]:

@@ -13,6 +13,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from comparisons.models import ApiToken
 from comparisons.queries import dashboard as overview
+from comparisons.queries.costs import costs_today
+from comparisons.queries.happening import happening_now
 from comparisons.queries.imports import import_sources
 from comparisons.services.accounts import make_api_token, revoke_api_token
 from comparisons.web.access import account_of, administrator_required, researcher_required
@@ -28,10 +30,14 @@ from comparisons.web.operations import operations
 def dashboard(request: HttpRequest) -> HttpResponse:
     """What is broken, who needs a look, today, now, and the last days."""
     days = overview.comparisons_by_day()
+    costs = costs_today()
     context = {
         "concerns": overview.concerns(),
-        "today": [(row, spark(row.days)) for row in overview.campaigns_today()],
-        "now": overview.happening_now(),
+        "today": [
+            (row, costs.get(row.campaign.pk, ()), spark(row.days))
+            for row in overview.campaigns_today()
+        ],
+        "now": happening_now(),
         "days": days,
         "chart": day_chart(days),
         "totals": overview.totals(),

@@ -1,21 +1,20 @@
 """The overview: who is at work now, and what counts as the crowd's."""
 
-from datetime import timedelta
+import re
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils.timezone import now
 
-from comparisons.models import Comparison, Turn
+from comparisons.models import Assignment, Comparison
 from comparisons.queries.dashboard import (
     campaigns_today,
     comparisons_by_day,
     concerns,
-    happening_now,
+    hours,
     totals,
 )
+from comparisons.queries.happening import happening_now
 from comparisons.queries.quality import agreement_rows, standing_choices
 from modelserving.models import SlotDeployment
 from tests.comparisons.making import (
@@ -35,36 +34,6 @@ def serves(campaign) -> None:
     SlotDeployment.objects.create(
         slot=campaign.slot, deployment=make_deployment(), role="serving", traffic=100
     )
-
-
-def worked(*, chose_minutes_ago: int, wrote_minutes_ago: int) -> None:
-    """Somebody who wrote two messages and chose twice."""
-    conversation = make_conversation()
-    for message in ("One", "Two"):
-        comparison = make_comparison(conversation, message=message)
-        at = {"created_at": now() - timedelta(minutes=chose_minutes_ago)}
-        Comparison.objects.filter(pk=comparison.pk).update(**at)
-        at = {"created_at": now() - timedelta(minutes=wrote_minutes_ago)}
-        Turn.objects.filter(pk=comparison.turn_id).update(**at)
-
-
-def test_people_at_work_chose_or_wrote_in_the_last_minutes():
-    worked(chose_minutes_ago=1, wrote_minutes_ago=1)
-    worked(chose_minutes_ago=60, wrote_minutes_ago=1)
-    worked(chose_minutes_ago=1, wrote_minutes_ago=60)
-    worked(chose_minutes_ago=60, wrote_minutes_ago=60)
-
-    assert happening_now().people == 3
-
-
-def test_counting_people_never_multiplies_their_choices_by_their_turns():
-    with CaptureQueriesContext(connection) as asked:
-        happening_now()
-
-    of_people = [each["sql"] for each in asked if "crowdworker" in each["sql"]]
-    assert len(of_people) == 1
-    assert of_people[0].count("EXISTS") == 2
-    assert "OUTER JOIN" not in of_people[0]
 
 
 def test_simulated_people_are_not_counted_as_the_crowd():
@@ -102,3 +71,53 @@ def test_staff_are_told_when_the_comparisons_wanted_are_made(client, wanted, is_
     told = f"{campaign.title} has 2 of {wanted} comparisons wanted: pause or end it"
     assert [each.text for each in concerns()] == [told] * is_told
     assert (f"2 of {wanted} wanted" if wanted else "2, no end") in page
+
+
+@pytest.mark.parametrize(
+    ("age", "text"),
+    [
+        (0.0, "less than 1 min"), (59 / 3600, "less than 1 min"), (119 / 3600, "1 min"),
+        (0.999, "59 min"), (1.9, "1 h"), (47.9, "47 h"), (71.9, "2 days"),
+    ],
+)  # fmt: skip
+def test_an_age_is_what_is_over(age, text):
+    assert hours(age) == text
+
+
+def test_the_days_figures_have_their_n_and_interval(client):
+    campaign = make_campaign(title="Everyday help")
+    held = Assignment.objects.create(
+        crowdworker=make_crowdworker(), campaign=campaign,
+        pay_rule={"amount": "20.00", "currency": "USD", "per": "assignment"},
+    )  # fmt: skip
+    conversation = make_conversation(
+        crowdworker=held.crowdworker, campaign=campaign, assignment=held,
+        state="finished", finished_at=now(), active_milliseconds=600_000,
+    )  # fmt: skip
+    for strength in (1, 2, 4):
+        make_comparison(conversation, strength=strength, active_milliseconds=600_000)
+    make_campaign(title="Nothing yet")
+    client.force_login(make_account("administrator"))
+
+    cells = rows_of(client.get(reverse("manage_dashboard")).content.decode())
+
+    assert cells["Everyday help"][2:7] == ["3", "0.5", "1.33 USD, n 3", "67 % of 3 (21–94)", "3"]
+    assert cells["Nothing yet"][2:7] == ["0", "–", "–", "–", "0"]
+
+
+def test_an_empty_installation_has_a_dashboard(client):
+    client.force_login(make_account("administrator"))
+
+    page = client.get(reverse("manage_dashboard")).content.decode()
+
+    assert "No campaign yet." in page
+    assert re.findall(r'class="value">([^<]*)<', page) == ["0", "0", "0", "0", "–", "0"]
+    assert "0 late" in page
+
+
+def rows_of(page: str) -> dict[str, list[str]]:
+    """The cells of each campaign's row, as text."""
+    today = page[page.index('id="today"') : page.index('id="now"')]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in today.split("<tr>")[2:]]
+    texts = [[re.sub(r"<[^>]+>", "", cell).strip() for cell in row] for row in rows]
+    return {row[0]: row for row in texts}
