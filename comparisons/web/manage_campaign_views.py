@@ -70,7 +70,8 @@ def campaign_detail(request: HttpRequest, slug: str) -> HttpResponse:
             return _saved(request, campaign, form)
         except campaigns.BothChanged as refusal:
             conflict, form = str(refusal), _merged(form)
-    context = {"form": form, "conflict": conflict, **_campaign_context(campaign)}
+    context = {"form": form, "conflict": conflict, "is_sent": request.method == "POST"}
+    context |= _campaign_context(campaign)
     return manage_page(
         request, "campaign.html", place="manage_campaigns", context=context,
         status=409 if conflict else 200,
@@ -88,7 +89,8 @@ def _saved(request: HttpRequest, campaign: Campaign, form: CampaignForm) -> Http
         changed = campaigns.change_campaign(
             campaign, changes=chosen, actor=account_of(request), based_on=based_on
         )
-    messages.success(request, " ".join([_said(changed), *_kept_said(changed)]))
+    said = " ".join([_said(changed), *_kept_said(changed)])
+    messages.success(request, said, extra_tags="stored")  # then the page's script drops the draft
     return redirect("manage_campaign", slug=campaign.slug)
 
 

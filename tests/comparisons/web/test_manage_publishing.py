@@ -35,7 +35,8 @@ def rows(page) -> list[list[str]]:
     """The list of changes as it is read."""
     body = page.content.decode().partition("<tbody>")[2].partition("</tbody>")[0]
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in body.split("</tr>")]
-    return [[unescape(re.sub(r"</?b>", "", cell)) for cell in row] for row in cells if row]
+    lines = [[line for cell in row for line in cell.split("<br>")] for row in cells if row]
+    return [[unescape(re.sub(r"<[^>]*>", "", line)) for line in row] for row in lines]
 
 
 def carried(page) -> dict[str, str]:

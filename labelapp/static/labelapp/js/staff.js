@@ -1,10 +1,10 @@
 // Staff forms: a refused one takes the focus to its problems; one that was sent when the session was over has its text back.
 // Knows forms and their fields; what is wrong with them is the server's word.
+import { fill, typed, unfold } from "./fields.js";
 import { tab } from "./storage.js";
 
 const KEPT = "sent-form";
 const note = document.getElementById("unsent");
-const unfold = (node) => { for (let fold = node.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true; };
 
 function showProblems() {
   const problems = document.querySelector("[data-problems]");
@@ -29,21 +29,10 @@ function putBack() {
   note.focus();
 }
 
-function fill(form, fields) {
-  for (const field of form.elements) {
-    const sent = fields.filter(([name]) => name === field.name).map(([, value]) => value);
-    if (!field.name || field.name === "csrfmiddlewaretoken" || field.type === "submit") continue;
-    if (["checkbox", "radio"].includes(field.type)) field.checked = sent.includes(field.value);
-    else if (sent.length) field.value = sent[0];
-    if (field.value !== field.defaultValue && field.type !== "hidden") unfold(field);
-  }
-}
-
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.method !== "post" || !form.closest("main") || form.querySelector("[type=password]")) return;
-  const fields = [...new FormData(form).entries()].filter(([name]) => name !== "csrfmiddlewaretoken");
-  const kept = { person: note?.dataset.person, action: form.action, fields };
+  const kept = { person: note?.dataset.person, action: form.action, fields: typed(form) };
   tab.setItem(KEPT, JSON.stringify(kept));
 });
 // What scrolls sideways is reached by key; what does not is no stop on the way.
