@@ -115,6 +115,16 @@ def test_trial_promote_and_roll_back_from_the_terminal(settings, slot, capsys):
         call_command("roll_back")
 
 
+def test_a_roll_back_from_the_terminal_names_the_trial_that_ends(settings, slot, capsys):
+    with serving(settings, FakeEngine()):
+        call_command("promote", make_deployment("second").name, force=True, reason="x")
+        call_command("put_on_trial", make_deployment("third").name, traffic=30)
+
+    call_command("roll_back")
+
+    assert "deployment of third left the slot (it was on trial, 30 %)" in capsys.readouterr().out
+
+
 def test_a_deployment_that_does_not_answer_is_neither_tried_nor_promoted(settings, slot):
     second = make_deployment("second")
 

@@ -111,6 +111,23 @@ def test_promotion_needs_evidence_or_an_administrators_reason(slot, engine):
     assert slot.places.get(role="serving").deployment == steady
 
 
+def test_a_roll_back_says_which_later_trial_leaves_the_slot(slot):
+    new, later = make_deployment("new"), make_deployment("later")
+    promotion.promote(
+        slot, new, evidence=promotion.NO_EVIDENCE, expected_generation=slot.generation,
+        is_forced=True, reason="x",
+    )  # fmt: skip
+    promotion.put_on_trial(slot, later, traffic=20, expected_generation=slot.generation)
+    admin, address = signed_in("administrator"), reverse("roll_back", args=[slot.pk])
+
+    asked = text_of(admin.get(address))
+    done = text_of(admin.post(address, {"generation": slot.generation}, follow=True))
+
+    assert "<td>later</td><td>on trial, 20 %</td><td>not in the slot: <strong>it leaves" in asked
+    assert "Left the slot: new, later." in done
+    assert "left the slot: new, later" in done  # in the history, for whoever comes afterwards
+
+
 def test_shares_change_and_deployments_retire_by_compare_and_swap(slot):
     steady, new = Deployment.objects.get(name="steady"), make_deployment("new")
     promotion.put_on_trial(slot, new, traffic=50, expected_generation=slot.generation)

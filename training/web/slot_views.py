@@ -18,6 +18,7 @@ from comparisons.web.confirming import confirm_to_change
 from modelserving import promotion
 from modelserving.core.traffic import PlacesError
 from modelserving.models import Deployment, Slot
+from modelserving.shifts import shifts_of_roll_back, who_left
 from training import trials
 from training.evidence import evidence_for, serving_in
 from training.report.standings import dots
@@ -42,7 +43,9 @@ def slot(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(
         Slot.objects.prefetch_related("places__deployment__checkpoint"), pk=pk
     )
-    events = found.events.select_related("deployment", "previous", "actor")
+    events = list(found.events.select_related("deployment", "previous", "actor"))
+    for event in events:
+        event.who_left = who_left(event)
     context = lab(
         request, slot=found, events=events, serving=serving_in(found), last=promotion.last_promotion(found),
         campaigns=found.campaigns.all(),
@@ -120,8 +123,13 @@ def roll_back(request: HttpRequest, pk: int) -> HttpResponse:
             refusal = str(refused)
         else:
             messages.success(request, _("%(name)s is serving.") % {"name": event.deployment.name})
+            if left := who_left(event):
+                messages.info(request, _("Left the slot: %(names)s.") % {"names": ", ".join(left)})
             return redirect("slot", pk)
-    context = lab(request, slot=found, last=promotion.last_promotion(found), refusal=refusal)
+    context = lab(
+        request, slot=found, last=promotion.last_promotion(found), refusal=refusal,
+        shifts=shifts_of_roll_back(found),
+    )  # fmt: skip
     return render(request, "training/roll_back.html", context, status=409 if refusal else 200)
 
 

@@ -9,13 +9,17 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from modelserving import promotion
 from modelserving.finding import NotFound, slot_named
+from modelserving.shifts import shifts_of
 from training import trials
 
 
 class Command(BaseCommand):
     """Roll a slot back."""
 
-    help = "Undo the newest promotion of a slot: its places become exactly what they were before."
+    help = (
+        "Undo the newest promotion of a slot: its places become exactly what they were before it. "
+        "Shares changed and trials begun since are undone as well; those that leave are named."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -32,5 +36,8 @@ class Command(BaseCommand):
         except (NotFound, promotion.NothingToRollBack, promotion.PromotionRace) as refused:
             raise CommandError(str(refused)) from None
         self.stdout.write(f"{event.deployment.name} serves {slot.name} again")
+        for shift in shifts_of(event):
+            if shift.leaves:
+                self.stdout.write(f"  {shift.name} left the slot (it was {shift.was})")
         for line in promotion.described_places(slot):
             self.stdout.write(f"  {line}")
