@@ -8,6 +8,7 @@ from comparisons.web import (
     manage_crowd_views,
     manage_pay_views,
     manage_practice_views,
+    manage_preview_views,
     manage_release_views,
     manage_views,
 )
@@ -17,6 +18,7 @@ urlpatterns = [
     path("campaigns/", manage_campaign_views.campaign_list, name="manage_campaigns"),
     path("campaigns/new/", manage_campaign_views.campaign_new, name="manage_campaign_new"),
     path("campaigns/<slug:slug>/", manage_campaign_views.campaign_detail, name="manage_campaign"),
+    path("campaigns/<slug:slug>/preview/", manage_preview_views.preview, name="manage_preview"),
     path(
         "campaigns/<slug:slug>/state/",
         manage_campaign_views.campaign_state,

@@ -3,9 +3,9 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from comparisons.models import Campaign
+from comparisons.models import Campaign, Conversation
 from comparisons.services.campaigns import change_campaign
-from tests.browser.steps import go_to, press
+from tests.browser.steps import announced, go_to, press
 from tests.browser.test_layout import overflow
 from tests.comparisons.making import make_account
 from tests.comparisons.talking import live_campaign
@@ -117,3 +117,29 @@ def test_the_list_and_a_draft_fit_a_phone_and_satisfy_axe(visitor, axe, theme):
     found += [*axe(page), *(["overflow"] if overflow(page) else [])]
 
     assert found == []
+
+
+@pytest.mark.parametrize(("theme", "size"), [("light", (1280, 720)), ("dark", (360, 640))])
+def test_a_preview_works_by_key_and_sends_nothing(visitor, axe, theme, size):
+    live_campaign(slug="busy", title="Busy")
+    page = visitor.signed_in(make_account("administrator"), theme=theme, size=size)
+    sent = []
+    page.on("request", lambda request: sent.append(request.method))
+    opened(page)
+    page.get_by_role("link", name="Preview").click()
+    page.wait_for_url("**/preview/")
+    page.wait_for_load_state("networkidle")
+    found = [*axe(page), *(["overflow"] if overflow(page) else [])]
+
+    page.locator("input[name=point]").nth(5).focus()
+    press(page, "ArrowRight")
+    expect(page.locator(".turn.open .response.picked")).to_have_attribute("data-side", "B")
+    page.locator("[data-choose]").focus()
+    press(page, "Enter")
+    announced(page, "Preview. Nothing is saved.")
+    page.get_by_role("link", name="Back to the campaign").click()
+    page.wait_for_url(f"**{ADDRESS}")
+
+    assert found == []
+    assert set(sent) == {"GET"}
+    assert not Conversation.objects.exists()

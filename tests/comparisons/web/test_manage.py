@@ -46,7 +46,7 @@ POST_ONLY = {
     "manage_export", "manage_token_revoke", "manage_arrival_settle", "manage_practice_off",
     "manage_pay_settle",
 }  # fmt: skip
-OF_CAMPAIGN = ("campaign", "practice", "practice_off", "pay", "pay_settle", "pay_csv")
+OF_CAMPAIGN = ("campaign", "preview", "practice", "practice_off", "pay", "pay_settle", "pay_csv")
 FILES = {"manage_export_download", "manage_arrival_pay", "manage_pay_csv"}
 ALL = sorted(pattern.name for pattern in manage_urls.urlpatterns)
 
@@ -154,7 +154,7 @@ def test_pages_that_need_a_thing_are_404_without_it(name, administrator):
 
 NEEDS_ARGUMENTS = POST_ONLY | {
     "manage_pay", "manage_pay_csv",
-    "manage_campaign", "manage_practice", "manage_instructions", "manage_person", "manage_release",
+    "manage_campaign", "manage_preview", "manage_practice", "manage_instructions", "manage_person", "manage_release",
     "manage_export_download", "manage_arrivals", "manage_arrival", "manage_arrival_pay",
 }  # fmt: skip
 
