@@ -40,9 +40,9 @@ def _navigation(account: Account, path: str) -> list[dict[str, Any]]:
         mine = reverse("my_work")
         places.append((_("Work"), home, path == home or path.startswith(f"{home}work/")))
         places.append((_("My work"), mine, path.startswith(mine)))
-    if account.is_administrator:
-        places.append((_("Manage"), f"{home}manage/", path.startswith(f"{home}manage/")))
-    if account.is_researcher:
+    if account.is_researcher:  # an administrator is one, too
+        first = "manage_dashboard" if account.is_administrator else "manage_releases"
+        places.append((_("Manage"), reverse(first), path.startswith(f"{home}manage/")))
         places.append((_("Lab"), f"{home}lab/", path.startswith(f"{home}lab/")))
     return [{"label": label, "url": url, "is_current": here} for label, url, here in places]
 
