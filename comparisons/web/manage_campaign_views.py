@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from comparisons.models import Campaign
 from comparisons.queries.arrivals import source_rows
 from comparisons.queries.dashboard import campaigns_today, comparisons_made
+from comparisons.queries.pace import people_at_work, shares_of
 from comparisons.services import campaigns
 from comparisons.services.qualifying import standing
 from comparisons.web.access import account_of, administrator_required
@@ -70,6 +71,7 @@ def campaign_detail(request: HttpRequest, slug: str) -> HttpResponse:
             return _saved(request, campaign, form)
         except campaigns.BothChanged as refusal:
             conflict, form = str(refusal), _merged(form)
+    form.say_beside(shares_of(campaign))
     context = {"form": form, "conflict": conflict, "is_sent": request.method == "POST"}
     context |= _campaign_context(campaign)
     return manage_page(
@@ -102,6 +104,7 @@ def _changes_page(
         "campaign": campaign,
         "changes": listed(campaign, fields=changed.fields, form=form),
         "kept": _kept_said(changed),
+        "people": people_at_work(campaign),
         "sent": [(name, each) for name in form.fields for each in request.POST.getlist(name)],
     }
     return manage_page(request, "campaign_changes.html", place="manage_campaigns", context=context)

@@ -3,6 +3,7 @@
 Knows fields only; what a form does is a service's.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -90,6 +91,12 @@ class CampaignForm(PlainLabels, forms.ModelForm):
             "pay_per": forms.Select(choices=[("assignment", "assignment"), ("hour", "hour")]),
             "language": forms.Select(choices=global_settings.LANGUAGES),
         }
+
+    def say_beside(self, words: Mapping[str, str]) -> None:
+        """Put what a field comes to into its help."""
+        for name, said in words.items():
+            field = self.fields[name]
+            field.help_text = f"{field.help_text} {said}".strip()
 
     def chosen(self) -> dict[str, Any]:
         """What was typed, without what the page was based on."""

@@ -10,7 +10,7 @@ from django.urls import reverse
 from comparisons.models import AuditEntry, Campaign
 from comparisons.services.campaigns import CHANGEABLE
 from modelserving.models import Slot
-from tests.comparisons.making import make_campaign
+from tests.comparisons.making import make_campaign, make_comparison, make_conversation
 from tests.comparisons.web.test_manage_meanwhile import administrator, opened, posted, save
 
 pytestmark = pytest.mark.django_db
@@ -109,6 +109,16 @@ def test_a_campaign_that_is_not_live_is_saved_at_once(campaign, ada, state):
 
     assert answer.status_code == 302
     assert Campaign.objects.get().title == "Busy people"
+
+
+@pytest.mark.parametrize(("people", "said"), [(0, "0 people"), (1, "1 person")])
+def test_the_list_says_how_many_are_at_work(campaign, ada, people, said):
+    for _ in range(people):
+        make_comparison(make_conversation(campaign=campaign))
+
+    page = send(ada, opened(ada) | {"title": "Busy people"}).content.decode()
+
+    assert f"The campaign is live, with {said} at work in it now" in page
 
 
 def test_no_change_makes_no_list(campaign, ada):
