@@ -13,7 +13,7 @@ from training.core.batching import EncodedComparison, compact
 from training.core.outcome import Outcome
 from training.core.preference_sets import ComparisonSets
 from training.core.preference_start import initial_preference_model
-from training.core.preference_training import PreferenceTrainer
+from training.core.preference_training import PreferenceTrainer, is_judged
 from training.core.run_directory import RunDirectory
 from training.core.scored_answers import Question, ScoredAnswer, ranked_pairs, read_questions
 from training.core.seeding import prepare
@@ -45,7 +45,7 @@ def train(run: RunDirectory, config: PreferencePretrainingConfig) -> Outcome:
     trainer.require_memory()
     state = run.load_resume()
     results = dict(state.scalars["results"]) if state else {}
-    if state is None or state.step < trainer.last_step:
+    if not is_judged(results, half="all", last_step=trainer.last_step):
         halted = trainer.run_to_end(state, results=results, parts_left=1)
         if halted is not None:
             return halted

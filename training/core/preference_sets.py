@@ -4,6 +4,7 @@ It does not know models or training steps.
 """
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,14 @@ from typing import Any
 from modelserving.core.dialogue import DialogueFormat, TextEncoder
 from training.config import ConfigError, PreferenceModelConfig
 from training.config.common import require_objectives
-from training.core.batching import EncodedComparison, Half, encode_comparison, in_half
+from training.core.batching import (
+    EncodedComparison,
+    Half,
+    encode_comparison,
+    group_conversations,
+    in_half,
+    plan_steps,
+)
 from training.core.data import ReleaseRow, Split, read_release, require_two_sided
 
 
@@ -93,6 +101,17 @@ def read_comparisons(
         left_out=left_out,
         cut_from_the_left=sum(comparison.is_cut for comparison in every),
     )
+
+
+def planned(sets: ComparisonSets, *, config: PreferenceModelConfig) -> list[list[list[int]]]:
+    """The steps of one model, and of each the comparisons of its conversations; a part of an epoch is its first steps."""
+    plan = plan_steps(
+        group_conversations(sets.train),
+        batch_size=config.batch_comparisons,
+        epochs=math.ceil(config.epochs),
+        seed=config.seed,
+    )
+    return plan[: max(1, round(len(plan) * config.epochs / math.ceil(config.epochs)))]
 
 
 def held_out_comparisons(

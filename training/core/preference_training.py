@@ -6,6 +6,7 @@ It does not know who started it or what its checkpoint will rank.
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,14 @@ from modelserving.lm.loading import LoadedModel
 from modelserving.lm.saving import write_model_files, write_weights
 from modelserving.lm.threads import threads_for
 from training.config import ConfigError, PreferenceModelConfig
-from training.core.batching import Half, balanced_rows, group_conversations, plan_steps
+from training.core.batching import Half, balanced_rows
 from training.core.checkpointing import ResumeState
 from training.core.evaluation.preference import Judged, judge, report
 from training.core.learning_rates import rate_share
 from training.core.lora import merged
 from training.core.master_weights import MasterWeights, Optimizers, weights_in
 from training.core.outcome import NonFinite, Outcome
-from training.core.preference_sets import ComparisonSets, read_comparisons
+from training.core.preference_sets import ComparisonSets, planned, read_comparisons
 from training.core.preference_start import initial_preference_model, score_center
 from training.core.preference_step import accumulate, tree_tokens
 from training.core.preflight import packed_training_bytes, require_memory_of
@@ -47,7 +48,7 @@ def train(run: RunDirectory, config: PreferenceModelConfig) -> Outcome:
     last_step = 0
     for index, (half, sets) in enumerate(parts.items()):
         first_step, last_step = last_step, last_step + len(planned(sets, config=config))
-        if state is not None and state.step >= last_step:
+        if state is not None and is_judged(results, half=half, last_step=last_step):
             continue
         trainer = PreferenceTrainer(
             run=run, config=config, sets=sets, half=half, first_step=first_step,
@@ -61,17 +62,6 @@ def train(run: RunDirectory, config: PreferenceModelConfig) -> Outcome:
         state, loaded = None, None
         del trainer  # before the next model is read
     return Outcome(state="done", step=last_step, results=results)
-
-
-def planned(sets: ComparisonSets, *, config: PreferenceModelConfig) -> list[list[list[int]]]:
-    """The steps of one model, and of each the comparisons of its conversations; a part of an epoch is its first steps."""
-    plan = plan_steps(
-        group_conversations(sets.train),
-        batch_size=config.batch_comparisons,
-        epochs=math.ceil(config.epochs),
-        seed=config.seed,
-    )
-    return plan[: max(1, round(len(plan) * config.epochs / math.ceil(config.epochs)))]
 
 
 def _read_parts(
@@ -97,6 +87,20 @@ def _read_parts(
             ) from None
         run.log(f"comparisons ({half}): {parts[half].counts}")
     return parts
+
+
+def prefix_of(half: str) -> str:
+    """Before the names of a model's results."""
+    return "" if half in ("all", "first") else "test_pm_"
+
+
+def is_judged(results: Mapping[str, Any], *, half: str, last_step: int) -> bool:
+    """Whether the results are those of the model's last step: one can be trained and not judged yet."""
+    return bool(results.get(f"{prefix_of(half)}checkpoint") == f"checkpoints/step-{last_step:06d}")
+
+
+class _Interrupted(Exception):
+    """SIGTERM while the last evaluation goes on."""
 
 
 class PreferenceTrainer:
@@ -173,14 +177,12 @@ class PreferenceTrainer:
             if halt == "stop":
                 if self.step == self.first_step:  # nothing was learned, so nothing is judged
                     self._publish(milestone=True)
-                else:
-                    self._finish()
-                return self._halted(halt)
+                    return self._halted(halt)
+                return self._finish() or self._halted(halt)
             self._train_step()
             if self.step < self.last_step and self.step % self.config.checkpoint_every == 0:
                 self._publish(milestone=False)
-        self._finish()
-        return None
+        return self._finish()
 
     def _halted(self, halt: Halt) -> Outcome:
         state = "interrupted" if halt == "interrupt" else "stopped"
@@ -222,11 +224,15 @@ class PreferenceTrainer:
         self.run.metrics(self.step, row)
         self.run.progress(self.step, self.total_steps, "training")
 
-    def _finish(self) -> None:
-        """Evaluate, centre and publish what there is."""
+    def _finish(self) -> Outcome | None:
+        """Evaluate, centre and publish what there is; an Outcome when interrupted while judging."""
         self.run.progress(self.step, self.total_steps, "evaluating")
-        evaluation = self._evaluate()
-        prefix = "" if self.half in ("all", "first") else "test_pm_"
+        try:
+            evaluation = self._evaluate()
+        except _Interrupted:
+            self._publish(milestone=False)
+            return self._halted("interrupt")
+        prefix = prefix_of(self.half)
         self.run.write_json(f"{prefix}evaluation.json", evaluation)
         self.results |= {
             f"{prefix}test_accuracy": evaluation["accuracy"],
@@ -237,19 +243,23 @@ class PreferenceTrainer:
         for objective, accuracy in evaluation["by_objective"].items():
             self.results[f"{prefix}test_accuracy_{objective}"] = accuracy
         self._publish(milestone=True)
+        return None
 
-    def _judge(self) -> list[Judged]:
+    def _judge(self, *, is_last: bool = False) -> list[Judged]:
         began = time.monotonic()
 
         def tell(done: float) -> None:
             left = (time.monotonic() - began) * (1 - done) / done
             self.run.progress(self.step, self.total_steps, "evaluating", seconds_left=left)
+            # several processes judge to the end: they would not stop at the same place
+            if is_last and self.run.ranks.world == 1 and self.run.should_stop() == "interrupt":
+                raise _Interrupted
 
         with whole(self.model):
             return judge(self.model, self.sets.test, ranks=self.run.ranks, tell=tell)
 
     def _evaluate(self) -> dict[str, Any]:
-        judged = self._judge()
+        judged = self._judge(is_last=True)
         scores = [score for each in judged for score in (each.chosen, each.rejected)]
         if not all(map(math.isfinite, scores)):
             raise NonFinite("a test score", step=self.step)

@@ -22,6 +22,7 @@ from training.core.data import read_release
 from training.core.preference_loss import pairwise_loss
 from training.core.preference_step import accumulate
 from training.core.preference_training import PreferenceTrainer
+from training.core.run_directory import RunDirectory
 
 CONFIG = {"kind": "preference_model", "device": "cpu", "threads": 1, "max_tokens": 128}
 
@@ -194,6 +195,39 @@ def test_a_stop_request_publishes_an_evaluated_model(
     assert status(path)["state"] == "stopped"
     assert status(path)["checkpoint"] == "checkpoints/step-000001"
     assert status(path)["results"]["test_accuracy"]["n"] == 8
+
+
+@pytest.mark.parametrize("disjoint_models", [1, 2])
+def test_a_run_interrupted_while_it_is_judged_goes_on_with_judging(
+    initial: Path, release: Path, tmp_path: Path, monkeypatch, disjoint_models: int
+):
+    config = CONFIG | {"batch_comparisons": 4, "disjoint_models": disjoint_models}
+    inputs = {"initial": initial, "release": release}
+    whole = make_run(tmp_path / "whole", config=config, inputs=inputs)
+    halted = make_run(tmp_path / "halted", config=config, inputs=inputs)
+
+    def interrupted_while_judging(_run: RunDirectory) -> str | None:
+        progress = json.loads((halted / "progress.json").read_text())
+        return "interrupt" if progress["phase"] == "evaluating" else None
+
+    assert run(whole) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(RunDirectory, "should_stop", interrupted_while_judging)
+        assert run(halted) == 0
+    ended = status(halted)
+    trained = [row["step"] for row in metrics(halted)]
+    assert run(halted) == 0
+
+    assert (ended["state"], ended["step"]) == ("interrupted", trained[-1])
+    assert metrics(halted)[: len(trained)] == [
+        row | {"time": ours["time"], "pm/comparisons_per_second": ours["pm/comparisons_per_second"]}
+        for row, ours in zip(metrics(whole), metrics(halted)[: len(trained)], strict=False)
+    ]  # none was trained again
+    assert status(halted)["results"] == status(whole)["results"]
+    last = status(whole)["checkpoint"]
+    assert file_sha256(halted / last / "model.safetensors") == file_sha256(
+        whole / last / "model.safetensors"
+    )
 
 
 @pytest.mark.parametrize("halt", ["interrupt", "stop"])
