@@ -6,12 +6,14 @@ It does not know any training: the kind in config.json decides which module is i
 import errno
 import importlib
 import json
+import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from safetensors import SafetensorError
 
@@ -156,7 +158,27 @@ def main(arguments: list[str]) -> int:
         print(usage, file=sys.stderr)
         return DONE if arguments in (["-h"], ["--help"]) else REFUSED
     keep_freed_memory()
-    return run(Path(arguments[0]))
+    if sys.stderr.isatty():
+        follow(sys.stderr)
+    path = Path(arguments[0])
+    code = run(path)
+    if code == DONE and int(os.environ.get("RANK", "0")) == 0:
+        print(ending(path))
+    return code
+
+
+def follow(stream: TextIO) -> None:
+    """Show what a run writes into log.txt, for whoever sits before it."""
+    ours = logging.getLogger("training.core")
+    ours.addHandler(logging.StreamHandler(stream))
+    ours.setLevel(logging.INFO)
+
+
+def ending(path: Path) -> str:
+    """The end of a run in a line: its state, and the checkpoint that can be imported."""
+    status = json.loads((path / "status.json").read_text(encoding="utf-8"))
+    words = f"{status['state']} at step {status['step']}"
+    return f"{words}: {path / status['checkpoint']}" if status["checkpoint"] else words
 
 
 if __name__ == "__main__":

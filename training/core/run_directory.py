@@ -111,6 +111,7 @@ class RunDirectory:
         """Append one line to log.txt."""
         if not self._writes:
             return
+        logger.info(message)
         try:
             with (self.path / "log.txt").open("a", encoding="utf-8") as handle:
                 handle.write(f"{utc_now()} {message}\n")
