@@ -6,7 +6,10 @@ Knows nothing of Django; each helper says in its error what the variable may hol
 import json
 import os
 import secrets
+from collections.abc import Collection
 from pathlib import Path
+
+WRONG_SETTING = 2  # exit code of a command that found one
 
 
 class EnvError(ValueError):
@@ -37,6 +40,14 @@ def env_int(name: str, default: int) -> int:
         return int(text)
     except ValueError:
         raise EnvError(f"{name}={text!r}: write a whole number") from None
+
+
+def env_word(name: str, default: str, words: Collection[str]) -> str:
+    """The variable as one of `words`, which are in capitals; written in any case."""
+    text = env_str(name, default).upper()
+    if text not in words:
+        raise EnvError(f"{name}={env_str(name)!r}: write one of {', '.join(words)}")
+    return text
 
 
 def env_list(name: str, default: str = "") -> list[str]:

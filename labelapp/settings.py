@@ -11,7 +11,15 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from labelapp.databases.addresses import postgresql
-from labelapp.env import env_bool, env_int, env_list, env_str, running_services, secret_from_file
+from labelapp.env import (
+    env_bool,
+    env_int,
+    env_list,
+    env_str,
+    env_word,
+    running_services,
+    secret_from_file,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = Path(env_str("LABELAPP_VAR", str(BASE_DIR / "var"))).resolve()
@@ -296,6 +304,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- logs ----------------------------------------------------------------------------------
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")  # what logging and uvicorn both know
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -307,6 +316,6 @@ LOGGING = {
         }
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env_str("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["console"], "level": env_word("LOG_LEVEL", "INFO", LOG_LEVELS)},
     "loggers": {name: {"level": "ERROR"} for name in ("httpx", "httpcore", "django.request")},
 }

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from labelapp.env import WRONG_SETTING
 from labelapp.supervisor import deathsignal, programs, readiness
 from labelapp.supervisor.child import Child, Program
 from labelapp.supervisor.options import Options
@@ -125,6 +126,8 @@ class Instance:
         (self.places.log / "prepare.log").write_bytes(errors + output if has_failed else errors)
         if has_failed:
             lines = (errors or output).decode(errors="replace").strip().splitlines()
+            if process.returncode == WRONG_SETTING and lines:
+                raise CannotStart(lines[-1])
             raise CannotStart(
                 f"the database could not be prepared: {lines[-1] if lines else 'no reason given'} "
                 f"(all of it: {self.places.log / 'prepare.log'})"

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from labelapp.env import EnvError
+
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("PUBLIC_URL", "ALLOWED_HOSTS", "ARTEFACTS", "DATABASE_URL", "CONFIRM_MINUTES")
+NAMES = ("PUBLIC_URL", "ALLOWED_HOSTS", "ARTEFACTS", "DATABASE_URL", "CONFIRM_MINUTES", "LOG_LEVEL")
 
 
 @pytest.fixture
@@ -50,3 +52,10 @@ def test_minutes_until_one_is_asked_again_are_at_least_one(settings_of):
     assert settings_of(CONFIRM_MINUTES="5")["CONFIRM_MINUTES"] == 5
     with pytest.raises(ImproperlyConfigured, match="CONFIRM_MINUTES=0: write 1 or more"):
         settings_of(CONFIRM_MINUTES="0")
+
+
+def test_a_log_level_is_one_of_a_few_words_in_any_case(settings_of):
+    assert settings_of()["LOGGING"]["root"]["level"] == "INFO"
+    assert settings_of(LOG_LEVEL="debug")["LOGGING"]["root"]["level"] == "DEBUG"
+    with pytest.raises(EnvError, match="LOG_LEVEL='foo': write one of DEBUG, INFO, WARNING"):
+        settings_of(LOG_LEVEL="foo")

@@ -7,7 +7,7 @@ import pytest
 
 from labelapp.supervisor import programs, running
 from labelapp.supervisor.options import read_options
-from labelapp.supervisor.places import prepare_places
+from labelapp.supervisor.places import CannotStart, prepare_places
 from labelapp.supervisor.redis_choice import choose_redis
 
 
@@ -27,16 +27,27 @@ def test_one_model_server_that_answers_is_enough_and_the_others_are_named(
     assert said == (urls[1:] if answering == 1 else [])
 
 
-async def _waited(tmp_path, *, urls: list[str], answering: int) -> bool:
-    environment = {"MODELSERVER_URLS": ", ".join(urls), "REDIS_URL": "redis://elsewhere"}
+def test_a_wrong_setting_is_named_and_the_database_is_not_blamed(tmp_path):
+    environment = {"LABELAPP_VAR": str(tmp_path), "LOG_LEVEL": "foo", "REDIS_URL": "redis://x"}
+
+    with pytest.raises(CannotStart, match=r"^LOG_LEVEL='foo': write one of DEBUG"):
+        asyncio.run(_instance(tmp_path, environment)._prepare())
+
+
+def _instance(tmp_path, environment: dict[str, str]) -> running.Instance:
     places = prepare_places({"LABELAPP_VAR": str(tmp_path)})
     redis = choose_redis(places, environment)
-    instance = running.Instance(
+    return running.Instance(
         places=places,
         options=read_options([], environment),
         services=programs.services_of(places, redis=redis, environment=environment),
         environment=environment,
     )
+
+
+async def _waited(tmp_path, *, urls: list[str], answering: int) -> bool:
+    environment = {"MODELSERVER_URLS": ", ".join(urls), "REDIS_URL": "redis://elsewhere"}
+    instance = _instance(tmp_path, environment)
     ports = [int(url.rpartition(":")[2]) for url in urls[:answering]]
     servers = [await asyncio.start_server(_answer, "127.0.0.1", port) for port in ports]
     try:
