@@ -122,7 +122,9 @@ class Tries:
 
     def note(self, endpoint: Endpoint, failed: Exception) -> None:
         """Only silence and nonsense speak against an endpoint; refusing and being full do not."""
-        logger.info("%s: %s: %s", endpoint.url, type(failed).__name__, failed)
+        is_mended = isinstance(failed, NotLoaded) and self._may_load(endpoint)
+        level = logging.DEBUG if is_mended else logging.INFO  # a first use loads: no news
+        logger.log(level, "%s: %s: %s", endpoint.url, type(failed).__name__, failed)
         self._last = failed
         if isinstance(failed, Unreachable | ValueError):
             endpoint.breaker.failed()
@@ -136,10 +138,13 @@ class Tries:
         if isinstance(failed, Overloaded):
             self._asked_to_wait = max(self._asked_to_wait, failed.seconds)
         if isinstance(failed, NotLoaded):
-            if not (endpoint.is_ours and self._call.needs):
+            if not self._may_load(endpoint):
                 raise Refused(str(failed)) from failed
             for needed in self._call.needs:
                 self._load(endpoint, needed)
+
+    def _may_load(self, endpoint: Endpoint) -> bool:
+        return endpoint.is_ours and bool(self._call.needs)
 
     def _load(self, endpoint: Endpoint, needed: Needed) -> None:
         try:

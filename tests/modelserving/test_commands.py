@@ -1,6 +1,7 @@
 """The commands do what the console does, with one line where something is refused."""
 
 import json
+import logging
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -123,6 +124,16 @@ def test_a_roll_back_from_the_terminal_names_the_trial_that_ends(settings, slot,
     call_command("roll_back")
 
     assert "deployment of third left the slot (it was on trial, 30 %)" in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_is_loaded_when_it_is_needed_is_no_news(settings, slot, caplog):
+    caplog.set_level(logging.DEBUG, logger="modelserving.client.calls")
+
+    with serving(settings, FakeEngine()):
+        call_command("put_on_trial", make_deployment("second").name, traffic=30)
+
+    asked = [each for each in caplog.records if "NotLoaded" in each.getMessage()]
+    assert {each.levelname for each in asked} == {"DEBUG"}
 
 
 def test_a_deployment_that_does_not_answer_is_neither_tried_nor_promoted(settings, slot):
