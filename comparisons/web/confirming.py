@@ -20,13 +20,7 @@ from comparisons.models import Account
 from comparisons.services.accounts import may_have_password
 from comparisons.services.confirmations import is_confirmed, note_confirmation
 from comparisons.web.access import NOT_YOURS, PageView, account_of
-from comparisons.web.account_views import (
-    MISFIT,
-    TOO_FAST,
-    forget_tries,
-    safe_next,
-    seconds_to_wait,
-)
+from comparisons.web.account_views import TOO_FAST, forget_tries, safe_next, seconds_to_wait
 from comparisons.web.error_views import CONFIRMING, sent_fields, wants_json
 from comparisons.web.forms import ConfirmForm
 from comparisons.web.middleware import page_it_came_from
@@ -106,7 +100,7 @@ def _is_right(request: HttpRequest, form: ConfirmForm) -> bool:
         return False
     account = authenticate(request, username=name, password=form.cleaned_data[CONFIRMING])
     if not isinstance(account, Account) or account != request.user:
-        form.add_error(None, MISFIT)
+        form.add_error(CONFIRMING, _("This is not your password."))
         return False
     forget_tries(request, act=ACT, username=name)
     update_session_auth_hash(request, account)  # a copy of the old key is not confirmed with it

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 NEW = "quite another long one"
 WRONG = "a wrong long password"
-MISFIT = "Name and password do not fit together. Check both."
+MISFIT = "This is not your password."
 
 
 def test_the_fifteenth_minute_does_not_ask_and_the_sixteenth_does(staff, minute, suspend):
