@@ -100,7 +100,7 @@ def _is_right(request: HttpRequest, form: ConfirmForm) -> bool:
         return False
     account = authenticate(request, username=name, password=form.cleaned_data[CONFIRMING])
     if not isinstance(account, Account) or account != request.user:
-        form.add_error(CONFIRMING, _("This is not your password."))
+        form.add_error(None, _("This is not your password."))
         return False
     forget_tries(request, act=ACT, username=name)
     update_session_auth_hash(request, account)  # a copy of the old key is not confirmed with it

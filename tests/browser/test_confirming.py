@@ -51,7 +51,7 @@ def test_a_form_goes_on_by_keyboard_with_what_was_typed(unasked, has_scripts):
     expect(page.locator("#id_confirming_password")).to_be_focused()
     page.keyboard.type("a wrong long password")
     page.keyboard.press("Enter")
-    expect(page.locator("main [role=alert]")).to_contain_text("do not fit together")
+    expect(page.locator("main [role=alert]")).to_contain_text("This is not your password.")
     expect(page.locator("#id_confirming_password")).to_be_focused()
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
