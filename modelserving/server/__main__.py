@@ -22,7 +22,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # large pages for keys and v
 
 GIB = 1 << 30
 SHUTDOWN_SECONDS = 7  # in which replies may end; `./start` gives 10 until it kills
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+SHORTEST_SECRET = 16  # characters
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -50,7 +50,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--queue", type=int, default=256, help="requests of a checkpoint that wait")
     parser.add_argument("--hang-limit", type=float, default=300.0, metavar="SECONDS",
                         help="end the process when one step takes longer: a supervisor restarts it")  # fmt: skip
-    parser.add_argument("--log-level", default="info")
+    levels = ("debug", "info", "warning", "error", "critical")
+    parser.add_argument("--log-level", default="info", choices=levels)
     return parser.parse_args(argv)
 
 
@@ -62,10 +63,10 @@ def secret_of(chosen: argparse.Namespace) -> str | None:
     secret = text.strip()
     if not secret and chosen.uds is None:
         sys.exit("no secret: set MODELSERVER_SECRET or --secret-file, or listen on --uds")
-    if chosen.uds is None and chosen.host not in LOOPBACK and len(secret) < 16:
-        sys.exit(
-            "the secret is too short for an address others can reach: use 16 characters or more"
-        )
+    if (
+        chosen.uds is None and len(secret) < SHORTEST_SECRET
+    ):  # this machine's users reach a port, too
+        sys.exit(f"the secret is too short for a port: use {SHORTEST_SECRET} characters or more")
     return secret or None
 
 
