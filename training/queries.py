@@ -233,6 +233,12 @@ def preference_models() -> QuerySet[Checkpoint]:
     return Checkpoint.objects.filter(kind=Checkpoint.Kind.PREFERENCE_MODEL)
 
 
+def without_the_starter(checkpoints: QuerySet[Checkpoint]) -> QuerySet[Checkpoint]:
+    """The others, for lists that offer the one that ships with the project by itself."""
+    starter = Checkpoint.objects.filter(origin=Checkpoint.Origin.STARTER).order_by("-pk").first()
+    return checkpoints if starter is None else checkpoints.exclude(pk=starter.pk)
+
+
 def speaking_models() -> QuerySet[Checkpoint]:
     """Checkpoints that can answer."""
     return Checkpoint.objects.exclude(kind=Checkpoint.Kind.PREFERENCE_MODEL)

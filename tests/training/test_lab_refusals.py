@@ -6,6 +6,7 @@ import pytest
 from django.urls import reverse
 
 from modelserving.models import Slot
+from modelserving.registry import ensure_starter
 from tests.comparisons.making import make_checkpoint, make_deployment
 from tests.training.making import make_release, signed_in, text_of, write_starter
 from training.models import TrainingRun
@@ -66,6 +67,22 @@ def test_the_newest_release_is_chosen_unless_another_is():
     )  # fmt: skip
     again = client.get(reverse("new_run"), {"kind": run.kind, "from": str(run.public_id)})
     assert again.context["form"]["release"].value() in {older, older.pk}
+
+
+def test_the_starter_checkpoint_is_offered_once_and_taken_again():
+    starter, other = ensure_starter(), make_checkpoint()
+    run = TrainingRun.objects.create(
+        kind="preference_model", config={"kind": "preference_model"}, initial=starter
+    )
+    again = {"kind": run.kind, "from": str(run.public_id)}
+
+    select = str(signed_in().get(reverse("new_run"), again).context["form"]["initial_checkpoint"])
+
+    offered = re.findall(r'<option value="(\w*)"( selected)?>([^<]*)</option>', select)
+    assert [(value, words) for value, _, words in offered] == [
+        ("", "the starter checkpoint"), (str(other.pk), str(other)),
+    ]  # fmt: skip
+    assert [value for value, chosen, _ in offered if chosen] in ([], [""])
 
 
 def test_a_run_that_waits_says_nothing_of_reading():

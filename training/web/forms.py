@@ -65,10 +65,9 @@ class NewRunForm(forms.Form):
             state=DatasetRelease.State.FROZEN, stale_at__isnull=True
         )
         fields["release"].initial = fields["release"].queryset.order_by("-pk").first()
-        fields["initial_checkpoint"].queryset = queries.speaking_models()
         fields["ranker"].queryset = fields["test_pm"].queryset = queries.preference_models()
-        if kind in TAKES_SCORERS:
-            fields["initial_checkpoint"].queryset = Checkpoint.objects.all()
+        starts = Checkpoint.objects.all() if kind in TAKES_SCORERS else queries.speaking_models()
+        fields["initial_checkpoint"].queryset = queries.without_the_starter(starts)
         if kind not in {"ppo", "best_of_k", "evaluation"}:
             del self.fields["ranker"]
         if kind != "ppo":
