@@ -225,3 +225,13 @@ def test_stop_asks_a_running_run_and_only_by_post():
     run.refresh_from_db()
 
     assert run.is_stop_requested
+
+
+def test_weights_are_counted_in_one_way_and_those_of_an_adapter_are_called_so():
+    base = make_checkpoint(name="whole", parameters=5_800_000)
+    make_checkpoint(name="light", parameters=98_304, base=base)
+
+    page = text_of(signed_in().get(reverse("lab_checkpoints")))
+
+    assert '<td class="number">5.8 million</td>' in page
+    assert '<td class="number">98,304 (adapter)</td>' in page
