@@ -157,9 +157,9 @@ class RunDirectory:
         if total != self._total:
             self._total, self._first_step, self._started = total, step, time.monotonic()
         done = step - self._first_step
-        if seconds_left is None and done > 0:
+        if seconds_left is None and done > 0 and step < total:
             pace = (time.monotonic() - self._started) / done
-            seconds_left = pace * max(total - step, 0)
+            seconds_left = pace * (total - step)
         progress = {
             "step": step,
             "total_steps": total,

@@ -96,6 +96,14 @@ def test_each_count_has_a_pace_of_its_own(
     assert json.loads((directory.path / "progress.json").read_text())["seconds_left"] == 8.0
 
 
+def test_after_the_last_step_the_time_left_is_not_known(directory: RunDirectory) -> None:
+    for step in range(3):
+        directory.progress(step, 2, "training")
+    directory.progress(2, 2, "evaluating")
+
+    assert json.loads((directory.path / "progress.json").read_text())["seconds_left"] is None
+
+
 def test_resuming_drops_rows_that_will_be_computed_again(directory: RunDirectory) -> None:
     directory.publish_checkpoint(
         step=2, write=write_weights, kind="policy", parents=[], resume=ResumeState(step=2)
