@@ -2,7 +2,6 @@
 
 import pytest
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from tests.comparisons.making import make_account
@@ -22,14 +21,19 @@ def test_a_preview_shows_the_crowds_page_and_writes_nothing(client, objective, s
     )  # fmt: skip
     client.force_login(make_account("administrator"))
 
-    with CaptureQueriesContext(
-        connection,
-    ) as asked:
+    asked: list[str] = []
+
+    def noted(execute, sql, *rest):
+        asked.append(sql)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(noted):
         page = client.get(reverse("manage_preview", args=["busy"]))
 
     text = page.content.decode()
     assert page.status_code == 200
-    assert [each["sql"] for each in asked if each["sql"].startswith(WRITES)] == []
+    assert asked
+    assert [sql for sql in asked if sql.startswith(WRITES)] == []
     assert "Preview. Nothing is saved." in text
     assert "Turn 1 of about 7" in text
     assert "Conversation 1 of 3" in text
