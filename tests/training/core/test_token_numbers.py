@@ -6,6 +6,7 @@ import torch
 
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.rollouts import sample
+from modelserving.lm.stopping import stop_ids
 from tests.training.core.tiny_rollout import TEMPERATURE
 from training.core.rollout import Rollout, SampleRow, packed_rows
 from training.core.token_numbers import TokenNumbers, ValueReader, flat_tokens, read_back
@@ -50,7 +51,7 @@ def test_packed_logprobs_equal_a_plain_forward_and_the_samplers_own(
         max_new_tokens=12,
         temperature=TEMPERATURE,
         seeds=[[3 * 1_000_003 + 2 * i + j for j in range(2)] for i in range(3)],
-        stop_ids={policy.tokenizer.token_id("<|endoftext|>")},
+        stop_ids=stop_ids(policy),
     )
 
     assert len(rows) > 1
