@@ -24,6 +24,8 @@ HERE = ("-m", "pytest", "-q", "--no-header")
 SLOW = "(walk or fault) and not release and not browser"
 FAST = "not walk and not fault and not browser and not release"
 BESIDE = "tests/faults/test_crash_points.py"  # long, and does not mind company
+BROWSER = "browser and not release"
+ALONE = "tests/browser/test_speed.py"  # the other pages do not mind company
 TAIL_LINES = 12
 
 
@@ -62,13 +64,14 @@ def run_checks(words: Sequence[str]) -> int:
         with _postgresql(is_wanted=not options.no_postgresql) as database_url:
             lanes = [
                 [*_static_checks(), *_database_tests(reports, database_url),
+                 _pytest("browser", reports, "tests", "-m", BROWSER, f"--ignore={ALONE}")],
+                [_pytest("tests", reports, "tests", "-m", FAST),
                  _pytest("crash points", reports, BESIDE, "-m", SLOW)],
-                [_pytest("tests", reports, "tests", "-m", FAST)],
             ]  # fmt: skip
             with ThreadPoolExecutor(max_workers=len(lanes)) as pool:
                 outcomes = [outcome for lane in pool.map(_run_lane, lanes) for outcome in lane]
             alone = [
-                _pytest("browser", reports, "tests", "-m", "browser and not release"),
+                _pytest("speed of pages", reports, ALONE, "-m", BROWSER),
                 _pytest("walks and faults", reports, "tests", "-m", SLOW,
                         f"--ignore={BESIDE}"),
             ]  # fmt: skip

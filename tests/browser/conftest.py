@@ -76,18 +76,17 @@ def _fill(turn_id: int) -> None:
 def site(transactional_db, redis_url, settings, monkeypatch) -> Iterator[Site]:
     """Everything but the browser, gone afterwards."""
     engine = FakeEngine(words=25, words_per_second=60.0)
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings.PUBLIC_URL = f"http://127.0.0.1:{port}"
-    with serving(settings, engine), ThreadPoolExecutor(8) as pool:
+    listening = socket.socket()  # held from here on: others look for free ports meanwhile
+    listening.bind(("127.0.0.1", 0))
+    settings.PUBLIC_URL = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with closing(listening), serving(settings, engine), ThreadPoolExecutor(8) as pool:
         running = Site(url=settings.PUBLIC_URL, engine=engine, pool=pool)
         monkeypatch.setattr(tasks, "fill_turn", running)
         from labelapp.asgi import application
 
-        config = uvicorn.Config(application, port=port, log_level="warning", lifespan="off")
+        config = uvicorn.Config(application, log_level="warning", lifespan="off")
         server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, daemon=True)
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         _wait(lambda: server.started)
         yield running
