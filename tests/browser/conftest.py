@@ -94,7 +94,7 @@ def site(transactional_db, redis_url, settings, monkeypatch) -> Iterator[Site]:
         thread.join(10)
 
 
-def _wait(is_true, seconds: float = 20) -> None:
+def _wait(is_true, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not is_true():
         if time.monotonic() > deadline:
