@@ -127,6 +127,10 @@ def require_roles(kind: str, inputs: Mapping[str, Path]) -> None:
             near = difflib.get_close_matches(name, roles, n=1)
             cure = f"did you mean {near[0]}?" if near else f"it takes {', '.join(roles)}"
             raise ConfigError(f"{kind} takes no input {name}: {cure}")
+        if roles[name].instead in inputs:
+            raise ConfigError(
+                f"{kind} reads {name} or {roles[name].instead}: leave one of them out"
+            )
         _require_kind(roles[name], path)
     for role in roles.values():
         if role.is_needed and not {role.name, role.instead} & set(inputs):

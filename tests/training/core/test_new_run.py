@@ -65,6 +65,7 @@ def test_a_run_directory_holds_the_preset_with_what_was_set(
         ("ppo", {"teacher": "language_model"}, "it takes initial, ranker, release"),
         ("ppo", {"ranker": "language_model"}, "is a language_model: name a preference_model"),
         ("language_model", {"initial": "language_model"}, "release=PATH, or corpus=PATH"),
+        ("language_model", {"release": "release", "corpus": "corpus"}, "leave one of them out"),
         ("best_of_k", {"prompts": "folder"}, "is a folder: name its file"),
         ("context_distillation", {"corpus": "folder"}, "docs/paper.md"),
         ("preference_model", {"release": "nothere"}, "nothere is not there"),
