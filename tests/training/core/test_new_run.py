@@ -10,6 +10,8 @@ from training.config import KINDS
 from training.core.new_run import main
 from training.core.roles import ROLES
 
+QUOTE = '"'
+
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> dict[str, Path]:
@@ -91,25 +93,29 @@ def test_every_setting_is_shown_as_it_is_set_with_its_remark(capsys):
     assert by_name["lora.rank"] == "lora.rank=4"
     assert by_name["kl_weight"].startswith("kl_weight=0.0")
     assert by_name["stop_kl"].endswith("# stops by itself beyond this KL per response")
-    assert "resume from" in by_name["keep_checkpoints"] or "kept" in by_name["keep_checkpoints"]
+    assert by_name["keep_checkpoints"].endswith("the newest verified one is used")
+    assert (
+        "falls back on the newest" in by_name["checkpoint_every"]
+    )  # beside a value on lines of its own
     assert "kind" not in by_name
+
+
+def shown(capsys) -> dict[str, str]:
+    """Values by setting, as they were printed."""
+    lines = [line.partition("  # ")[0].strip() for line in capsys.readouterr().out.splitlines()]
+    return dict(line.split("=", 1) for line in lines)
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_what_is_shown_of_each_kind_can_be_set(kind: str, capsys):
     assert main(["--kind", kind, "--show"]) == 0
-    settings = [line.partition("  # ")[0].strip() for line in capsys.readouterr().out.splitlines()]
-
-    again = [
-        word
-        for each in settings
-        for word in ("--set", each.replace('=""', "=").replace('="', "=").rstrip('"'))
-    ]
+    settings = shown(capsys)
+    again: list[str] = []
+    for name, value in settings.items():
+        again += ["--set", f"{name}={json.loads(value) if value.startswith(QUOTE) else value}"]
 
     assert main(["--kind", kind, *again, "--show"]) == 0
-    assert [
-        line.partition("  # ")[0].strip() for line in capsys.readouterr().out.splitlines()
-    ] == settings
+    assert shown(capsys) == settings
 
 
 @pytest.mark.parametrize(
