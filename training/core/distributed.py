@@ -88,7 +88,7 @@ def fill_missing_gradients(parameters: Iterable[Tensor]) -> None:
     """Zeros where a process had nothing to compute: it still takes part in the sum of what is trained."""
     for parameter in parameters:
         if parameter.requires_grad and parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
+            parameter.grad = torch.zeros_like(parameter, dtype=parameter.grad_dtype)
 
 
 def join_ranks() -> Ranks:

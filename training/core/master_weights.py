@@ -21,8 +21,8 @@ MASTER = "master."  # before a weight's name in a resume state
 class MasterWeights:
     """The float32 parameters that optimizers change; the model holds a copy in its own precision.
 
-    For a float32 model, one that lies in pieces, and weights that do not learn, the two are the same tensors and
-    nothing is copied.
+    The model computes a row's gradient in its own precision; the rows of a step are summed in float32. For a float32
+    model, one that lies in pieces, and weights that do not learn, the two are the same tensors and nothing is copied.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -32,6 +32,13 @@ class MasterWeights:
             name: nn.Parameter(p.detach().float().clone()) if is_copy and p.requires_grad else p
             for name, p in self._model_parameters.items()
         }
+        for parameter in self._copies():
+            parameter.grad_dtype = torch.float32  # many rows' gradients are summed in it
+
+    def _copies(self) -> list[Tensor]:
+        """The model's parameters that learn by a master of their own."""
+        masters = self.parameters
+        return [p for name, p in self._model_parameters.items() if masters[name] is not p]
 
     @property
     def trained(self) -> int:
@@ -49,12 +56,11 @@ class MasterWeights:
         return 4 * (self.trained + self.frozen) + 12 * self.trained
 
     def take_gradients(self) -> None:
-        """Move the model's gradients here, in float32."""
+        """Move the model's gradients here."""
         for name, parameter in self._model_parameters.items():
             master = self.parameters[name]
             if master is not parameter and parameter.grad is not None:
-                master.grad = parameter.grad.float()
-                parameter.grad = None
+                master.grad, parameter.grad = parameter.grad, None
 
     def clip(self, *, max_norm: float) -> float:
         """Scale the gradients down to a norm; returns the norm before."""

@@ -33,6 +33,7 @@ def add_gradients(
             found.append(kept)
         return found
     trained = [parameter for parameter in parameters if parameter.requires_grad]
+    dtypes = [parameter.grad_dtype for parameter in trained]  # what they are summed in
 
     def share(own: range) -> tuple[Gradients, list[Found]]:
         sums: Gradients = [None] * len(trained)
@@ -40,19 +41,19 @@ def add_gradients(
         for index in own:
             loss, result = work(items[index])
             found = torch.autograd.grad(loss, trained, allow_unused=True)
-            sums = [_sum(left, right) for left, right in zip(sums, found, strict=True)]
+            sums = [_sum(*each) for each in zip(sums, found, dtypes, strict=True)]
             kept.append(result)
         return sums, kept
 
     shares = [range(start, len(items), threads) for start in range(min(threads, len(items)))]
     done = in_threads(share, shares, threads=threads)
     for gradients, _ in done:
-        for parameter, gradient in zip(trained, gradients, strict=True):
-            parameter.grad = _sum(parameter.grad, gradient)
+        for parameter, gradient, dtype in zip(trained, gradients, dtypes, strict=True):
+            parameter.grad = _sum(parameter.grad, gradient, dtype)
     return [done[index % len(shares)][1][index // len(shares)] for index in range(len(items))]
 
 
-def _sum(left: Tensor | None, right: Tensor | None) -> Tensor | None:
-    if left is None or right is None:
-        return right if left is None else left
-    return left.add_(right)
+def _sum(left: Tensor | None, right: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    if right is None:
+        return left
+    return right.to(dtype) if left is None else left.add_(right)

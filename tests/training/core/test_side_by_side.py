@@ -18,6 +18,7 @@ from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import make_run
 from training.core.__main__ import run
 from training.core.batching import balanced_rows
+from training.core.master_weights import MasterWeights
 from training.core.side_by_side import add_gradients
 
 
@@ -51,6 +52,22 @@ def test_gradients_are_those_of_one_thread_and_the_same_bits_every_time():
 
     torch.testing.assert_close(first, alone)
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gradients_in_bfloat16_are_summed_in_float32(threads: int):
+    model = nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
+    master = MasterWeights(model)
+    rows = [1.0, 1.0, 2**-9, 2**-9, 2**-9, 2**-9]  # which bfloat16 loses beside 1
+
+    def read(row: float) -> tuple[torch.Tensor, None]:
+        return model(torch.tensor([row], dtype=torch.bfloat16)).sum(), None
+
+    add_gradients(read, rows, parameters=list(model.parameters()), threads=threads)
+    master.take_gradients()
+
+    assert float(master.parameters["weight"].grad) == sum(rows)
+    assert model.weight.grad is None
 
 
 def test_threads_keep_order_and_grad_mode_and_give_the_setting_back():
