@@ -11,8 +11,10 @@ from tests.tiny_checkpoints import make_tiny_language_model
 SIZES = {"hidden_size": 256, "intermediate_size": 512}  # some megabytes: keys and values are less
 
 
-def _bytes_of_one(tmp_path: Path) -> int:
-    served = launch(tmp_path, preload=False, **SIZES)
+@pytest.fixture(scope="module")
+def bytes_of_one(tmp_path_factory: pytest.TempPathFactory) -> int:
+    """What a checkpoint and the keys and values of a reply take."""
+    served = launch(tmp_path_factory.mktemp("one"), preload=False, **SIZES)
     try:
         loaded = served.load(served.root / "policy").json()["bytes"]
         assert says_hello(served)
@@ -22,9 +24,9 @@ def _bytes_of_one(tmp_path: Path) -> int:
 
 
 @pytest.fixture
-def roomy(tmp_path: Path) -> Served:
+def roomy(tmp_path: Path, bytes_of_one: int) -> Served:
     """A server with room for two and a half checkpoints, and three of them below its root."""
-    budget = 2.5 * _bytes_of_one(tmp_path / "first") / (1 << 30)
+    budget = 2.5 * bytes_of_one / (1 << 30)
     served = launch(tmp_path, "--memory-budget", str(budget), preload=False, **SIZES)
     yield served
     end(served)
