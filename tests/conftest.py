@@ -11,10 +11,15 @@ from pathlib import Path
 import django
 import pytest
 
+from tests.compiled import share_compiled
+
 # Before Django reads its settings, which is why pytest-django is not told of them: tests own their folders, and never
 # touch var/ nor what runs there.
 _SCRATCH = Path(tempfile.mkdtemp(prefix="labelapp-tests-"))
+_GIVEN = os.environ.get("LABELAPP_VAR")
 os.environ["LABELAPP_VAR"] = str(_SCRATCH / "var")
+if _GIVEN:  # what one run of tests compiled is there for the next
+    share_compiled(Path(_GIVEN), into=_SCRATCH / "var")
 os.environ.pop("ARTEFACTS", None)
 os.environ.setdefault("PUBLIC_URL", "http://127.0.0.1:8000")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -123,6 +128,8 @@ def pytest_collection_modifyitems(config, items) -> None:
 
 
 def _uses_database(item) -> bool:
+    if item.get_closest_marker("one_database"):
+        return False
     has_mark = item.get_closest_marker("django_db") is not None
     return has_mark or bool(DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())))
 

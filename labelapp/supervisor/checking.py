@@ -1,4 +1,4 @@
-"""`./start test`: every check and test that must pass, in two lanes, then what needs the machine alone.
+"""`./start test`: every check and test that must pass, two at a time, then what needs the machine alone.
 
 Knows commands and their outcomes; knows nothing of what is tested.
 """
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from labelapp.supervisor.postgresql import NoPostgresql, own_postgresql
@@ -23,9 +24,13 @@ CHROMIUM = Path("/usr/bin/chromium")
 HERE = ("-m", "pytest", "-q", "--no-header")
 SLOW = "(walk or fault) and not release and not browser"
 FAST = "not walk and not fault and not browser and not release"
-BESIDE = "tests/faults/test_crash_points.py"  # long, and does not mind company
 BROWSER = "browser and not release"
-ALONE = "tests/browser/test_speed.py"  # the other pages do not mind company
+NOT_RELEASE = "not release"
+MODELS = ("tests/training", "tests/modelserving")  # half of the time
+ALONE = (  # they time what they do
+    "tests/browser/test_speed.py", "tests/labelapp/test_bench_web.py", "tests/walks/test_load.py",
+)  # fmt: skip
+AT_ONCE = 2
 TAIL_LINES = 12
 
 
@@ -61,25 +66,23 @@ def run_checks(words: Sequence[str]) -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="labelapp-checks-") as scratch:
         reports = Path(scratch)
+        run = partial(_run, var=reports / "var")  # one for all: the first compiles for the others
         with _postgresql(is_wanted=not options.no_postgresql) as database_url:
-            lanes = [
-                [*_static_checks(), *_database_tests(reports, database_url),
-                 _pytest("browser", reports, "tests", "-m", BROWSER, f"--ignore={ALONE}")],
-                [_pytest("tests", reports, "tests", "-m", FAST),
-                 _pytest("crash points", reports, BESIDE, "-m", SLOW)],
-            ]  # fmt: skip
-            with ThreadPoolExecutor(max_workers=len(lanes)) as pool:
-                outcomes = [outcome for lane in pool.map(_run_lane, lanes) for outcome in lane]
-            alone = [
-                _pytest("speed of pages", reports, ALONE, "-m", BROWSER),
-                _pytest("walks and faults", reports, "tests", "-m", SLOW,
-                        f"--ignore={BESIDE}"),
-            ]  # fmt: skip
+            beside = [
+                *_static_checks(),
+                _pytest("models", reports, *MODELS, "-m", FAST),
+                _pytest("browser", reports, "tests", "-m", BROWSER, *_without(ALONE)),
+                _pytest("walks and faults", reports, "tests", "-m", SLOW, *_without(ALONE)),
+                *_database_tests(reports, database_url),
+                _pytest("tests", reports, "tests", "-m", FAST, *_without(MODELS)),
+            ]
+            with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+                outcomes = list(pool.map(run, beside))
+            outcomes.append(run(_pytest("alone", reports, *ALONE, "-m", NOT_RELEASE)))
             if options.release:
-                alone.append(
-                    _pytest("release", reports, "tests", "-m", "release", "--timeout=3600")
+                outcomes.append(
+                    run(_pytest("release", reports, "tests", "-m", "release", "--timeout=3600"))
                 )
-            outcomes += _run_lane(alone)
     return _summary(outcomes, seconds=time.monotonic() - began)
 
 
@@ -118,23 +121,18 @@ def _pytest(
     return Step(name=name, command=command, environment=environment or {}, report=report)
 
 
-def _run_lane(steps: Sequence[Step]) -> list[Outcome]:
-    return [_run(step) for step in steps]
+def _without(paths: Sequence[str]) -> list[str]:
+    return [f"--ignore={path}" for path in paths]
 
 
-def _run(step: Step) -> Outcome:
+def _run(step: Step, *, var: Path) -> Outcome:
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="labelapp-var-") as var:
-        environment = {
-            **os.environ,
-            "LABELAPP_VAR": var,
-            "OMP_NUM_THREADS": "1",
-            **step.environment,
-        }
-        done = subprocess.run(
-            step.command, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, errors="replace", check=False,
-        )  # fmt: skip
+    own = {"LABELAPP_VAR": str(var), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **own, **step.environment}
+    done = subprocess.run(
+        step.command, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, errors="replace", check=False,
+    )  # fmt: skip
     outcome = Outcome(
         step=step, is_good=done.returncode == 0, seconds=time.monotonic() - began,
         output=done.stdout + done.stderr,

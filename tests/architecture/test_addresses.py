@@ -54,6 +54,7 @@ def _people():
 
 
 @pytest.mark.django_db
+@pytest.mark.one_database
 def test_pages_that_need_no_sign_in_are_listed():
     client = Client()
 
@@ -66,6 +67,7 @@ def test_pages_that_need_no_sign_in_are_listed():
 
 
 @pytest.mark.django_db
+@pytest.mark.one_database
 def test_api_needs_a_token():
     client = Client()
     api = [address for _, address in ALL if address.startswith("/api/")]
@@ -77,6 +79,7 @@ def test_api_needs_a_token():
 
 
 @pytest.mark.django_db
+@pytest.mark.one_database
 @pytest.mark.parametrize("role", Account.Role.values)
 def test_every_html_answer_carries_the_strict_policy(role):
     client = Client(raise_request_exception=False)
@@ -96,6 +99,7 @@ def test_every_html_answer_carries_the_strict_policy(role):
 
 
 @pytest.mark.django_db
+@pytest.mark.one_database
 @pytest.mark.parametrize("role", Account.Role.values)
 def test_unsafe_methods_without_the_token_are_refused(role):
     client = Client(enforce_csrf_checks=True, raise_request_exception=False)
@@ -111,6 +115,7 @@ def test_unsafe_methods_without_the_token_are_refused(role):
 
 
 @pytest.mark.django_db
+@pytest.mark.one_database
 def test_a_crowdworker_reaches_no_staff_page():
     client = Client(raise_request_exception=False)
     client.force_login(_people()[Account.Role.CROWDWORKER])
@@ -123,6 +128,7 @@ def test_a_crowdworker_reaches_no_staff_page():
 
 
 @pytest.mark.django_db
+@pytest.mark.one_database
 def test_acts_that_ask_who_one_is_are_listed():
     client = Client(raise_request_exception=False)
     client.force_login(_people()[Account.Role.ADMINISTRATOR])

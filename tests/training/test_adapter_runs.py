@@ -16,7 +16,9 @@ from training import process
 from training.models import TrainingRun
 from training.services import RunRequest, start_run
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.django_db(transaction=True), pytest.mark.one_database, pytest.mark.timeout(600),
+]  # fmt: skip
 TINY = {
     "steps": "1", "batch_prompts": "4", "minibatches": "2", "micro_tokens": "512", "max_prompt_tokens": "64",
     "max_response_tokens": "8", "held_out_prompts": "4", "normalization_samples": "4", "threads": "1",

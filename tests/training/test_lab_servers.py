@@ -17,7 +17,7 @@ from tests.modelserving.server.conftest import HELLO, SECRET, Served, end, launc
 from tests.training.making import signed_in, text_of
 from training.web import server_words
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 
 @pytest.fixture(scope="module")

@@ -145,6 +145,7 @@ def test_a_run_ends_with_a_registered_checkpoint_results_and_figures(capsys):
     assert set(checkpoint.parents.all()) == {run.initial}
 
 
+@pytest.mark.one_database
 def test_two_models_on_disjoint_halves_are_both_registered():
     run = begin(disjoint_models="2", **SHORT)
 
@@ -161,6 +162,7 @@ def test_two_models_on_disjoint_halves_are_both_registered():
     assert content_hash(verify(registry.directory_of(test_pm))) == test_pm.hash != train_pm.hash
 
 
+@pytest.mark.one_database
 def test_stop_ends_it_after_the_step_and_the_trainer_knew_no_secret(settings, monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "canary-secret")
     monkeypatch.setenv("MODELSERVER_SECRET", "canary-modelserver")
@@ -256,6 +258,7 @@ def test_the_next_attempt_ends_the_trainer_of_a_worker_that_hangs(monkeypatch):
     assert (other.attempt, run.lease_owner, run.state) == (3, "other", State.RUNNING)
 
 
+@pytest.mark.one_database
 def test_an_input_that_was_changed_fails_at_once_and_says_which():
     run = begin(**SHORT)
     weights = registry.directory_of(run.initial) / "model.safetensors"

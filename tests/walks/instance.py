@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 
 from labelapp.supervisor.deathsignal import die_with_parent
+from tests.compiled import share_compiled
 
 ROOT = Path(__file__).resolve().parents[2]
 SUPERVISOR = (sys.executable, "-m", "labelapp.supervisor")  # what ./start becomes
@@ -38,6 +39,9 @@ class RunningProduct:
         kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
         self.environment = {**kept, "LABELAPP_VAR": str(var), "OMP_NUM_THREADS": "2", **environment}
         self.output = var.with_name(f"{var.name}.terminal")
+        given = os.environ.get("LABELAPP_VAR")
+        if given and not var.exists():
+            share_compiled(Path(given), into=var)
 
     def start(self) -> None:
         """Start and wait for READY."""

@@ -23,7 +23,7 @@ from modelserving.warming import warm_servers
 from tests.modelserving.adapters import write_adapter
 from tests.modelserving.server.conftest import SECRET, Served, end, launch
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 MESSAGES = [{"role": "user", "content": "Tell me a story about a dog."}]
 
 

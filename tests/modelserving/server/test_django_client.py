@@ -14,7 +14,7 @@ from modelserving.registry import directory_of, register_checkpoint
 from tests.modelserving.server.conftest import SECRET, Served
 from tests.tiny_checkpoints import make_tiny_language_model
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 MESSAGES = [{"role": "user", "content": "Tell me a story about a dog."}]
 
 
