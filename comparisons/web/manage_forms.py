@@ -3,11 +3,14 @@
 Knows fields only; what a form does is a service's.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
 from django.conf import global_settings
+from django.utils.text import slugify
 
 from comparisons.models import ApiToken, Campaign
 from comparisons.models.campaign import Objective, Tranche
@@ -15,12 +18,56 @@ from comparisons.queries.releases import ReleaseFilters
 from comparisons.services.campaigns import CHANGEABLE, PRESETS
 from modelserving.models import Slot
 
+CAMPAIGN_SECTIONS = {
+    "Basics": ("title", "language", "pool", "comparisons_wanted"),
+    "Pairing": ("slot", "pairing_rule", "tranche"),
+    "Turns and quotas": (
+        "conversations_per_assignment", "turns_suggested", "max_message_characters",
+        "lease_minutes", "undo_seconds", "allows_regenerate", "allows_edit", "allows_write",
+    ),
+    "Quality": ("second_opinion_percent", "human_reply_percent"),
+    "Wellbeing": ("red_team_daily_cap",),
+    "Pay": ("pay_amount", "pay_currency", "pay_per", "opinion_pay", "reply_pay"),
+}  # fmt: skip
+
 
 class PlainLabels(forms.BaseForm):
     """Labels without a colon: they stand above their field."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, label_suffix="", **kwargs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Fields of a long form that are looked at together."""
+
+    label: str
+    fields: tuple[forms.BoundField, ...]
+    changed: frozenset[str] = frozenset()  # fields that were sent otherwise than they are saved
+
+    @property
+    def saved(self) -> str:
+        """What is saved in the changed fields, as the page's fields say it; JSON for its script."""
+        changed = [field for field in self.fields if field.name in self.changed]
+        return json.dumps({field.name: _as_typed(field) for field in changed})
+
+    @property
+    def name(self) -> str:
+        """For addresses within the page."""
+        return slugify(self.label)
+
+    @property
+    def problems(self) -> int:
+        """How many of its fields are refused."""
+        return sum(bool(field.errors) for field in self.fields)
+
+
+def _as_typed(field: forms.BoundField) -> str | bool:
+    value = field.field.prepare_value(field.initial)
+    if isinstance(value, bool):
+        return value
+    return "" if value is None else str(value)
 
 
 class NewCampaignForm(PlainLabels, forms.Form):
@@ -91,6 +138,13 @@ class CampaignForm(PlainLabels, forms.ModelForm):
             "pay_per": forms.Select(choices=[("assignment", "assignment"), ("hour", "hour")]),
             "language": forms.Select(choices=global_settings.LANGUAGES),
         }
+
+    def sections(self) -> Iterator[Section]:
+        """All fields but the hidden one, in the order of the page."""
+        changed = frozenset(self.changed_data) if self.is_bound else frozenset()
+        for label, names in CAMPAIGN_SECTIONS.items():
+            fields = tuple(self[name] for name in names)
+            yield Section(label=label, fields=fields, changed=changed & set(names))
 
     def say_beside(self, words: Mapping[str, str]) -> None:
         """Put what a field comes to into its help."""

@@ -101,6 +101,31 @@ def test_a_draft_is_of_one_account_and_knows_what_it_was_based_on(editor, visito
     assert Campaign.objects.get().red_team_daily_cap == 20
 
 
+def test_sections_are_reached_by_key_say_what_changed_and_are_saved_by_key(editor):
+    page, _account = editor
+    basics = page.locator("[data-state-of=section-basics]")
+    pay = page.locator("[data-state-of=section-pay]")
+    press(page, "j", "j", "j", "j", "j", "j")
+    expect(page.locator(":focus")).to_have_text("Pay")
+    expect(page.locator("#section-pay")).to_be_in_viewport()
+    page.fill("#id_title", "Busy people")
+    page.select_option("#id_pay_per", "hour")
+    page.fill("#id_pay_amount", "7.5")
+    expect(basics).to_have_text("1 change")
+    expect(pay).to_have_text("2 changes")
+
+    press(page, "Control+s")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Publish 3 changes to Busy?")
+    page.wait_for_load_state("networkidle")
+    page.get_by_role("button", name="Go on editing").click()
+    expect(pay).to_have_text("2 changes")
+    page.wait_for_load_state("networkidle")
+    page.fill("#id_title", "Busy")
+
+    expect(basics).to_have_text("as saved")
+    assert Campaign.objects.get().title == "Busy"
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_list_and_a_draft_fit_a_phone_and_satisfy_axe(visitor, axe, theme):
     live_campaign(slug="busy", title="Busy" + "x" * 60)
@@ -109,6 +134,8 @@ def test_the_list_and_a_draft_fit_a_phone_and_satisfy_axe(visitor, axe, theme):
     page.fill("#id_pool", "experts" * 5)
     page.fill("#id_undo_seconds", "60")
     opened(page)
+    press(page, "j", "j")
+    expect(page.locator(":focus")).to_have_text("Pairing")
     found = [*axe(page), *(["overflow"] if overflow(page) else [])]
     page.locator("main .card .btn.primary").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Publish 2 changes")

@@ -189,3 +189,25 @@ def test_every_field_says_from_when_on_it_holds(campaign, ada):
     assert len(found) == len(CHANGEABLE)
     assert [row for row in found if not row[2]] == []
     assert ["Slot", f"{campaign.slot.name} → other", "from the next message on"] in found
+
+
+def states(page) -> dict[str, str]:
+    """What stands beside each section."""
+    found = re.findall(r'data-state-of="section-([\w-]+)">([^<]*)<', page.content.decode())
+    return {name: unescape(state) for name, state in found}
+
+
+def test_every_setting_is_in_one_section_and_each_says_what_stands_in_it(campaign, ada):
+    page = ada.get(reverse("manage_campaign", args=["busy"]))
+    names = [field.name for section in page.context["form"].sections() for field in section.fields]
+    typed = opened(ada) | {"title": "Other", "undo_seconds": "-1", "lease_minutes": ""}
+
+    sent = send(ada, typed)
+
+    assert sorted(names) == sorted(CHANGEABLE)
+    assert set(states(page).values()) == {"as saved"}
+    told = states(sent)
+    assert (told["basics"], told["turns-and-quotas"], told["pay"]) == (
+        "1 change", "2 problems", "as saved",
+    )  # fmt: skip
+    assert "{&quot;title&quot;: &quot;Busy&quot;}" in sent.content.decode()

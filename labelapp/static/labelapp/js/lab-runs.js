@@ -16,7 +16,7 @@ document.addEventListener("keydown", (event) => {
   if (event.target.closest("input:not([type=checkbox]), textarea, select, dialog")) return;
   if (event.key === "n") document.querySelector("[data-new-run]")?.click();
   else if (event.key === "x") {
-    form?.querySelector("tr[aria-selected=true] input[name=run]")?.click();
+    form?.querySelector("tr[data-selected] input[name=run]")?.click();
   } else if (event.key === "c" && picked() >= 2) form.requestSubmit();
 });
 show();

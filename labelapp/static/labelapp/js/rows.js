@@ -11,10 +11,10 @@ function rows() {
 function move(step) {
   const all = rows();
   if (!all.length) return;
-  const now = all.findIndex((row) => row.getAttribute("aria-selected") === "true");
+  const now = all.findIndex((row) => "selected" in row.dataset);
   const next = all[Math.min(all.length - 1, Math.max(0, now + step))];
-  for (const row of all) row.removeAttribute("aria-selected");
-  next.setAttribute("aria-selected", "true");
+  for (const row of all) delete row.dataset.selected;
+  next.dataset.selected = ""; // aria-selected would be of grids alone
   (next.querySelector("a") ?? next.querySelector("button, input") ?? next).focus({ preventScroll: true });
   next.scrollIntoView({ block: "nearest" });
 }
