@@ -48,6 +48,11 @@ class LoadedModel:
     config: PretrainedConfig
     hash: str  # the checkpoint's identity
 
+    @property
+    def positions(self) -> int | None:
+        """The longest sequence the model reads; None where its config does not say."""
+        return positions_of(self.config)
+
 
 def load_language_model(
     directory: Path,
@@ -89,6 +94,18 @@ def load_preference_model(
             f"{directory} has {loaded.config.num_labels} labels: a preference model has one score"
         )
     return loaded
+
+
+def positions_of(config: PretrainedConfig) -> int | None:
+    """The longest sequence a model reads; None where its config does not say.
+
+    Of longrope only the part before its angles change: keys that were kept would not change with them.
+    """
+    stated: int | None = getattr(config, "max_position_embeddings", None)
+    rope = getattr(config, "rope_parameters", None) or {}
+    if stated is None or rope.get("rope_type") != "longrope":
+        return stated
+    return min(stated, rope.get("original_max_position_embeddings") or stated)
 
 
 def load_tokenizer(directory: Path) -> TextTokenizer:
@@ -150,10 +167,11 @@ def _load(
         output_loading_info=True,
     )
     _check_weights(directory, report=report)
+    longest = min(layout.context_tokens, positions_of(model.config) or layout.context_tokens)
     return LoadedModel(
         model=model.to(device).eval(),
         tokenizer=tokenizer,
-        dialogue_format=layout,
+        dialogue_format=replace(layout, context_tokens=longest),
         config=model.config,
         hash=content_hash(manifest),
     )

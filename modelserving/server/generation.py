@@ -277,5 +277,5 @@ def _sample_request(
 
 def context_tokens(checkpoint: ServedCheckpoint) -> int:
     """The longest sequence the model can read."""
-    stated = getattr(checkpoint.loaded.model.config, "max_position_embeddings", None)
-    return int(stated or checkpoint.loaded.dialogue_format.context_tokens)
+    loaded = checkpoint.loaded
+    return loaded.positions or loaded.dialogue_format.context_tokens

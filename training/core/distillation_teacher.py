@@ -158,21 +158,20 @@ def _is_whole(where: Path) -> bool:
 
 def _check_teacher(teacher: LoadedModel, *, config: ContextDistillationConfig) -> None:
     """Refuse what would end within the asking."""
-    layout, shape = teacher.dialogue_format.format, teacher.config
+    layout, limit = teacher.dialogue_format.format, teacher.positions
     if layout != "tokens":
         raise ConfigError(
             f"context_distillation needs a teacher of the tokens format, this one's is {layout}: "
             "choose a checkpoint whose dialogue.json says tokens"
         )
-    limit = int(shape.max_position_embeddings)
-    if config.prompt_tokens + config.sequence_tokens > limit:
+    if limit is not None and config.prompt_tokens + config.sequence_tokens > limit:
         raise ConfigError(
             f"prompt_tokens {config.prompt_tokens} + sequence_tokens {config.sequence_tokens} is "
             f"beyond the teacher's {limit} positions: lower one of them"
         )
-    if config.top_tokens > shape.vocab_size:
+    if config.top_tokens > teacher.config.vocab_size:
         raise ConfigError(
-            f"top_tokens {config.top_tokens} is beyond the vocabulary of {shape.vocab_size}: lower it"
+            f"top_tokens {config.top_tokens} is beyond the vocabulary of {teacher.config.vocab_size}: lower it"
         )
 
 

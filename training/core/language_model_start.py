@@ -13,7 +13,7 @@ from modelserving.core.adapters import whole_weights
 from modelserving.core.architectures import CheckpointRefused, dialogue_format_of
 from modelserving.core.dialogue import DialogueFormat
 from modelserving.lm.attention import without_dropout
-from modelserving.lm.loading import load_language_model, load_tokenizer
+from modelserving.lm.loading import load_language_model, load_tokenizer, positions_of
 from modelserving.lm.tokenizer import PAD, TextTokenizer
 from training.config import ConfigError, LanguageModelConfig
 from training.core.corpus import Source, load_corpus, source_of
@@ -110,8 +110,8 @@ def _model(
 
 
 def _check_block(config: LanguageModelConfig, *, model: PreTrainedModel) -> None:
-    limit = int(model.config.max_position_embeddings)
-    if config.block_tokens > limit:
+    limit = positions_of(model.config)
+    if limit is not None and config.block_tokens > limit:
         raise ConfigError(
             f"block_tokens {config.block_tokens} is beyond the model's {limit} positions: lower it"
         )

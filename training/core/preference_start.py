@@ -44,9 +44,7 @@ def initial_preference_model(
     if config.activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     shard(model, config=config, ranks=run.ranks)
-    room = min(
-        config.max_tokens, getattr(model.config, "max_position_embeddings", config.max_tokens)
-    )
+    room = min(config.max_tokens, loaded.positions or config.max_tokens)
     layout = replace(loaded.dialogue_format, context_tokens=room, score_center=None)
     return replace(loaded, model=model, dialogue_format=layout)
 

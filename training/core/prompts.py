@@ -50,7 +50,7 @@ def require_positions(*models: LoadedModel, prompt: int, response: int) -> None:
         raise ConfigError(
             f"max_prompt_tokens is {prompt}: set it to {FEWEST_PROMPT_TOKENS} or more"
         )
-    limits = [getattr(each.config, "max_position_embeddings", prompt + response) for each in models]
+    limits = [each.positions or prompt + response for each in models]
     if prompt + response > min(limits):
         raise ConfigError(
             f"{prompt} tokens of a prompt and {response} of a response are beyond the {min(limits)} positions "

@@ -53,6 +53,18 @@ def test_language_model_loads_with_hash_layout_and_dtype(tmp_path: Path) -> None
     assert not loaded.model.training
 
 
+def test_of_longrope_only_what_its_short_angles_reach_is_read(tmp_path: Path) -> None:
+    factors = {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+    turns = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 64}
+    make_tiny_language_model(tmp_path / "long", rope_parameters=turns | factors)
+    make_tiny_language_model(tmp_path / "plain")
+
+    long, plain = (load_language_model(tmp_path / name) for name in ("long", "plain"))
+
+    assert (long.positions, long.dialogue_format.context_tokens) == (64, 64)
+    assert (plain.positions, plain.dialogue_format.context_tokens) == (256, 256)
+
+
 def test_preference_model_scores_as_plain_transformers_does(tmp_path: Path) -> None:
     make_tiny_preference_model(tmp_path / "pm")
     ids = torch.tensor([[5, 6, 7, 8, 9]])
