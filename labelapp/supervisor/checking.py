@@ -22,13 +22,15 @@ from labelapp.supervisor.postgresql import NoPostgresql, own_postgresql
 PYTHON = sys.executable
 CHROMIUM = Path("/usr/bin/chromium")
 HERE = ("-m", "pytest", "-q", "--no-header")
-SLOW = "(walk or fault) and not release and not browser"
 FAST = "not walk and not fault and not browser and not release"
-BROWSER = "browser and not release"
 NOT_RELEASE = "not release"
-MODELS = ("tests/training", "tests/modelserving")  # half of the time
-ALONE = (  # they time what they do
-    "tests/browser/test_speed.py", "tests/labelapp/test_bench_web.py", "tests/walks/test_load.py",
+# each in a run of its own, which reads no more files than it needs; the rest in another
+FOLDERS = {
+    "training": ("tests/training",), "browser": ("tests/browser",),
+    "model server": ("tests/modelserving",), "walks and faults": ("tests/walks", "tests/faults"),
+}  # fmt: skip
+ALONE = (  # they time what they do; Playwright's loop would stand in the way of another, so it is last
+    "tests/labelapp/test_bench_web.py", "tests/walks/test_load.py", "tests/browser/test_speed.py",
 )  # fmt: skip
 AT_ONCE = 2
 TAIL_LINES = 12
@@ -70,11 +72,19 @@ def run_checks(words: Sequence[str]) -> int:
         with _postgresql(is_wanted=not options.no_postgresql) as database_url:
             beside = [
                 *_static_checks(),
-                _pytest("models", reports, *MODELS, "-m", FAST),
-                _pytest("browser", reports, "tests", "-m", BROWSER, *_without(ALONE)),
-                _pytest("walks and faults", reports, "tests", "-m", SLOW, *_without(ALONE)),
+                *(
+                    _pytest(name, reports, *paths, "-m", NOT_RELEASE, *_without(ALONE))
+                    for name, paths in FOLDERS.items()
+                ),
                 *_database_tests(reports, database_url),
-                _pytest("tests", reports, "tests", "-m", FAST, *_without(MODELS)),
+                _pytest(
+                    "tests",
+                    reports,
+                    "tests",
+                    "-m",
+                    NOT_RELEASE,
+                    *_without(ALONE, *FOLDERS.values()),
+                ),
             ]
             with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
                 outcomes = list(pool.map(run, beside))
@@ -121,14 +131,15 @@ def _pytest(
     return Step(name=name, command=command, environment=environment or {}, report=report)
 
 
-def _without(paths: Sequence[str]) -> list[str]:
-    return [f"--ignore={path}" for path in paths]
+def _without(*folders: Sequence[str]) -> list[str]:
+    return [f"--ignore={path}" for paths in folders for path in paths]
 
 
 def _run(step: Step, *, var: Path) -> Outcome:
     began = time.monotonic()
     own = {"LABELAPP_VAR": str(var), "OMP_NUM_THREADS": "1"}
     environment = {**os.environ, **own, **step.environment}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes read the same sources
     done = subprocess.run(
         step.command, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
         text=True, errors="replace", check=False,

@@ -21,8 +21,8 @@ PREFERENCE_MODEL = {
     "kind": "preference_model", "batch_comparisons": 8, "max_tokens": 128, **COMMON,
 }  # fmt: skip
 PPO = {
-    "kind": "ppo", "steps": 3, "batch_prompts": 4, "samples_per_prompt": 2, "minibatches": 2,
-    "inner_epochs": 2, "max_prompt_tokens": 64, "max_response_tokens": 24, "kl_weight": 0.001, **COMMON,
+    "kind": "ppo", "steps": 2, "batch_prompts": 4, "samples_per_prompt": 2, "minibatches": 2,
+    "inner_epochs": 2, "max_prompt_tokens": 64, "max_response_tokens": 12, "kl_weight": 0.001, **COMMON,
 }  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def whole_and_killed(folder: Path, *, config: dict, inputs: dict[str, Path]) -> 
 
 @pytest.mark.timeout(300)
 def test_a_preference_model_and_a_policy_that_it_ranks(tmp_path: Path):
-    train, test = [row(index) for index in range(32)], [row(index) for index in range(100, 108)]
+    train, test = [row(index) for index in range(24)], [row(index) for index in range(100, 108)]
     release = make_release(tmp_path / "release", train=train, test=test)
     inputs = {"initial": STARTER, "release": release}
 
