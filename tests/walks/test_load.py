@@ -1,8 +1,8 @@
 """Many crowdworkers at once over real HTTP: every page quick, no error, no choice lost or doubled.
 
 A fake engine writes 30 words a second; people think as in the workload that the targets stand for:
-a turn every one to two minutes. The short form has fewer people who think faster. Signing in is told
-apart from the other pages: Argon2 is slow on purpose.
+a turn every one to two minutes. The short form has 40 people who think faster and so send three times as
+many turns as the 50 of its target. Signing in is told apart from the other pages: Argon2 is slow on purpose.
 """
 
 import asyncio
@@ -130,7 +130,7 @@ def under_load(folder, *, database_url: str, **wanted) -> tuple[dict, told.Findi
 @pytest.mark.usefixtures("two_cores")
 def test_forty_people_for_a_minute(tmp_path):
     measured, found = under_load(
-        tmp_path, database_url="", people=40, seconds=55, ramp=20, think=(8, 16)
+        tmp_path, database_url="", people=40, seconds=60, ramp=20, think=(14, 24)
     )
 
     assert found == told.Findings(missing=(), doubled=(), phantom=(), given_twice=())
