@@ -29,8 +29,8 @@ FOLDERS = {
     "training": ("tests/training",), "browser": ("tests/browser",),
     "model server": ("tests/modelserving",), "walks and faults": ("tests/walks", "tests/faults"),
 }  # fmt: skip
-ALONE = (  # they time what they do; Playwright's loop would stand in the way of another, so it is last
-    "tests/labelapp/test_bench_web.py", "tests/walks/test_load.py", "tests/browser/test_speed.py",
+ALONE = (  # they time what they do
+    "tests/browser/test_speed.py", "tests/labelapp/test_bench_web.py", "tests/walks/test_load.py",
 )  # fmt: skip
 AT_ONCE = 2
 TAIL_LINES = 12
@@ -88,7 +88,10 @@ def run_checks(words: Sequence[str]) -> int:
             ]
             with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
                 outcomes = list(pool.map(run, beside))
-            outcomes.append(run(_pytest("alone", reports, *ALONE, "-m", NOT_RELEASE)))
+            # one by one: the loop of a browser's test would stand in the way of the load's
+            outcomes += [
+                run(_pytest(Path(each).stem, reports, each, "-m", NOT_RELEASE)) for each in ALONE
+            ]
             if options.release:
                 outcomes.append(
                     run(_pytest("release", reports, "tests", "-m", "release", "--timeout=3600"))

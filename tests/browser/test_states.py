@@ -50,7 +50,8 @@ def look_at(page: Page, state_name: str, axe) -> list:
         found += [(state_name, each) for each in faults_of_layout(page, size)]
         for theme in ("light", "dark"):
             page.emulate_media(color_scheme=theme)
-            seen = recording.step(page, f"{kind}-{theme}", axe=axe)
+            is_new = (kind, theme) != ("phone", "dark")  # colours of the one, layout of the other
+            seen = recording.step(page, f"{kind}-{theme}", axe=axe if is_new else None)
             found += [(state_name, kind, theme, each) for each in seen]
     for size in (NARROW, ZOOMED):
         found += [(state_name, each) for each in faults_of_layout(page, size)]
@@ -65,7 +66,7 @@ def seen_in(visitor, state: State, **more) -> Page:
     return page
 
 
-@pytest.mark.timeout(400)  # axe twenty-four times
+@pytest.mark.timeout(400)  # axe eighteen times
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_state_fits_and_satisfies_axe(visitor, family, axe):
     visitor.allowed = ("ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "dialog: beforeunload")
