@@ -16,10 +16,8 @@ from tests.compiled import share_compiled
 # Before Django reads its settings, which is why pytest-django is not told of them: tests own their folders, and never
 # touch var/ nor what runs there.
 _SCRATCH = Path(tempfile.mkdtemp(prefix="labelapp-tests-"))
-_GIVEN = os.environ.get("LABELAPP_VAR")
 os.environ["LABELAPP_VAR"] = str(_SCRATCH / "var")
-if _GIVEN:  # what one run of tests compiled is there for the next
-    share_compiled(Path(_GIVEN), into=_SCRATCH / "var")
+share_compiled(_SCRATCH / "var")
 os.environ.pop("ARTEFACTS", None)
 os.environ.setdefault("PUBLIC_URL", "http://127.0.0.1:8000")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

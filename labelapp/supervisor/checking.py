@@ -68,7 +68,7 @@ def run_checks(words: Sequence[str]) -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="labelapp-checks-") as scratch:
         reports = Path(scratch)
-        run = partial(_run, var=reports / "var")  # one for all: the first compiles for the others
+        run = partial(_run, scratch=reports)
         with _postgresql(is_wanted=not options.no_postgresql) as database_url:
             beside = [
                 *_static_checks(),
@@ -138,9 +138,12 @@ def _without(*folders: Sequence[str]) -> list[str]:
     return [f"--ignore={path}" for paths in folders for path in paths]
 
 
-def _run(step: Step, *, var: Path) -> Outcome:
+def _run(step: Step, *, scratch: Path) -> Outcome:
     began = time.monotonic()
-    own = {"LABELAPP_VAR": str(var), "OMP_NUM_THREADS": "1"}
+    own = {
+        "LABELAPP_VAR": str(scratch / "var"), "OMP_NUM_THREADS": "1",
+        "TESTS_COMPILED": str(scratch / "compiled"),  # by the first for all others
+    }  # fmt: skip
     environment = {**os.environ, **own, **step.environment}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes read the same sources
     done = subprocess.run(

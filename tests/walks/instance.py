@@ -39,9 +39,8 @@ class RunningProduct:
         kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
         self.environment = {**kept, "LABELAPP_VAR": str(var), "OMP_NUM_THREADS": "2", **environment}
         self.output = var.with_name(f"{var.name}.terminal")
-        given = os.environ.get("LABELAPP_VAR")
-        if given and not var.exists():
-            share_compiled(Path(given), into=var)
+        if not var.exists():
+            share_compiled(var)
 
     def start(self) -> None:
         """Start and wait for READY."""
