@@ -32,13 +32,9 @@ class MasterWeights:
             name: nn.Parameter(p.detach().float().clone()) if is_copy and p.requires_grad else p
             for name, p in self._model_parameters.items()
         }
-        for parameter in self._copies():
-            parameter.grad_dtype = torch.float32  # many rows' gradients are summed in it
-
-    def _copies(self) -> list[Tensor]:
-        """The model's parameters that learn by a master of their own."""
-        masters = self.parameters
-        return [p for name, p in self._model_parameters.items() if masters[name] is not p]
+        for name, parameter in self._model_parameters.items():
+            if self.parameters[name] is not parameter:
+                parameter.grad_dtype = torch.float32  # many rows' gradients are summed in it
 
     @property
     def trained(self) -> int:

@@ -11,6 +11,8 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     ["training.core.__main__", "training.core.ppo_training", "training.core.preference_training",
@@ -21,7 +23,9 @@ LONGEST = 100  # seconds
 
 def kill_at(path: Path, *, step: int) -> None:
     """Start the run as a process of its own that dies of SIGKILL right after it wrote the metrics of a step."""
-    _one_thread_in_the_server()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # torch reads it in the server, when that starts
+        forkserver.ensure_running()
     said = path.with_name(f"{path.name}.said")
     process = FORKS.Process(target=_run_until, args=(str(path), step, str(said)))
     process.start()
@@ -32,20 +36,11 @@ def kill_at(path: Path, *, step: int) -> None:
     assert "\ndying" in said.read_text(), said.read_text()
 
 
-def _one_thread_in_the_server() -> None:
-    """Torch reads the number when it is loaded, which is when the server starts."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    forkserver.ensure_running()
-    if before is not None:
-        os.environ["OMP_NUM_THREADS"] = before
-
-
 def _run_until(path: str, last: int, said: str) -> None:
+    os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     from training.core.__main__ import run
     from training.core.run_directory import RunDirectory
 
-    os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     write = RunDirectory.metrics
 
     def write_and_die(self: RunDirectory, step: int, values: Any) -> None:
