@@ -172,3 +172,17 @@ def test_curves_tell_their_ticks_apart(visitor):
     assert all(each.isdigit() for each in x)
     assert page.evaluate(draw, [[[0.5, 1.0], [1.2, 2.0]], True])[1][0] in {"0", "0.0"}
     assert page.evaluate(draw, [[[100, 5.0], [90000, 250000.0]], False])[0][0] == "0"
+
+
+def test_a_run_is_reached_and_picked_by_key(visitor):
+    for name in ("first", "second"):
+        make_run(name)
+    page = visitor.signed_in(make_account("administrator"))
+    page.goto("/lab/runs/")
+    page.wait_for_load_state("networkidle")
+
+    press(page, "j", "j", "k", "x")
+
+    expect(page.locator("tbody tr").nth(0)).to_have_attribute("data-selected", "")
+    expect(page.locator("tbody tr").nth(0).locator("[name=run]")).to_be_checked()
+    expect(page.locator("tbody tr").nth(1).locator("[name=run]")).not_to_be_checked()
