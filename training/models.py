@@ -76,6 +76,7 @@ class TrainingRun(models.Model):
     test_pm = models.ForeignKey(
         Checkpoint, on_delete=models.PROTECT, null=True, related_name="runs_tested_by"
     )
+    questions = models.CharField(max_length=64, blank=True)  # name of an evaluation's question set
     checkpoint = models.ForeignKey(
         Checkpoint, on_delete=models.PROTECT, null=True, related_name="made_by"
     )

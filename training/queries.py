@@ -177,7 +177,7 @@ def settings_of(public_id: str, *, kind: str) -> tuple[dict[str, Any], dict[str,
     }
     initial = {
         "preset": run.preset, "release": run.release_id, "initial_checkpoint": run.initial_id,
-        "ranker": run.ranker_id, "test_pm": run.test_pm_id, "name": run.name,
+        "ranker": run.ranker_id, "test_pm": run.test_pm_id, "questions": run.questions, "name": run.name,
     }  # fmt: skip
     return initial, typed
 

@@ -22,6 +22,8 @@ from modelserving.core.artifacts import (
 )
 from training.held_out_scores import held_out_scores
 from training.models import TrainingRun
+from training.question_sets import QuestionsRefused
+from training.question_sets import directory_of as questions_named
 
 HELD_OUT_SCORES = "held_out_scores.json"
 
@@ -30,7 +32,7 @@ LONGEST_NUMBER = 18  # digits of an offset; Python refuses to read thousands
 
 
 class InputMissing(Exception):
-    """A release or checkpoint of the run is not on this machine's disk; the message says which."""
+    """A release, checkpoint or question set of the run is not on this machine's disk; the message says which."""
 
 
 def directory_of(run: TrainingRun) -> Path:
@@ -131,12 +133,21 @@ def _inputs(run: TrainingRun, path: Path) -> Mapping[str, dict[str, str]]:
         checkpoint = getattr(run, role)
         if checkpoint is not None:
             places[role] = registry.directory_of(checkpoint)
+    if run.questions:
+        places["questions"] = _questions(run.questions)
     inputs = {role: _reference(role, place, path) for role, place in places.items()}
     if scores := held_out_scores(run):
         kept = path / HELD_OUT_SCORES
         write_durably(kept, json.dumps(scores, indent=2) + "\n")
         inputs["held_out_scores"] = {"path": kept.name, "sha256": file_sha256(kept)}
     return inputs
+
+
+def _questions(name: str) -> Path:
+    try:
+        return questions_named(name)
+    except QuestionsRefused as gone:
+        raise InputMissing(f"the questions cannot be used: {gone}") from gone
 
 
 def _reference(role: str, place: Path, run_directory: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ from comparisons.models import Account, DatasetRelease
 from comparisons.services import audit
 from modelserving import registry
 from modelserving.models import Checkpoint
-from training import leases
+from training import leases, question_sets
 from training.config import ConfigError, presets, to_dict, with_overrides
 from training.models import Iteration, TrainingRun
 from training.tasks import execute_run
@@ -51,6 +51,7 @@ class RunRequest:
     initial: Checkpoint | None = None
     ranker: Checkpoint | None = None
     test_pm: Checkpoint | None = None
+    questions: str = ""
     name: str = ""
     iteration: Iteration | None = None
     request_key: uuid.UUID | None = None
@@ -155,9 +156,11 @@ def _checked(request: RunRequest) -> TrainingRun:
                 f"The {role} {checkpoint} is no preference model: choose one that scores."
             )
     _check_divergence(config, test_pm=request.test_pm)
+    _check_questions(request)
     return TrainingRun(
         kind=request.kind, name=request.name[:120], preset=request.preset, config=config,
         release=request.release, initial=initial, ranker=ranker, test_pm=request.test_pm,
+        questions=request.questions,
         iteration=request.iteration, request_key=request.request_key,
     )  # fmt: skip
 
@@ -182,6 +185,20 @@ def _check_divergence(config: Mapping[str, object], *, test_pm: Checkpoint | Non
             f"stop_on_divergence is {most:g}, which compares with a second preference model: "
             "choose a test PM, or set it to 0."
         )
+
+
+def _check_questions(request: RunRequest) -> None:
+    """A question set is for evaluations, and must be here."""
+    if not request.questions:
+        return
+    if request.kind != TrainingRun.Kind.EVALUATION:
+        raise RunRefused(
+            f"A {request.kind.replace('_', ' ')} run answers no questions: leave the question set out, or start an evaluation."
+        )
+    try:
+        question_sets.directory_of(request.questions)
+    except question_sets.QuestionsRefused as refused:
+        raise RunRefused(str(refused)) from None
 
 
 def _check_rollouts(config: Mapping[str, object]) -> None:

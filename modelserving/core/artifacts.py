@@ -21,6 +21,7 @@ KINDS = (
     "release",
     "rollouts",
     "corpus",
+    "questions",
     "resume",
 )
 

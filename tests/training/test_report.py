@@ -27,6 +27,7 @@ EVALUATION = {
     "by_objective": {"helpful": SHARE},
     "by_tranche": {"base": SHARE},
     "histogram": {"low": -1.0, "high": 1.0, "chosen": [1, 2], "rejected": [2, 1]},
+    "scores_by_tranche": {"low": 0.0, "high": 1.0, "tranches": {"base": [1, 2], "online": [0, 4]}},
     "best_of_k": [
         {"k": k, "score": SHARE, "sqrt_log_k": math.sqrt(math.log(k)), "kl": 0.0} for k in (1, 4)
     ],
@@ -34,7 +35,8 @@ EVALUATION = {
 
 
 OF_A_REPORT = [
-    "calibration", "by-threshold", "by-turn", "by-objective", "by-tranche", "scores", "by-k",
+    "calibration", "by-threshold", "by-turn", "by-objective", "by-tranche", "scores", "scores-by-tranche",
+    "by-k",
 ]  # fmt: skip
 
 

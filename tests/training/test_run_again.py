@@ -81,7 +81,7 @@ def test_settings_of_few_words_are_chosen_and_not_typed():
     make_checkpoint(kind="preference_model")
     client, release = signed_in(), make_release()
     page = text_of(client.get(reverse("new_run") + "?kind=evaluation"))
-    assert page.count('type="checkbox" name="set:suites"') == 6
+    assert page.count('type="checkbox" name="set:suites"') == 7
     assert '<option value="">as the preset (demo: auto)</option>' in page
     chosen = {"set:suites": ["elo", "comparisons"], "set:precision": "float32"}
 

@@ -29,7 +29,7 @@ class RunSerializer(serializers.ModelSerializer[TrainingRun]):
         model = TrainingRun
         fields = (
             "public_id", "kind", "name", "preset", "config", "state", "reason", "release", "initial",
-            "ranker", "test_pm", "checkpoint", "attempt", "is_stop_requested", "progress", "results",
+            "ranker", "test_pm", "questions", "checkpoint", "attempt", "is_stop_requested", "progress", "results",
             "created_at", "started_at", "finished_at",
         )  # fmt: skip
 
@@ -74,6 +74,7 @@ class RunRequestSerializer(serializers.Serializer[dict[str, Any]]):
     initial = serializers.CharField(default="", allow_blank=True, max_length=120)
     ranker = serializers.CharField(default="", allow_blank=True, max_length=120)
     test_pm = serializers.CharField(default="", allow_blank=True, max_length=120)
+    questions = serializers.CharField(default="", allow_blank=True, max_length=64)
     name = serializers.CharField(default="", allow_blank=True, max_length=120)
     request_key = serializers.UUIDField(
         default=None,

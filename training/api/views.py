@@ -94,7 +94,7 @@ class RunMetrics(APIView):
 def _run_request(given: dict[str, Any]) -> RunRequest:
     return RunRequest(
         kind=given["kind"], preset=given["preset"], overrides=given["overrides"],
-        release=given["release"], name=given["name"], request_key=given["request_key"],
+        release=given["release"], questions=given["questions"], name=given["name"], request_key=given["request_key"],
         initial=find_checkpoint(given["initial"]) if given["initial"] else None,
         ranker=find_checkpoint(given["ranker"], kind=PM) if given["ranker"] else None,
         test_pm=find_checkpoint(given["test_pm"], kind=PM) if given["test_pm"] else None,

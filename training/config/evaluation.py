@@ -15,6 +15,7 @@ Suite = Literal[
     "response_loss",
     "heldout_score",
     "out_of_distribution",
+    "questions",
 ]
 
 
@@ -25,7 +26,7 @@ class EvaluationConfig(RunConfig):
     kind: Literal["evaluation"] = "evaluation"
     # empty: all that fit. A preference model: comparisons, elo (where the crowd compared two models).
     # A language model: logprob_accuracy, response_loss, heldout_score (with a ranker), out_of_distribution (with
-    # prompts of both objectives)
+    # prompts of both objectives). Either: questions (with a question set)
     suites: tuple[Suite, ...] = ()
     max_examples: int = 1000  # per suite; of out_of_distribution per objective and split
     max_response_tokens: int = 128

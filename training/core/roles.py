@@ -11,10 +11,14 @@ from pathlib import Path
 from modelserving.core.artifacts import MANIFEST, read_manifest
 from training.config import ConfigError
 
-RELEASE, CORPUS = ("release",), ("corpus",)
+RELEASE, CORPUS, QUESTIONS = ("release",), ("corpus",), ("questions",)
 POLICIES = ("language_model", "policy")
 RANKERS = ("preference_model",)
 FILE: tuple[str, ...] = ()  # a single file, without a manifest
+MADE_BY = {
+    CORPUS: "write one as docs/paper.md shows",
+    QUESTIONS: "publish one with `python -m training.core.questions FILE --out DIR`",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +119,12 @@ ROLES: dict[str, tuple[Role, ...]] = {
             kinds=FILE,
             is_needed=False,
         ),
+        Role(
+            name="questions",
+            holds="multiple-choice questions, as python -m training.core.questions publishes them",
+            kinds=QUESTIONS,
+            is_needed=False,
+        ),
     ),
 }
 
@@ -149,11 +159,8 @@ def _require_kind(role: Role, path: Path) -> None:
             raise ConfigError(f"the {role.name} {path} is a folder: name its file")
         return
     if not (path / MANIFEST).is_file():
-        cure = (
-            "write one as docs/paper.md shows"
-            if role.kinds == CORPUS
-            else f"name a directory that was published as {' or '.join(role.kinds)}"
-        )
+        usual = f"name a directory that was published as {' or '.join(role.kinds)}"
+        cure = MADE_BY.get(role.kinds, usual)
         raise ConfigError(f"the {role.name} {path} has no {MANIFEST}: {cure}")
     found = read_manifest(path).kind
     if found not in role.kinds:

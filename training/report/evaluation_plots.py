@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.report import recorded
-from training.report.drawing import BASELINE, COLOURS, axes, intervals
+from training.report.drawing import BASELINE, COLOURS, DASHES, axes, intervals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,6 +84,24 @@ def scores(directory: Path) -> "Figure | None":
         area.stairs(
             counts, edges, color=COLOURS[index], linewidth=1.5, linestyle="-" if index == 0 else "--",
             label=f"{side} (n = {sum(counts):,})",
+        )  # fmt: skip
+    area.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def scores_by_tranche(directory: Path) -> "Figure | None":
+    """Shares of each tranche's scores over the same bins."""
+    found = recorded.evaluation(directory).get("scores_by_tranche")
+    if not found:
+        return None
+    figure, area = axes(x_label="PM score (nats)", y_label="share of the tranche's responses")
+    low, high = float(found["low"]), float(found["high"])
+    for index, (name, counts) in enumerate(sorted(found["tranches"].items())):
+        edges = [low + (high - low) * place / len(counts) for place in range(len(counts) + 1)]
+        total = sum(counts)
+        area.stairs(
+            [count / total for count in counts], edges, color=COLOURS[index % 5], linewidth=1.5,
+            linestyle=DASHES[index % 5], label=f"{name} (n = {total:,})",
         )  # fmt: skip
     area.legend(fontsize=8, frameon=False)
     return figure

@@ -14,6 +14,7 @@ from training.report import (
     evaluation_plots,
     learning_plots,
     out_of_distribution_plots,
+    question_plots,
     recorded,
 )
 
@@ -31,7 +32,7 @@ _CALIBRATION = (
     "calibration",
     "Accuracy by score difference Δ beside 1/(1+e^−Δ), 95 % intervals (paper fig. 9).",
 )
-_SCORES = ("scores", "Scores of chosen and rejected responses of the test split (paper fig. 15).")
+_SCORES = ("scores", "Scores of chosen and rejected responses of the test split.")
 _FIGURES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "preference_model": (_LEARNING,),
     "preference_pretraining": (_LEARNING,),
@@ -53,6 +54,18 @@ _EVALUATED = {  # key in evaluation.json -> figure
     "by_objective": ("by-objective", "Test accuracy by objective, 95 % intervals."),
     "by_tranche": ("by-tranche", "Test accuracy by tranche, 95 % intervals."),
     "histogram": _SCORES,
+    "scores_by_tranche": (
+        "scores-by-tranche",
+        "Scores of both responses of the test split by tranche, as shares of each (paper fig. 15).",
+    ),
+    "by_category": (
+        "questions",
+        "Share of multiple-choice questions answered right, by category, 95 % intervals (paper fig. 5).",
+    ),
+    "margins": (
+        "question-margins",
+        "PM score of the right reply minus the best other's, a count of questions (paper fig. 10).",
+    ),
     "elo": (
         "elo",
         "The crowd's Elo of each model beside what the PM's scores predict, 95 % intervals (paper fig. 15).",
@@ -85,10 +98,13 @@ _DRAWN: Mapping[str, Draw] = {
     "by-objective": evaluation_plots.by_objective,
     "by-tranche": evaluation_plots.by_tranche,
     "scores": evaluation_plots.scores,
+    "scores-by-tranche": evaluation_plots.scores_by_tranche,
     "by-k": evaluation_plots.by_k,
     "out-of-distribution-by-layer": out_of_distribution_plots.auroc_by_layer,
     "out-of-distribution-by-outliers": out_of_distribution_plots.auroc_by_outliers,
     "out-of-distribution-scores": out_of_distribution_plots.relative_scores,
+    "questions": question_plots.by_category,
+    "question-margins": question_plots.margins,
     "elo": elo_plots.elo,
 }
 

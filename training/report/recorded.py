@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 COMPARISONS = "comparisons"  # the suite of an evaluation run that reports as a PM run does
-WITH_FIGURES = (COMPARISONS, "out_of_distribution")  # suites that found what is drawn
+WITH_FIGURES = (COMPARISONS, "out_of_distribution", "questions")  # suites that found what is drawn
 
 
 def metrics(directory: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from comparisons.models import DatasetRelease
 from modelserving.models import Checkpoint, Slot, SlotDeployment
-from training import queries
+from training import queries, question_sets
 from training.config import choices_of, presets, to_dict
 from training.iterations import LoopSettings
 from training.models import TrainingRun
@@ -51,6 +51,7 @@ class NewRunForm(forms.Form):
         required=False,
         empty_label=_("none"),
     )
+    questions = forms.ChoiceField(label=_("Question set"), required=False)
 
     def __init__(
         self, *args: Any, kind: str, typed: dict[str, str] | None = None, **kwargs: Any
@@ -72,6 +73,12 @@ class NewRunForm(forms.Form):
             del self.fields["ranker"]
         if kind != "ppo":
             del self.fields["test_pm"]
+        fields["questions"].choices = [
+            ("", _("none")),
+            *((each, each) for each in question_sets.names()),
+        ]
+        if kind != "evaluation":
+            del self.fields["questions"]
 
     def settings(self) -> list[tuple[Any, list[dict[str, Any]]]]:
         """Each setting of the kind with the demo preset's value and what was typed, by topic."""

@@ -174,7 +174,7 @@ def _request(form: NewRunForm) -> RunRequest:
     return RunRequest(
         kind=cleaned["kind"], preset=cleaned["preset"], overrides=form.overrides(), release=cleaned["release"],
         initial=cleaned["initial_checkpoint"], ranker=cleaned.get("ranker"), test_pm=cleaned.get("test_pm"),
-        name=cleaned["name"], request_key=cleaned["request_key"],
+        questions=cleaned.get("questions", ""), name=cleaned["name"], request_key=cleaned["request_key"],
     )  # fmt: skip
 
 

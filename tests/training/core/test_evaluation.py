@@ -82,6 +82,18 @@ def test_report_of_two_comparisons_by_hand():
     assert sum(found["histogram"]["chosen"]) == sum(found["histogram"]["rejected"]) == 2
 
 
+def test_scores_of_several_tranches_are_counted_over_the_same_bins():
+    base = Judged(comparison=encoded(tranche="base"), chosen=0.0, rejected=1.0)
+    online = Judged(comparison=encoded(tranche="online"), chosen=4.0, rejected=4.0)
+
+    found = report([base, online], bootstrap_samples=10, seed=0)["scores_by_tranche"]
+
+    assert (found["low"], found["high"]) == (0.0, 4.0)
+    assert [i for i, n in enumerate(found["tranches"]["base"]) if n] == [0, 10]
+    assert found["tranches"]["online"][-1] == 2
+    assert report([base], bootstrap_samples=10, seed=0)["scores_by_tranche"] == {}
+
+
 def test_accuracy_where_both_scores_reach_a_threshold_by_hand():
     pairs = [(1.0, 0.0), (3.0, 2.0), (2.0, 4.0), (5.0, 3.0)]  # lower scores 0, 2, 2, 3; mean 2.5
     judged = [Judged(comparison=encoded(), chosen=a, rejected=b) for a, b in pairs]

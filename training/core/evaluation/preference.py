@@ -4,7 +4,7 @@ It does not know how the model was trained. Numbers in, plain values for evaluat
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -93,6 +93,7 @@ def report(judged: Sequence[Judged], *, bootstrap_samples: int, seed: int) -> di
         "calibration": bins,
         "expected_calibration_error": calibration_error(bins),
         "histogram": histogram(judged),
+        "scores_by_tranche": scores_by_tranche(judged),
     }
 
 
@@ -158,14 +159,36 @@ def calibration_error(bins: Sequence[dict[str, Any]]) -> float:
 
 def histogram(judged: Sequence[Judged]) -> dict[str, Any]:
     """Counts of chosen and rejected scores over common bins."""
-    every = [score for each in judged for score in (each.chosen, each.rejected)]
-    low, high = min(every), max(every)
-    width = (high - low) / HISTOGRAM_BINS or 1.0
-    counts = {"chosen": [0] * HISTOGRAM_BINS, "rejected": [0] * HISTOGRAM_BINS}
-    for each in judged:
-        for side, score in (("chosen", each.chosen), ("rejected", each.rejected)):
-            counts[side][min(int((score - low) / width), HISTOGRAM_BINS - 1)] += 1
+    sides = {
+        "chosen": [each.chosen for each in judged],
+        "rejected": [each.rejected for each in judged],
+    }
+    low, high, counts = _binned(sides)
     return {"low": low, "high": high, **counts}
+
+
+def scores_by_tranche(judged: Sequence[Judged]) -> dict[str, Any]:
+    """Counts of both sides' scores over common bins, of each tranche (Bai et al. 2022, fig. 15); {} where there is one."""
+    tranches: dict[str, list[float]] = {}
+    for each in judged:
+        tranches.setdefault(each.comparison.tranche, []).extend((each.chosen, each.rejected))
+    if len(tranches) < 2:
+        return {}
+    low, high, counts = _binned(tranches)
+    return {"low": low, "high": high, "tranches": counts}
+
+
+def _binned(
+    parts: Mapping[str, Sequence[float]],
+) -> tuple[float, float, dict[str, list[int]]]:
+    """Lowest and highest score of all parts, and of each its counts over the bins between."""
+    low, high = min(map(min, parts.values())), max(map(max, parts.values()))
+    width = (high - low) / HISTOGRAM_BINS or 1.0
+    counts = {name: [0] * HISTOGRAM_BINS for name in parts}
+    for name, scores in parts.items():
+        for score in scores:
+            counts[name][min(int((score - low) / width), HISTOGRAM_BINS - 1)] += 1
+    return low, high, counts
 
 
 def _turn_name(comparison: EncodedComparison) -> str:

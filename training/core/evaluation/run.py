@@ -12,6 +12,7 @@ from training.core.evaluation.elo import elo_beside_scores, too_few_models
 from training.core.evaluation.openings import read_openings, too_few
 from training.core.evaluation.out_of_distribution import out_of_distribution
 from training.core.evaluation.policies import heldout_score, logprob_accuracy, response_loss
+from training.core.evaluation.questions import likeliest_answers, preferred_answers
 from training.core.evaluation.scorers import comparison_accuracy
 from training.core.outcome import Outcome
 from training.core.run_directory import RunDirectory
@@ -22,12 +23,14 @@ Suite = Callable[[RunDirectory, EvaluationConfig], dict[str, Any]]
 SCORER_SUITES: Mapping[str, Suite] = {
     "comparisons": comparison_accuracy,
     "elo": elo_beside_scores,
+    "questions": preferred_answers,
 }
 POLICY_SUITES: Mapping[str, Suite] = {
     "logprob_accuracy": logprob_accuracy,
     "response_loss": response_loss,
     "heldout_score": heldout_score,
     "out_of_distribution": out_of_distribution,
+    "questions": likeliest_answers,
 }
 
 
@@ -74,6 +77,8 @@ def _missing(name: str, *, run: RunDirectory, config: EvaluationConfig) -> str:
     """What a suite lacks in this run's inputs; empty when it can be run."""
     if name == "heldout_score" and not run.has_input("ranker"):
         return "there is no ranker: choose a preference model that scores"
+    if name == "questions" and not run.has_input("questions"):
+        return "there is no question set: choose one"
     if name == "elo":
         return too_few_models(run.inputs("release"), most=config.max_examples)
     if name == "out_of_distribution":

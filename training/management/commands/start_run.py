@@ -53,6 +53,11 @@ class Command(BaseCommand):
             "--ranker", default="", help="preference model by hash, name or `latest`"
         )
         parser.add_argument("--test-pm", default="", help="held-out preference model")
+        parser.add_argument(
+            "--questions",
+            default="",
+            help="question set of an evaluation, as import_questions named it",
+        )
         parser.add_argument("--name", default="", help="what the run and its checkpoint are called")
         parser.add_argument("--wait", action="store_true", help="wait for the end, with progress")
         parser.add_argument(
@@ -93,6 +98,7 @@ class Command(BaseCommand):
             initial=find_checkpoint(options["initial"]) if options["initial"] else None,
             ranker=find_checkpoint(options["ranker"], kind=PM) if options["ranker"] else None,
             test_pm=find_checkpoint(options["test_pm"], kind=PM) if options["test_pm"] else None,
+            questions=options["questions"],
             name=options["name"],
         )
 
