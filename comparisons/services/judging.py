@@ -270,6 +270,7 @@ def undo_choice(comparison: Comparison) -> Turn:
             raise UndoOver(_("This choice was taken back before."))
         Comparison.objects.filter(pk=comparison.pk).update(superseded_at=timezone.now())
         ChoiceUndo.objects.create(comparison=comparison, crowdworker=crowdworker)
+        opinions.take_back(turn)
         if comparison.picked.author_id is not None:
             _show_pair_again(comparison)
     turn.refresh_from_db()

@@ -34,11 +34,19 @@ _TAKE: Prepared[Showing] = Prepared(
 
 def offer(turn: Turn, *, percent: int) -> Showing | None:
     """Put a chosen turn into the queue when its number falls within the campaign's share."""
-    has_one = turn.showings.filter(purpose=Showing.Purpose.SECOND_OPINION).exists()
+    offered = turn.showings.filter(purpose=Showing.Purpose.SECOND_OPINION)
+    has_one = offered.filter(replaced_at__isnull=True).exists()
     comparison = turn.continued_by
     if has_one or comparison is None or _ticket(turn) >= percent:
         return None
     return put_up(turn, comparison.picked_id, comparison.other_id)
+
+
+def take_back(turn: Turn) -> None:
+    """The turn's choice was undone: its item goes out of the queue, unless somebody reads it already."""
+    turn.showings.filter(
+        purpose=Showing.Purpose.SECOND_OPINION, crowdworker__isnull=True, replaced_at__isnull=True
+    ).update(replaced_at=timezone.now())
 
 
 def _ticket(turn: Turn) -> int:
@@ -155,7 +163,7 @@ def pass_on(showing: Showing) -> bool:
         )
         if mine.update(replaced_at=timezone.now()) != 1:
             return False
-        put_up(showing.turn, showing.side_a_id, showing.side_b_id)
+        _put_back(showing)
     return True
 
 
@@ -182,6 +190,12 @@ def release_overdue() -> int:
         with transaction.atomic():
             Showing.objects.select_for_update().get(pk=showing.pk)  # a choice may be on its way
             if overdue.filter(pk=showing.pk).update(replaced_at=timezone.now()) == 1:
-                put_up(showing.turn, showing.side_a_id, showing.side_b_id)
+                _put_back(showing)
                 released += 1
     return released
+
+
+def _put_back(showing: Showing) -> None:
+    """For somebody else, unless the choice that it was offered for was undone meanwhile."""
+    if Turn.objects.filter(pk=showing.turn_id, continued_by__isnull=False).exists():
+        put_up(showing.turn, showing.side_a_id, showing.side_b_id)

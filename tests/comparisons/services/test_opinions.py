@@ -68,6 +68,33 @@ def test_a_second_opinion_does_not_carry_the_dialogue_on():
     assert Comparison.objects.count() == 2
 
 
+def test_what_was_taken_back_is_read_by_nobody_until_it_is_chosen_again():
+    campaign = live_campaign(second_opinion_percent=100)
+    author, other = agreed_person(campaign), agreed_person(campaign)
+    turn = answered(said(begun(campaign, author)))
+    first = chosen(turn)
+
+    judging.undo_choice(first)
+    assert opinions.take(other) is None
+
+    turn.refresh_from_db()
+    chosen(turn, side="B")
+    assert judge(opinions.take(other)).turn == turn
+
+
+def test_an_item_in_hand_when_the_choice_is_taken_back_does_not_wait_for_the_next():
+    campaign = live_campaign(second_opinion_percent=100)
+    author, reader, other = (agreed_person(campaign) for _ in range(3))
+    turn = answered(said(begun(campaign, author)))
+    first = chosen(turn)
+    held = opinions.take(reader)
+
+    judging.undo_choice(first)
+
+    assert opinions.pass_on(held)
+    assert opinions.take(other) is None
+
+
 @pytest.mark.parametrize(
     ("author", "judge_", "origin"),
     [("direct", "simulated", "simulated"), ("simulated", "direct", "crowd")],
