@@ -6,6 +6,7 @@ Reads only; each person sees their own share, elsewhere.
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from statistics import median
 
 from django.db.models import QuerySet
@@ -47,7 +48,7 @@ def exposure() -> Exposure | None:
         people=len(people),
         responses=sum(counts),
         median_a_day=median(counts),
-        most_a_day=counts[min(len(counts) - 1, int(0.95 * len(counts)))],
+        most_a_day=counts[ceil(0.95 * len(counts)) - 1],
         opted_in=Crowdworker.objects.filter(is_red_team_opted_in=True, standing="active").count(),
         upsetting=skipped.count() + given_back.count(),
     )
@@ -58,7 +59,9 @@ def _responses_by_day(since: datetime) -> Counter[tuple[int, object]]:
     shown = Showing.objects.filter(
         turn__conversation__objective=Objective.HARMLESS, crowdworker__isnull=False
     )
-    own = shown.filter(purpose=Showing.Purpose.AUTHOR, created_at__gte=since)
+    # a pair shown once more beside a response of one's own is nothing new to read
+    new = shown.filter(side_a__author__isnull=True, side_b__author__isnull=True)
+    own = new.filter(purpose=Showing.Purpose.AUTHOR, created_at__gte=since)
     opinions = shown.filter(purpose=Showing.Purpose.SECOND_OPINION, lease_until__gte=since)
     prompts = WantedReply.objects.filter(
         crowdworker__isnull=False,

@@ -31,6 +31,8 @@ TOPICS = (
 )  # fmt: skip
 OPINION_LEASE = timedelta(minutes=15)
 REPLY_LEASE = timedelta(minutes=60)
+# a pair that is shown once more beside a response of one's own: nothing new is read
+WITH_OWN = Q(side_a__author__isnull=False) | Q(side_b__author__isnull=False)
 COVERS = ("always", "never")
 COMFORTS = ("mild", "moderate", "strong")
 
@@ -55,7 +57,7 @@ def shown_today(crowdworker: Crowdworker) -> int:
 
 
 def _shown_since(crowdworker: Crowdworker, since: datetime) -> QuerySet[Showing]:
-    own = Q(purpose=Showing.Purpose.AUTHOR, created_at__gte=since)
+    own = Q(purpose=Showing.Purpose.AUTHOR, created_at__gte=since) & ~WITH_OWN
     # A second opinion is queued before anybody sees it; its lease begins when it is shown.
     opinion = Q(purpose=Showing.Purpose.SECOND_OPINION, lease_until__gte=since)
     return Showing.objects.filter(

@@ -6,9 +6,17 @@ import pytest
 
 from comparisons.models import Comparison, Conversation
 from comparisons.queries.dialogues import messages_of
-from comparisons.services import judging, writing
+from comparisons.services import judging, wellbeing, writing
 from comparisons.services.turns import author_showing
-from tests.comparisons.talking import answered, begun, chosen, hash_of, live_campaign, said
+from tests.comparisons.talking import (
+    agreed_person,
+    answered,
+    begun,
+    chosen,
+    hash_of,
+    live_campaign,
+    said,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
 
@@ -45,6 +53,17 @@ def test_the_same_key_writes_once():
 
     assert own(turn, is_edit=False, key=key) == own(turn, is_edit=False, key=key)
     assert Comparison.objects.get().picked.edited_from is None
+
+
+def test_a_response_of_ones_own_is_nothing_more_to_read():
+    campaign = live_campaign(objective="harmless", question="less_harmful", allows_edit=True)
+    person = agreed_person(campaign)
+    turn = answered(said(begun(campaign, person)))
+    read = wellbeing.shown_today(person)
+
+    own(turn)
+
+    assert read == wellbeing.shown_today(person) == 2
 
 
 def test_undo_shows_the_pair_again():
