@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from comparisons.models import DatasetRelease
 from comparisons.models.campaign import Objective, Tranche
-from comparisons.queries.releases import ReleaseFilters
+from comparisons.queries.releases import ReleaseFilters, suggested_test_percent
 from comparisons.services.releasing import ReleaseRefused, cut_release, directory_of
 
 
@@ -22,7 +22,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", metavar="NAME")
         parser.add_argument(
-            "--test-percent", type=int, default=20, help="share of test (default 20; the paper: 5)"
+            "--test-percent",
+            type=int,
+            default=None,
+            help="share of test (default: the newest release's, so that no message moves; of the first 20; the paper: 5)",
         )
         parser.add_argument("--objective", action="append", choices=Objective.values, default=[])
         parser.add_argument("--tranche", action="append", choices=Tranche.values, default=[])
@@ -35,10 +38,11 @@ class Command(BaseCommand):
             tranches=tuple(options["tranche"]),
             has_simulated=options["include_simulated"],
         )
+        percent = options["test_percent"]
+        if percent is None:
+            percent = suggested_test_percent()
         try:
-            release = cut_release(
-                options["name"], test_percent=options["test_percent"], filters=filters
-            )
+            release = cut_release(options["name"], test_percent=percent, filters=filters)
         except ReleaseRefused as refusal:
             raise CommandError(str(refusal)) from None
         if options["json"]:

@@ -270,3 +270,14 @@ def test_command_cuts_and_prints_counts(capsys):
     assert "left out, unsure: 1" in said
     with pytest.raises(CommandError, match="exists"):
         call_command("cut_release", "r-1")
+
+
+def test_without_a_share_the_command_takes_the_newest_releases_so_that_no_message_moves():
+    make_comparison(make_conversation())
+    call_command("cut_release", "first")
+    call_command("cut_release", "small", "--test-percent", "5")
+
+    call_command("cut_release", "next")
+
+    shares = DatasetRelease.objects.order_by("pk").values_list("test_percent", flat=True)
+    assert list(shares) == [20, 5, 5]
