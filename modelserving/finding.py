@@ -35,19 +35,24 @@ def deployment_named(name: str) -> Deployment:
     return found
 
 
-def checkpoint_named(text: str) -> Checkpoint:
-    """The checkpoint with this hash, beginning of a hash, or name."""
+def checkpoint_named(text: str, *, kind: str | None = None) -> Checkpoint:
+    """The checkpoint, of a kind where one is given, with this hash, beginning of a hash, or name."""
+    known = Checkpoint.objects.filter(kind=kind) if kind else Checkpoint.objects.all()
     if len(text) >= FEWEST_HASH_LETTERS:
-        by_hash = list(Checkpoint.objects.filter(hash__startswith=text)[:2])
+        by_hash = list(known.filter(hash__startswith=text)[:2])
         if len(by_hash) == 1:
             return by_hash[0]
-    by_name = list(Checkpoint.objects.filter(name=text)[:2])
+    by_name = list(known.filter(name=text)[:2])
     if len(by_name) == 1:
         return by_name[0]
+    what = Checkpoint.Kind(kind).label if kind else "checkpoint"
     if by_name:
-        raise NotFound(f"several checkpoints are named {text!r}: give the beginning of a hash")
-    newest = [str(each) for each in Checkpoint.objects.all()[:10]]
-    raise NotFound(f"there is no checkpoint {text!r}; newest: {_listed(newest)}")
+        hashes = _listed(each.hash[:12] for each in known.filter(name=text).order_by("-pk")[:5])
+        raise NotFound(
+            f"several are named {text!r}: give the beginning of a hash, newest: {hashes}"
+        )
+    newest = [str(each) for each in known.order_by("-pk")[:10]]
+    raise NotFound(f"there is no {what} {text!r}; newest: {_listed(newest)}")
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from kombu.exceptions import OperationalError as BrokerAway
 from comparisons.models import Account, DatasetRelease
 from comparisons.services import audit
 from modelserving import registry
+from modelserving.finding import NotFound, checkpoint_named
 from modelserving.models import Checkpoint
 from training import leases, question_sets
 from training.config import ConfigError, presets, to_dict, with_overrides
@@ -111,24 +112,21 @@ def ring_for_waiting_runs() -> None:
 
 
 def find_checkpoint(reference: str, *, kind: str | None = None) -> Checkpoint:
-    """A checkpoint by hash, beginning of a hash, name, or the word `latest`."""
-    known = Checkpoint.objects.filter(**({"kind": kind} if kind else {}))
-    if reference == "latest":
-        found = known.order_by("-pk").first()
-    elif reference == "starter":
+    """A checkpoint by hash, beginning of a hash, name, or the words `latest` and `starter`."""
+    if reference == "starter":
         return registry.ensure_starter()
-    else:
-        found = known.filter(name=reference).order_by("-pk").first()
-        if found is None and len(reference) >= 6:
-            found = known.filter(hash__startswith=reference).first()
-    if found is None:
+    if reference != "latest":
+        try:
+            return checkpoint_named(reference, kind=kind)
+        except NotFound as refused:
+            words = str(refused)
+            raise RunRefused(f"{words[:1].upper()}{words[1:]}.") from None
+    known = Checkpoint.objects.filter(**({"kind": kind} if kind else {}))
+    newest = known.order_by("-pk").first()
+    if newest is None:
         wanted = kind.replace("_", " ") if kind else "checkpoint"
-        if reference == "latest":
-            raise RunRefused(f"There is no {wanted} yet: train one first, or name one by hash.")
-        raise RunRefused(
-            f"No {wanted} is called {reference!r}: name one by hash or name, or train one first."
-        )
-    return found
+        raise RunRefused(f"There is no {wanted} yet: train one first, or name one by hash.")
+    return newest
 
 
 def _checked(request: RunRequest) -> TrainingRun:

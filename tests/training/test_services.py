@@ -151,8 +151,11 @@ def test_checkpoints_are_found_by_name_hash_and_word():
     assert find_checkpoint(new.hash[:8]) == new
     assert find_checkpoint("latest") == new
     assert find_checkpoint("starter").origin == Checkpoint.Origin.STARTER
-    with pytest.raises(RunRefused, match="No preference model is called 'it1'"):
+    with pytest.raises(RunRefused, match="There is no preference model 'it1'"):
         find_checkpoint("it1", kind="preference_model")
+    make_checkpoint(name="it1")
+    with pytest.raises(RunRefused, match=r"Several are named 'it1': give the beginning of a hash"):
+        find_checkpoint("it1")
 
 
 @pytest.mark.django_db
