@@ -55,7 +55,7 @@ def test_a_run_is_started_listed_read_and_stopped(call):
 def test_settings_are_taken_as_json_has_them(call):
     make_release("r1")
     wanted = {
-        "include_unsure": True,
+        "activation_checkpointing": True,
         "objective_weights": {"helpful": 1, "harmless": 0.5},
         "objectives": ["helpful", "harmless"],
         "learning_rate": 1e-5,
@@ -90,7 +90,7 @@ def test_the_same_key_gives_the_same_run(call):
         ({"kind": "preference_model", "release": "r1", "preset": "huge"}, "no preset"),
         ({"kind": "preference_model", "release": "r1", "overrides": {"lerning_rate": "1"}}, "learning_rate"),
         ({"kind": "ppo", "release": "r1"}, "There is no preference model yet"),
-        ({"kind": "ppo", "release": "r1", "ranker": "nothing"}, "No preference model is called"),
+        ({"kind": "ppo", "release": "r1", "ranker": "nothing"}, "There is no preference model 'nothing'"),
         ({"kind": "preference_model", "release": "r1", "overrides": {"learning_rate": "1e999"}}, "finite"),
         ({"kind": "preference_model", "release": "r1", "overrides": {"seed": "9" * 40}}, "64 bits"),
         ({"kind": "sorcery"}, "is no kind of run: choose one of"),

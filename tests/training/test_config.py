@@ -153,7 +153,7 @@ def test_overrides_are_read_by_the_type_of_the_field() -> None:
         PreferenceModelConfig(),
         {
             "learning_rate": "1e-4",
-            "include_unsure": "false",
+            "activation_checkpointing": "false",
             "lora.rank": "8",
             "objectives": "helpful,harmless",
             "objective_weights": '{"harmless": 2}',
@@ -162,7 +162,7 @@ def test_overrides_are_read_by_the_type_of_the_field() -> None:
 
     assert isinstance(config, PreferenceModelConfig)
     assert config.learning_rate == 1e-4
-    assert config.include_unsure is False
+    assert config.activation_checkpointing is False
     assert config.lora.rank == 8
     assert config.objectives == ("helpful", "harmless")
     assert config.objective_weights == {"harmless": 2.0}

@@ -19,7 +19,7 @@ LORA = '{"rank": 8, "alpha": 32.0, "target_modules": ["q_proj"], "publish": "mer
 SETTINGS = [
     ("preference_model", {
         "lora": LORA, "objectives": "helpful,harmless", "tranches": '["online"]',
-        "objective_weights": '{"harmless": 2.5}', "include_unsure": "true", "learning_rate": "7e-4",
+        "objective_weights": '{"harmless": 2.5}', "activation_checkpointing": "true", "learning_rate": "7e-4",
     }),
     ("language_model", {
         "phases": '[{"until": 0.5, "weights": {"books": 1}}, {"until": 1, "loss_on": "responses"}]',

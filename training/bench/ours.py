@@ -186,6 +186,7 @@ class _PPO:
             messages=({"role": "user", "content": text},),
             objective="harmless",
             token_ids=tuple(ids),
+            opening=text,
         )
 
 

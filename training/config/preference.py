@@ -81,8 +81,6 @@ class PreferenceModelConfig(_PreferenceTraining):
     max_comparisons: int = 0  # 0: all; learning curves take fewer
     strength: StrengthUse = "ignore"
     strength_margin: float = 0.0  # margin per step of strength, "margin" only
-    include_unsure: bool = False  # strength 1; the paper drops it (§2.1)
-    include_stopped: bool = False  # responses a person stopped
     disjoint_models: int = 1  # 2: train PM and test PM on disjoint halves
     center_dialogues: int = 256  # held-out responses whose mean score becomes 0
     bootstrap_samples: int = 1000

@@ -57,7 +57,10 @@ def publish_average(*, first: Path, second: Path, first_share: float, out: Path)
     for directory in (first, second):
         if is_adapter(directory):
             raise AveragingRefused(f"{directory} is an adapter: average whole weights")
-    parents = [content_hash(verify(directory)) for directory in (first, second)]
+    manifests = [verify(directory) for directory in (first, second)]
+    one, other = (manifest.kind for manifest in manifests)
+    if one != other:
+        raise AveragingRefused(f"one is a {one}, the other a {other}: average two of a kind")
     tensors = averaged(
         first=load_file(first / "model.safetensors"),
         second=load_file(second / "model.safetensors"),
@@ -75,7 +78,12 @@ def publish_average(*, first: Path, second: Path, first_share: float, out: Path)
     )
     settings = {"kind": "average", "first_share": first_share}
     write_manifest(
-        partial, kind="language_model", parents=parents, config=settings, code="", created=utc_now()
+        partial,
+        kind=one,
+        parents=list(map(content_hash, manifests)),
+        config=settings,
+        code="",
+        created=utc_now(),
     )
     publish(partial, out)
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelserving.core.artifacts import publish, utc_now, write_manifest
+from modelserving.core.sampling import sample_seed
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
 from training.config import BestOfKConfig, to_dict
 from training.core.distributed import Ranks
@@ -128,7 +129,7 @@ def rank_batch(
         samples_per_prompt=config.k,
         max_new_tokens=config.max_response_tokens,
         temperature=config.temperature,
-        seed=config.seed + step,
+        seed=sample_seed(seed=config.seed, index=step),
         ranks=ranks,
     )
     scores = score_rollout(ranker, rollout, ranks=ranks).tolist()

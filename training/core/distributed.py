@@ -62,13 +62,17 @@ class Ranks:
             dist.all_reduce(tensor)
         return tensor
 
+    def largest(self, value: float) -> float:
+        """The largest of the processes' numbers."""
+        if self.world == 1:
+            return value
+        found = torch.tensor(value, dtype=torch.float64)
+        dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        return float(found)
+
     def most(self, count: int) -> int:
         """The largest of the processes' counts."""
-        if self.world == 1:
-            return count
-        largest = torch.tensor(count)
-        dist.all_reduce(largest, op=dist.ReduceOp.MAX)
-        return int(largest)
+        return int(self.largest(count))
 
     def from_main(self, values: list[float]) -> list[float]:
         """Rank 0's numbers, the same on every process: what decides must not differ."""

@@ -206,6 +206,8 @@ class _Trainer:
         self.run.progress(self.step, total, phase, seconds_left=left)
 
     def _checkpoint_when_due(self) -> None:
+        if not self.config.max_minutes and self.step == self.config.steps:
+            return  # the end publishes this step
         publish = self.config.publish_every and self.step % self.config.publish_every == 0
         if publish or self.step % self.config.checkpoint_every == 0:
             self._checkpoint(milestone=bool(publish))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modelserving.core.sampling import sample_seed
 from training.config import PPOConfig
 from training.core.checkpointing import ResumeState
 from training.core.outcome import NonFinite, Outcome
@@ -101,7 +102,7 @@ class _Trainer:
         config, world, began = self.config, self.world, time.monotonic()
         self.source.take_weights()
         prompts = world.mixture.batch(step=self.step, count=config.batch_prompts)
-        rollout = self._collect(prompts, seed=config.seed + self.step)
+        rollout = self._collect(prompts, seed=sample_seed(seed=config.seed, index=self.step))
         sampled = time.monotonic()
         scores = score_rollout(world.ranker, rollout, ranks=self.ranks)  # (B,)
         first_epoch = plan_epoch(

@@ -72,7 +72,7 @@ class UpdateStatistics:
             "ppo/policy/loss": found["policy_loss"] / tokens,
             "ppo/policy/clipfrac": found["clipped"] / tokens,
             "ppo/policy/approx_kl": found["approx_kl"] / tokens,
-            "ppo/policy/first_ratio_error": ranks.sum(self.first_ratio_error),
+            "ppo/policy/first_ratio_error": ranks.largest(self.first_ratio_error),
             "ppo/value/loss": found["value_loss"] / tokens,
             "ppo/value/clipfrac": found["value_clipped"] / tokens,
             "ppo/gradient_norm": self.gradient_norm / updates,

@@ -49,9 +49,9 @@ def reason_to_leave_out(row: ReleaseRow, *, config: PreferenceModelConfig) -> st
     """Why a row is not used, or None. Unknown strength stays: it is no sign of doubt."""
     if row.picked == row.other:
         return "same text on both sides"
-    if row.strength == 1 and not config.include_unsure:
+    if row.strength == 1:
         return "unsure"
-    if "stopped" in row.finish_reasons and not config.include_stopped:
+    if "stopped" in row.finish_reasons:
         return "stopped by a person"
     if config.objectives and row.objective not in config.objectives:
         return "another objective"
@@ -91,7 +91,7 @@ def read_comparisons(
         if not encoded[split]:
             raise ConfigError(
                 f"the release leaves no {split} comparison (left out: {dict(left_out)}): cut a "
-                "larger release, or widen objectives, objective_weights, tranches or include_unsure; "
+                "larger release, or widen objectives, objective_weights or tranches; "
                 f"its tranches are {', '.join(sorted(tranches))}"
             )
     every = [*encoded["train"], *encoded["test"]]

@@ -31,12 +31,8 @@ class Prompt:
     messages: tuple[Mapping[str, str], ...]
     objective: str
     token_ids: tuple[int, ...]
+    opening: str  # the dialogue's first message, also where it was cut: train and test prompts must not share it
     is_cut: bool = False  # it lost messages, or the beginning of one, to fit
-
-    @property
-    def first_message(self) -> str:
-        """The opening: what train and test prompts must not share."""
-        return self.messages[0]["content"]
 
 
 def cut_prompts(prompts: Iterable[Prompt]) -> int:
@@ -128,6 +124,7 @@ def _encoded(
         messages=tuple(kept),
         objective=objective,
         token_ids=tuple(encoded.token_ids),
+        opening=messages[0]["content"],
         is_cut=encoded.is_cut,
     )
 
@@ -136,8 +133,8 @@ def held_out_prompts(
     prompts: Sequence[Prompt], *, count: int, training: Sequence[Prompt]
 ) -> list[Prompt]:
     """The first `count` prompts in an order fixed by hash whose opening no training prompt has."""
-    openings = {prompt.first_message.strip() for prompt in training}
-    fresh = [prompt for prompt in prompts if prompt.first_message.strip() not in openings]
+    openings = {prompt.opening.strip() for prompt in training}
+    fresh = [prompt for prompt in prompts if prompt.opening.strip() not in openings]
     if not fresh:
         raise ConfigError(
             "the release's test split has no prompt that training does not have: cut a larger release"
@@ -166,7 +163,9 @@ def written_prompts(
         raise ConfigError("few_shot_prompts needs a checkpoint of the tokens format: set it to 0")
     human, reply = (tokenizer.token_id(token) for token in (layout.human, layout.assistant))
     end = tokenizer.token_id(layout.end_of_turn)
-    openings = sorted({each.first_message for each in examples if len(each.messages) == 1})
+    openings = sorted(
+        {each.opening for each in examples if len(each.messages) == 1 and not each.is_cut}
+    )
     if len(openings) < EXAMPLES_SHOWN:
         raise ConfigError(
             f"few_shot_prompts needs {EXAMPLES_SHOWN} prompts of one message, the release has "

@@ -1,6 +1,6 @@
 """Rollouts: sampled responses, their scores, and how they are packed.
 
-It does not know losses, advantages or optimisers.
+It does not know losses, advantages or optimizers.
 
 Legend: B responses, R tokens of the longest response, N response tokens of a row.
 """
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from modelserving.core.dialogue import Dialogue
+from modelserving.core.sampling import sample_seed
 from modelserving.core.text_stream import TextStream
 from modelserving.lm.attention import PackedRow
 from modelserving.lm.loading import LoadedModel
@@ -28,7 +29,6 @@ from training.core.rollout_source import OwnSampler, ResponseSource, Wanted
 from training.core.sharding import whole
 
 ALONE = Ranks()
-SEED_STRIDE = 1_000_003
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,10 @@ def collect(
     ends = stop_ids(policy)
     mine = range(ranks.rank, len(prompts), ranks.world)
     seeds = [
-        [seed * SEED_STRIDE + i * samples_per_prompt + j for j in range(samples_per_prompt)]
+        [
+            sample_seed(seed=seed, index=i * samples_per_prompt + j)
+            for j in range(samples_per_prompt)
+        ]
         for i in mine
     ]
     wanted = Wanted(

@@ -4,6 +4,7 @@ Pure; knows neither files nor figures.
 """
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,16 +23,11 @@ def series(rows: Iterable[Mapping[str, Any]], name: str) -> tuple[list[int], lis
 
 def linear_fit(x: list[float], y: list[float]) -> tuple[float, float, float] | None:
     """Slope, intercept and R² of a least-squares line; None for fewer than three points."""
-    n = len(x)
-    if n < 3 or len(set(x)) < 2:
+    if len(x) < 3 or len(set(x)) < 2:
         return None
-    mean_x, mean_y = sum(x) / n, sum(y) / n
-    spread = sum((each - mean_x) ** 2 for each in x)
-    slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread
-    intercept = mean_y - slope * mean_x
-    total = sum((each - mean_y) ** 2 for each in y)
-    left = sum((b - slope * a - intercept) ** 2 for a, b in zip(x, y, strict=True))
-    return slope, intercept, 1 - left / total if total else 1.0
+    slope, intercept = statistics.linear_regression(x, y)
+    explained = statistics.correlation(x, y) ** 2 if len(set(y)) > 1 else 1.0
+    return slope, intercept, explained
 
 
 def pairs(rows: Iterable[Mapping[str, Any]], *, x: str, y: str) -> tuple[list[float], list[float]]:

@@ -15,7 +15,7 @@ TOPICS: tuple[tuple[Any, str], ...] = (
             "steps epochs batch_comparisons batch_prompts batch_blocks batch_size samples_per_prompt"
             " prompts k sequences max_comparisons max_examples max_minutes max_tokens max_prompt_tokens"
             " max_response_tokens block_tokens sequence_tokens prompt_tokens pairs_per_question"
-            " include_unsure include_stopped strength strength_margin disjoint_models"
+            " strength strength_margin disjoint_models"
             " few_shot_prompts objectives objective_weights tranches phases form temperature"
         ),
     ),

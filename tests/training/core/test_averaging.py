@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from modelserving.core.artifacts import verify
+from modelserving.core.artifacts import utc_now, verify, write_manifest
 from tests.tiny_checkpoints import make_tiny_language_model
 from training.core.averaging import AveragingRefused, averaged, main
 
@@ -46,6 +46,22 @@ def test_a_directory_that_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path
     assert code == 2
     assert "two has no manifest.json" in said
     assert said.count("\n") == 1
+
+
+def test_a_policy_and_a_language_model_are_not_averaged(tmp_path: Path, capsys) -> None:
+    make_tiny_language_model(tmp_path / "one")
+    make_tiny_language_model(tmp_path / "two")
+    write_manifest(
+        tmp_path / "two", kind="policy", parents=[], config={}, code="", created=utc_now()
+    )
+
+    for second, code in (("one", 2), ("two", 0)):
+        out = tmp_path / f"mean-{second}"
+        pair = ["--first", str(tmp_path / "two"), "--second", str(tmp_path / second)]
+        assert main([*pair, "--out", str(out)]) == code
+
+    assert "one is a policy, the other a language_model" in capsys.readouterr().err
+    assert verify(tmp_path / "mean-two").kind == "policy"
 
 
 def test_the_average_is_a_checkpoint_that_plain_transformers_loads(tmp_path: Path) -> None:

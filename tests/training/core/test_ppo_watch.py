@@ -11,7 +11,9 @@ from training.core.ppo_watch import HeldOut, Watch
 from training.core.prompts import Prompt
 from training.core.rollout import Rollout
 
-ASKED = Prompt(messages=({"role": "user", "content": "Hi"},), objective="helpful", token_ids=(1,))
+ASKED = Prompt(
+    messages=({"role": "user", "content": "Hi"},), objective="helpful", token_ids=(1,), opening="Hi"
+)
 
 
 def reason_to_stop(*texts: str) -> str | None:

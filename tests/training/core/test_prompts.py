@@ -24,7 +24,7 @@ def test_prompts_are_read_from_every_file_of_a_folder(tmp_path: Path):
 
     found = file_prompts(tmp_path, **ENCODING)
 
-    assert [(each.first_message, each.objective) for each in found] == [
+    assert [(each.opening, each.objective) for each in found] == [
         ("Hello", "helpful"),
         ("Hi", "harmless"),
     ]
@@ -37,6 +37,19 @@ def test_a_prompt_that_lost_its_beginning_says_so(tmp_path: Path):
     found = file_prompts(path, **ENCODING)
 
     assert [each.is_cut for each in found] == [False, True]
+
+
+def test_a_dialogue_that_was_cut_still_knows_how_it_began(tmp_path: Path):
+    said = [("user", "Good morning"), ("assistant", "Hello " * 60), ("user", "And now?")]
+    messages = [{"role": role, "content": text} for role, text in said]
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(json.dumps({"messages": messages}) + "\n")
+
+    (found,) = file_prompts(path, **ENCODING)
+
+    assert found.is_cut
+    assert found.messages[0]["content"] == "And now?"
+    assert found.opening == "Good morning"
 
 
 @pytest.mark.parametrize(

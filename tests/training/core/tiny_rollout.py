@@ -14,4 +14,4 @@ def prompt(policy: LoadedModel, text: str, *, objective: str = "helpful") -> Pro
         policy.tokenizer.token_id(layout.assistant),
     ]
     messages = ({"role": "user", "content": text},)
-    return Prompt(messages=messages, objective=objective, token_ids=tuple(ids))
+    return Prompt(messages=messages, objective=objective, token_ids=tuple(ids), opening=text)

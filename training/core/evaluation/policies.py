@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from modelserving.core.sampling import sample_seed
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
 from modelserving.lm.policy import ResponseTree, packed_logprobs
 from training.config import ConfigError, EvaluationConfig
@@ -129,7 +130,7 @@ def heldout_score(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]
             samples_per_prompt=1,
             max_new_tokens=config.max_response_tokens,
             temperature=1.0,
-            seed=config.seed + start,
+            seed=sample_seed(seed=config.seed, index=start),
             ranks=run.ranks,
         )
         scores += score_rollout(ranker, rollout, ranks=run.ranks).tolist()
