@@ -90,7 +90,7 @@ def _create(
         raise DeploymentRefused("give the deployment a name")
     if not 0 <= temperature <= 10 or not 0 < top_p <= 1 or not 1 <= max_new_tokens <= 8192:
         raise DeploymentRefused(
-            "temperature is 0 to 10, top_p above 0 to 1, max_new_tokens 1 to 8192"
+            "choose a temperature from 0 to 10, top_p above 0 and up to 1, max_new_tokens from 1 to 8192"
         )
     if not 1 <= best_of <= MOST_SAMPLES:
         raise DeploymentRefused(f"best_of is 1 to {MOST_SAMPLES}")
@@ -99,7 +99,7 @@ def _create(
             "best_of above 1 needs a ranker, and a ranker needs best_of above 1"
         )
     if ranker is not None and ranker.kind != Checkpoint.Kind.PREFERENCE_MODEL:
-        raise DeploymentRefused(f"{ranker.name} is no preference model: it cannot rank")
+        raise DeploymentRefused(f"{ranker.name} is not a preference model: it cannot rank")
     try:
         with transaction.atomic():
             return Deployment.objects.create(

@@ -209,4 +209,7 @@ def _finish(stated: object) -> FinishReason:
     """Only a reply that says how it ended is whole."""
     if stated in {"stop", "length", "stopped"}:
         return stated
-    raise GenerationFailed(f"the reply ended by {stated or 'nothing'}", is_retryable=stated is None)
+    raise GenerationFailed(
+        f"unknown finish reason {stated!r}" if stated else "the reply has no finish reason",
+        is_retryable=stated is None,
+    )

@@ -91,7 +91,7 @@ def _base(directory: Path, *, manifest: Manifest) -> Checkpoint | None:
         )
     if base.base is not None or base.kind == Checkpoint.Kind.PREFERENCE_MODEL:
         raise CheckpointNotRegistered(
-            f"{directory} is an adapter of {base}, which is no language model or policy with whole weights"
+            f"{directory} is an adapter of {base}, which is not a language model or policy with whole weights"
         )
     return base
 

@@ -59,7 +59,7 @@ def begin(*, slot: Slot, wanted: LoopSettings, actor: Account | None) -> Iterati
 
 
 def advance_all() -> None:
-    """What the clock rings: every open iteration goes as far as it can; none that was cancelled leaves runs."""
+    """What beat calls: advance every open iteration, and stop the runs that a cancelled one left."""
     left = Q(runs__state__in=iterations.WAITING_RUNS, runs__is_stop_requested=False)
     wanted = Q(state__in=OPEN) | Q(state=State.CANCELLED) & left
     for iteration in Iteration.objects.filter(wanted).distinct().order_by("number"):

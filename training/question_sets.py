@@ -40,7 +40,7 @@ def take_in(source: Path, *, name: str) -> int:
     """Publish a file of questions under a name that none has yet; how many it holds."""
     if not NAME.fullmatch(name):
         raise QuestionsRefused(
-            f"{name!r} is no name of a question set: use small letters, digits, '.', '_' and '-', 64 at most."
+            f"{name!r} cannot name a question set: use small letters, digits, '.', '_' and '-', 64 at most."
         )
     try:
         return publish_questions(source, _folder() / name)

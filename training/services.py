@@ -151,7 +151,7 @@ def _checked(request: RunRequest) -> TrainingRun:
     for role, checkpoint in (("ranker", ranker), ("test PM", request.test_pm)):
         if checkpoint is not None and checkpoint.kind != Checkpoint.Kind.PREFERENCE_MODEL:
             raise RunRefused(
-                f"The {role} {checkpoint} is no preference model: choose one that scores."
+                f"The {role} {checkpoint} is not a preference model: choose one that scores."
             )
     _check_divergence(config, test_pm=request.test_pm)
     _check_questions(request)
@@ -200,7 +200,7 @@ def _check_questions(request: RunRequest) -> None:
 
 
 def _check_rollouts(config: Mapping[str, object]) -> None:
-    """Sample on servers that whoever runs this machine named: others would be asked from within its network."""
+    """Allow only servers that the operator listed: any other would be asked from inside our network."""
     endpoint = str(config.get("rollout_endpoint") or "")
     named = {_origin(url) for url in (*settings.MODELSERVER_URLS, *settings.ALLOWED_ENDPOINTS)}
     if endpoint and _origin(endpoint) not in named - {""}:

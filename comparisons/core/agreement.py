@@ -70,17 +70,6 @@ def raw_agreement(units: Sequence[Unit]) -> Estimate:
     return proportion(agreeing, pairs, reason="nothing was judged twice yet")
 
 
-def krippendorff_alpha(units: Sequence[Unit], *, metric: Metric, levels: int) -> float | None:
-    """Krippendorff's alpha over units with two or more values; None where it is undefined."""
-    usable = [unit for unit in units if len(unit) > 1]
-    if not usable:
-        return None
-    return _alpha(
-        sum((_coincidences(unit, levels) for unit in usable), np.zeros((levels, levels))),
-        distances=metric,
-    )
-
-
 def alpha_estimate(
     units: Sequence[Unit], *, metric: Metric, levels: int, samples: int = 500, seed: int = 0
 ) -> Estimate:

@@ -61,21 +61,11 @@ class EloFit:
     conversations: int
 
 
-def win_fraction_of_elo(difference: float) -> float:
-    """How often the stronger side wins at this Elo difference (own minus opponent's)."""
-    return 1.0 / (1.0 + math.exp(-difference / ELO_PER_NAT))
-
-
 def elo_of_win_fraction(fraction: float | None) -> float | None:
     """The Elo difference at which the stronger side wins this often; None where it is without bound."""
     if fraction is None or not 0 < fraction < 1:
         return None
     return ELO_PER_NAT * math.log(fraction / (1 - fraction))
-
-
-def elo_of_score(difference: float) -> float:
-    """The Elo difference that a difference of preference-model scores predicts (174 per unit)."""
-    return difference * ELO_PER_NAT
 
 
 def is_kept(strength: int | None) -> bool:

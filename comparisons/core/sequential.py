@@ -79,7 +79,7 @@ def share_bounds(sums: Sums, *, chance: float) -> ShareBounds | None:
 
 
 def boundary(spread: float, *, chance: float) -> float:
-    """What s ever reaches with at most this chance, where v is `spread`."""
+    """What s crosses at any time, with probability at most `chance`, when v is `spread`."""
     tuned = TIGHTEST / (2 * math.log(1 / chance) + math.log(1 + 2 * math.log(1 / chance)))
     reached = spread + tuned
     return math.sqrt(2 * reached * math.log(math.sqrt(reached / tuned) / (2 * chance) + 1))

@@ -1,6 +1,6 @@
 """The rich row: one comparison with everything that training and analysis ask for.
 
-The one row schema of releases, exports and trainers; knows neither files nor the database.
+The row schema of releases and exports, whose fields the trainers read; knows neither files nor the database.
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ class ComparisonRow:
     picked_checkpoint: str | None
     other_checkpoint: str | None
     finish_reasons: list[str]  # of picked, of other
-    # of picked, of other: from how many samples a preference model took it; rows of before do not say
+    # of picked, of other: from how many samples a preference model took it; older rows lack it
     best_of: list[int] = field(default_factory=lambda: [1, 1])
 
     def to_dict(self) -> dict[str, Any]:

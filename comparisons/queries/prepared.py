@@ -1,7 +1,7 @@
 """Questions that are asked at every choice: their SQL is made once, their values go in each time.
 
 Making SQL of a queryset costs Python more than answering it costs the database. Knows querysets; knows
-nothing of what is asked. See docs/decisions.
+nothing of what is asked. See docs/decisions/0015.
 """
 
 import threading

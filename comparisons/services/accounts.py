@@ -111,12 +111,6 @@ def make_sign_in_link(account: Account, *, lifetime: timedelta = LINK_LIFETIME) 
     return reverse("sign_in_link", args=[token])
 
 
-def sign_in_link_account(token: str) -> Account | None:
-    """Whose link this is, without using it up; None when it does not work any more."""
-    link = _usable_links(token).select_related("account").first()
-    return link.account if link else None
-
-
 def use_sign_in_link(token: str) -> Account:
     """Use the link up and return its account. Of two uses at once, one gets through."""
     link = _usable_links(token).select_related("account").first()

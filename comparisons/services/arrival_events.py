@@ -50,7 +50,9 @@ def take_event(*, body: bytes, event_id: str) -> bool:
         kind, status = str(event["event_type"])[:60], str(event.get("status", ""))
         submission_id = str(event["resource_id"])[:80]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EventRefused("the event is no JSON object with event_type and resource_id") from error
+        raise EventRefused(
+            "the event is not a JSON object with event_type and resource_id"
+        ) from error
     if not event_id or len(event_id) > 80:
         raise EventRefused("the event has no id")
     status = status.upper().replace("_", " ").replace("-", " ")[:24]

@@ -34,7 +34,11 @@ logger = logging.getLogger(__name__)
 
 PAGE = 500
 ENDINGS = dict.fromkeys(("hh", "trl", "rich"), "jsonl.gz") | {"parquet": "parquet", "csv": "csv"}
-NAMES_PEOPLE = {"rich", "parquet", "csv"}  # by a pseudonym that holds in this one export
+NAMES_PEOPLE = {
+    "rich",
+    "parquet",
+    "csv",
+}  # by a pseudonym: the same in all exports of one release, another in every other
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same data gives the same file
 
 Write = Callable[[Mapping[str, Any]], None]

@@ -220,7 +220,7 @@ def _store(entries: list[_Entry], *, source: str) -> None:
 
 
 def _refresh_statistics() -> None:
-    """Tell PostgreSQL how many rows there are now: until it looks by itself it plans for the empty tables of before."""
+    """Run ANALYZE: until autovacuum does, PostgreSQL plans as if the tables were still empty."""
     if connection.vendor != "postgresql":
         return
     with connection.cursor() as cursor:

@@ -52,7 +52,7 @@ def items_from_lines(text: str) -> list[Item]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):  # the latter: nested without end
-            raise QualificationRefused(f"line {number} is no JSON object") from None
+            raise QualificationRefused(f"line {number} is not a JSON object") from None
         if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in FIELDS):
             wanted = ", ".join(FIELDS)
             raise QualificationRefused(f"line {number} needs these texts: {wanted}")

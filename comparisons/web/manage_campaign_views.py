@@ -171,7 +171,7 @@ def campaign_state(request: HttpRequest, slug: str) -> HttpResponse:
     campaign = get_object_or_404(Campaign.objects.select_related("slot"), slug=slug)
     state = request.POST.get("state", "")
     if state not in Campaign.State.values:
-        messages.error(request, "That is no state of a campaign.")
+        messages.error(request, "That is not a state of a campaign.")
         return redirect("manage_campaign", slug=slug)
     try:
         campaigns.set_state(campaign, state=state, actor=account_of(request))

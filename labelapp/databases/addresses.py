@@ -30,7 +30,7 @@ def postgresql(url: str) -> dict[str, Any]:
         port = str(parts.port or "")
     except ValueError:  # its message would quote a part of the password
         raise EnvError(
-            "DATABASE_URL: what stands for the port is no number; in a password write / as %2F, @ as %40, "
+            "DATABASE_URL: what stands for the port is not a number; in a password write / as %2F, @ as %40, "
             ": as %3A, # as %23 and ? as %3F"
         ) from None
     asked = dict(parse_qsl(parts.query, keep_blank_values=True))

@@ -1,6 +1,6 @@
 """Checks of what stands in files: releases, their splits, checkpoints, run directories.
 
-Reads the database and the artefact store; I7, I10 and I11 of docs/operations.md.
+Reads the database and the artefact store; I7, I9, I10 and I11 of docs/operations.md.
 """
 
 from collections.abc import Iterator

@@ -72,7 +72,7 @@ def prompts_are_prefixes() -> Iterator[Finding]:
 
 
 def nothing_is_stuck() -> Iterator[Finding]:
-    """I15: a turn that is being written has somebody who writes it."""
+    """A turn that is being written has somebody who writes it."""
     old = now() - STUCK_AFTER
     stuck = Turn.objects.filter(state=Turn.State.GENERATING, created_at__lt=old).filter(
         Q(lease_until__isnull=True) | Q(lease_until__lt=old)

@@ -54,7 +54,7 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
     parser.add_argument("--verbose", action="store_true")
     words = parser.parse_args(arguments)
     if words.port is not None and not 0 < words.port < 1 << 16:
-        raise CannotStart(f"--port {words.port} is no port: choose one from 1 to 65535")
+        raise CannotStart(f"--port {words.port} is not a port: choose one from 1 to 65535")
     if words.threads < 1:
         raise CannotStart(f"--threads {words.threads} writes no response: give 1 or more")
     host, port, public_url = _addresses(words.host, words.port, environment.get("PUBLIC_URL", ""))

@@ -104,7 +104,9 @@ def take_lock(places: Places, *, address: str) -> IO[str]:
     except BlockingIOError:
         running = stream.read().strip() or "somewhere"
         stream.close()
-        raise CannotStart(f"it runs already: {running}; stop that one with Ctrl-C first") from None
+        raise CannotStart(
+            f"an instance is already running at {running}: stop it with Ctrl-C first"
+        ) from None
     stream.truncate(0)
     stream.write(f"{address} (process {os.getpid()})")
     stream.flush()

@@ -89,7 +89,7 @@ def fetch(call: Call) -> Event:
         endpoint.breaker.succeeded()
         if isinstance(answer, dict):
             return answer
-        raise Refused("the server's answer is no JSON object")
+        raise Refused("the server's answer is not a JSON object")
     raise AssertionError("tries end by an answer or an error")
 
 

@@ -34,7 +34,7 @@ def events(response: httpx.Response) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             raise Unreachable("the server sent an event that is not JSON") from None
         if not isinstance(event, dict):
-            raise Unreachable("the server sent an event that is no object")
+            raise Unreachable("the server sent an event that is not an object")
         yield event
     raise Unreachable("the stream ended without saying that it is complete")
 

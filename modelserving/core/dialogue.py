@@ -86,7 +86,7 @@ def check_dialogue(dialogue: Dialogue) -> None:
         raise DialogueError("the dialogue has no message: give at least one user message")
     for index, message in enumerate(dialogue):
         if not isinstance(message, Mapping):
-            raise DialogueError(f"message {index} is no object of role and content")
+            raise DialogueError(f"message {index} is not an object with role and content")
         expected = "user" if index % 2 == 0 else "assistant"
         if message.get("role") != expected:
             raise DialogueError(
@@ -251,7 +251,7 @@ def truncate_left(turns: list[list[int]], *, room: int, role_tokens: int) -> tup
         )
     first = 0
     total = sum(len(turn) for turn in turns)
-    while total > room and first + 2 < len(turns) + 1 and first < len(turns) - 1:
+    while total > room and first < len(turns) - 1:
         total -= len(turns[first]) + len(turns[first + 1])
         first += 2
     kept = [token for turn in turns[first:] for token in turn]

@@ -125,7 +125,7 @@ def bound_socket(path: Path) -> socket.socket:
         if path.exists() and probe.connect_ex(str(path)) == 0:
             sys.exit(f"a server listens on {path} already")
     if path.exists() and not path.is_socket():
-        sys.exit(f"{path} is no socket: give --uds a path where nothing else stands")
+        sys.exit(f"{path} is not a socket: give --uds a path where nothing else stands")
     path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX)
     before = os.umask(0o177)

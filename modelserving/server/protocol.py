@@ -275,7 +275,7 @@ def _is_id(value: Any) -> bool:
 
 
 def _encodable(text: str, *, name: str) -> str:
-    """JSON can spell half a surrogate pair, which is no text."""
+    """JSON can spell half a surrogate pair, which is not text."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -93,7 +93,7 @@ def test_the_same_key_gives_the_same_run(call):
         ({"kind": "ppo", "release": "r1", "ranker": "nothing"}, "There is no preference model 'nothing'"),
         ({"kind": "preference_model", "release": "r1", "overrides": {"learning_rate": "1e999"}}, "finite"),
         ({"kind": "preference_model", "release": "r1", "overrides": {"seed": "9" * 40}}, "64 bits"),
-        ({"kind": "sorcery"}, "is no kind of run: choose one of"),
+        ({"kind": "sorcery"}, "is not a kind of run: choose one of"),
         ({"kind": "preference_model", "release": "r9"}, "no release is called r9"),
         ({"kind": "preference_model", "release": "r1", "overides": {"seed": "7"}}, "did you mean overrides?"),
         ({"kind": "preference_model", "release": "r1", "intial": "x"}, "did you mean initial?"),

@@ -48,7 +48,7 @@ def test_a_question_set_is_chosen_kept_and_given_to_the_run(settings, tmp_path):
 
 
 @pytest.mark.parametrize(("file", "name", "says"), [
-    ("source.jsonl", "../hhh", "no name of a question set"),
+    ("source.jsonl", "../hhh", "cannot name a question set"),
     ("none.jsonl", "hhh", "No such file"),
     ("broken.jsonl", "hhh", "broken.jsonl line 1 is not valid JSON"),
 ])  # fmt: skip

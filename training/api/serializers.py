@@ -35,7 +35,7 @@ class RunSerializer(serializers.ModelSerializer[TrainingRun]):
 
 
 KINDS = [kind for kind, _ in TrainingRun.Kind.choices]
-NO_KIND = '"{input}" is no kind of run: choose one of ' + ", ".join(KINDS)
+NO_KIND = '"{input}" is not a kind of run: choose one of ' + ", ".join(KINDS)
 NO_RELEASE = "no release is called {value}: cut one, or see the list of releases"
 
 

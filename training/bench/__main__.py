@@ -241,7 +241,7 @@ def prepared(work: Path, *, options: argparse.Namespace, size: str) -> Task:
 def _setting(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
     if name not in {each.name for each in fields(Task)} - {"device"}:
-        raise argparse.ArgumentTypeError(f"{name} is no number of a task")
+        raise argparse.ArgumentTypeError(f"{name} is not a number of a task")
     return name, int(number)
 
 

@@ -45,7 +45,7 @@ def require_weights(*, name: str, weights: Mapping[str, float]) -> None:
 
 
 def require_objectives(*, name: str, asked: Iterable[str], found: Iterable[str]) -> None:
-    """Refuse objectives that are none: not in the data, nor one of those that may come with the next release."""
+    """Refuse unknown objectives: neither in the data nor one of those that campaigns use."""
     known = {*found, *OBJECTIVES}
     for objective in asked:
         require(

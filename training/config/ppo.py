@@ -55,7 +55,9 @@ class PPOConfig(RunConfig):
     no_end_penalty: float = 1.0  # subtracted when a response has no end token
     normalize_scores: bool = True  # by mean and spread of the start's own samples
     normalization_samples: int = 64
-    objective_weights: Mapping[str, float] = field(default_factory=dict)  # prompt mixture
+    objective_weights: Mapping[str, float] = field(
+        default_factory=dict
+    )  # prompt mixture; empty: by their number; else one left out counts 1
     few_shot_prompts: float = 0.0  # share of prompts written by the model itself
     held_out_prompts: int = 64
     evaluate_every: int = 5

@@ -168,7 +168,7 @@ def main(arguments: list[str]) -> int:
 
 
 def follow(stream: TextIO) -> None:
-    """Show what a run writes into log.txt, for whoever sits before it."""
+    """Show on the terminal what the run writes to log.txt."""
     ours = logging.getLogger("training.core")
     ours.addHandler(logging.StreamHandler(stream))
     ours.setLevel(logging.INFO)

@@ -38,7 +38,7 @@ def publish_adapter(step: Path, *, base: Path, out: Path) -> str:
     manifest, base_hash = read_manifest(step), content_hash(verify(base))
     settings = manifest.config.get("lora", {})
     if manifest.kind != "policy" or not settings.get("rank"):
-        raise NoAdapter(f"{step} is no policy of a run with lora.rank above 0")
+        raise NoAdapter(f"{step} is not a policy of a run with lora.rank above 0")
     if base_hash not in manifest.parents:
         raise NoAdapter(f"{base} is not what the run of {step} started from")
     if not (step / RESUME).is_dir():

@@ -101,7 +101,7 @@ def plan_steps(
 
 
 def balanced_rows(lengths: Sequence[int], *, row_tokens: int, multiple: int = 1) -> list[list[int]]:
-    """Split items into as few rows as hold about `row_tokens` each, or a multiple of some number; no row is empty."""
+    """Split items into rows of about `row_tokens`, their number rounded up to a multiple; empty rows are dropped."""
     count = max(1, -(-sum(lengths) // row_tokens))
     count = -(-count // multiple) * multiple
     return [row for row in balanced_bins(lengths, count=count) if row]

@@ -87,7 +87,7 @@ def discard_partials(checkpoints: Path) -> None:
 
 
 def clear_up(checkpoints: Path) -> None:
-    """After an attempt that died: no half checkpoint, and each whose successor never came in its place again."""
+    """Clean up after a crash: delete half-written checkpoints, and restore those whose replacement was never finished."""
     discard_partials(checkpoints)
     for replaced in checkpoints.glob(f"step-*{REPLACED}"):
         final = checkpoints / replaced.name.removesuffix(REPLACED)

@@ -76,7 +76,7 @@ def _problem(document: Any) -> str | None:
     try:
         check_dialogue(document["messages"])
     except DialogueError as wrong:
-        return f"is no dialogue ({wrong})"
+        return f"is not a dialogue ({wrong})"
     return None
 
 

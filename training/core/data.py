@@ -39,7 +39,7 @@ class ReleaseRow:
     picked_checkpoint: str | None
     other_checkpoint: str | None
     finish_reasons: Sequence[str]
-    best_of: Sequence[int] = (1, 1)  # of picked, of other; releases of before say nothing of it
+    best_of: Sequence[int] = (1, 1)  # of picked, of other; older releases lack it
 
     @property
     def chosen(self) -> str:
@@ -76,7 +76,7 @@ def read_release(directory: Path, split: Split) -> list[ReleaseRow]:
     """Every row of one split; refuses a split that is missing, empty or malformed."""
     path = directory / f"{split}.jsonl.gz"
     if not path.is_file():
-        raise ReleaseRefused(f"{path} is not there: {directory} is no dataset release")
+        raise ReleaseRefused(f"{path} is not there: {directory} is not a dataset release")
     rows = list(_rows(path))
     if not rows:
         raise ReleaseRefused(
@@ -116,7 +116,7 @@ def _row(line: str, *, where: str) -> ReleaseRow:
     except ValueError as broken:
         raise ReleaseRefused(f"{where} is not JSON ({broken}): {CURE}") from None
     if not isinstance(stored, dict):
-        raise ReleaseRefused(f"{where} is no JSON object: {CURE}")
+        raise ReleaseRefused(f"{where} is not a JSON object: {CURE}")
     missing = [name for name in ALWAYS if name not in stored]
     if missing:
         raise ReleaseRefused(f"{where} lacks {', '.join(missing)}: {CURE}")
@@ -135,7 +135,7 @@ def _check(row: ReleaseRow) -> None:
         raise ValueError("its messages do not end on a user message")
     for name in TEXTS:
         if not isinstance(getattr(row, name), str):
-            raise TypeError(f"{name} is no text")
+            raise TypeError(f"{name} is not text")
         if not is_whole(getattr(row, name)):
             raise ValueError(f"{name} holds half of a surrogate pair")
     _check_facts(row)
@@ -147,14 +147,14 @@ def _check_facts(row: ReleaseRow) -> None:
     if row.strength not in STRENGTHS:
         raise ValueError(f"strength {row.strength!r} is neither null nor 1 to 4")
     if not isinstance(row.turn, int):
-        raise TypeError("turn is no number")
+        raise TypeError("turn is not a number")
     for name in ("picked_checkpoint", "other_checkpoint"):
         if not isinstance(getattr(row, name), str | None):
             raise TypeError(f"{name} is neither null nor a text")
     if not (isinstance(row.finish_reasons, list) and _are(row.finish_reasons, str)):
-        raise TypeError("finish_reasons is no list of texts")
+        raise TypeError("finish_reasons is not a list of texts")
     if not (_are(row.best_of, int) and len(row.best_of) == 2):
-        raise TypeError("best_of is no pair of numbers")
+        raise TypeError("best_of is not a pair of numbers")
 
 
 def _are(values: Sequence[Any], kind: type) -> bool:

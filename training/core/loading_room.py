@@ -45,4 +45,6 @@ def _numbers_in(weights: Path) -> int:
         with safe_open(weights, "pt") as stored:
             return sum(prod(stored.get_slice(name).get_shape()) for name in stored.keys())  # noqa: SIM118 -- no mapping
     except SafetensorError as broken:
-        raise InputRefused(f"{weights} is no safetensors file ({broken}): copy it again") from None
+        raise InputRefused(
+            f"{weights} is not a safetensors file ({broken}): copy it again"
+        ) from None

@@ -57,7 +57,7 @@ def _require_targets(model: nn.Module, *, config: LoraConfig) -> None:
     for name, module in found.items():
         if not isinstance(module, nn.Linear):
             raise ConfigError(
-                f"lora.target_modules names {name}, which is no linear layer but a "
+                f"lora.target_modules names {name}, which is not a linear layer but a "
                 f"{type(module).__name__}: name others, or set lora.rank to 0"
             )
         if f"{name}.weight" not in own:

@@ -80,7 +80,7 @@ class MasterWeights:
         }
 
     def frozen_tensors(self) -> dict[str, Tensor]:
-        """The others, which whoever resumes has read with the start: for what is published."""
+        """Float32 weights that do not learn: published with the rest; a resumed run reads them from its start."""
         return {f"{MASTER}{name}": p for name, p in self.parameters.items() if not p.requires_grad}
 
     @torch.no_grad()

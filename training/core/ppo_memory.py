@@ -12,7 +12,7 @@ from training.core.preflight import WEIGHTS, packed_training_bytes
 
 
 def ppo_training_bytes(learner: Learner, *, world: World, config: PPOConfig) -> dict[str, int]:
-    """An update's need in parts, each under what would lower it; every response is as long as it may be."""
+    """Bytes that one update needs, in parts, each by the setting that lowers it; responses are taken at full length."""
     responses = config.samples_per_prompt * config.max_response_tokens
     tree = config.max_prompt_tokens + responses  # of one prompt, and never cut
     prompts = math.ceil(config.batch_prompts / config.minibatches)

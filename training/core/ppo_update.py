@@ -158,12 +158,12 @@ class Updates:
         )  # fmt: skip
 
     def _take_part(self, minibatch: Minibatch, *, passes: int) -> None:
-        """What a rank with fewer rows owes the others where the networks lie in pieces."""
+        """Extra passes of zero gradient: where networks lie in pieces, every rank must gather them equally often."""
         for _ in range(passes):
             first = minibatch.samples[:1]
             (row,) = packed_rows(self.rollout, first, micro_tokens=self.config.micro_tokens)
             loss, _, _ = self._losses(row, self._read(row), tokens=math.inf)
-            loss.backward()  # over so many tokens it is nothing
+            loss.backward()  # divided by infinity: zero
 
     def _accumulate(
         self,

@@ -104,7 +104,10 @@ def read_comparisons(
 
 
 def planned(sets: ComparisonSets, *, config: PreferenceModelConfig) -> list[list[list[int]]]:
-    """The steps of one model, and of each the comparisons of its conversations; a part of an epoch is its first steps."""
+    """The steps of one model: each a list of conversations, each of these a list of indices of its comparisons.
+
+    A fraction of an epoch is its first steps.
+    """
     plan = plan_steps(
         group_conversations(sets.train),
         batch_size=config.batch_comparisons,

@@ -85,7 +85,7 @@ def file_prompts(
             )
         except (ValueError, TypeError, AttributeError) as odd:
             raise ConfigError(
-                f"{where} is no prompt ({odd}): give it a `prompt` text, or `messages` that end on the user"
+                f"{where} is not a prompt ({odd}): give it a `prompt` text, or `messages` that end on the user"
             ) from None
     if not prompts:
         raise ConfigError(f"{path} holds no prompt: fill it, or leave this input out")
@@ -97,7 +97,7 @@ def _file_prompt(line: str) -> tuple[list[Mapping[str, str]], str]:
     messages = row.get("messages") or [{"role": "user", "content": row.get("prompt")}]
     objective = row.get("objective", "helpful")
     if not isinstance(objective, str):
-        raise TypeError(f"objective {objective!r} is no text")
+        raise TypeError(f"objective {objective!r} is not text")
     return messages, objective
 
 

@@ -108,7 +108,7 @@ def _from(stored: Any, *, where: str) -> MultipleChoice:
         )
         _check(found)
     except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as odd:
-        raise ConfigError(f"{where} is no question ({odd!s}): it needs {FORMS}") from None
+        raise ConfigError(f"{where} is not a question ({odd!s}): it needs {FORMS}") from None
     return found
 
 
@@ -154,11 +154,11 @@ def _check(question: MultipleChoice) -> None:
         raise ValueError(str(refused)) from None
     texts = question.choices
     if not all(isinstance(text, str) and text.strip() and is_whole(text) for text in texts):
-        raise ValueError("a choice is no text")
+        raise ValueError("a choice is not text")
     if len(set(texts)) != len(texts) or len(texts) < 2:
         raise ValueError("it needs two choices or more, all different")
     if isinstance(question.answer, bool) or not isinstance(question.answer, int):
-        raise TypeError("the answer is no index of a choice, counted from 0")
+        raise TypeError("the answer is not the index of a choice, counted from 0")
     if not 0 <= question.answer < len(texts):
         raise ValueError(f"answer {question.answer} is none of its {len(texts)} choices")
     if question.messages[-1]["role"] != "user":

@@ -148,7 +148,7 @@ def _put(tokens: Tensor, group: Sequence[Sequence[int]]) -> None:
 
 
 def score_rollout(ranker: LoadedModel, rollout: Rollout, *, ranks: Ranks = ALONE) -> Tensor:
-    """The ranker's centred score of each finished dialogue, rendered and cut as it is in serving: (B,)."""
+    """The ranker's centred score of each finished dialogue, rendered as in serving from what the policy saw of it: (B,)."""
     threads = threads_for(ranker.model)
     trees = _trees(rollout, range(ranks.rank, rollout.size, ranks.world))
     bins = balanced_bins([tree.tokens for tree in trees], count=threads)

@@ -151,7 +151,7 @@ class RunDirectory:
     def progress(
         self, step: int, total: int, phase: str, *, seconds_left: float | None = None
     ) -> None:
-        """Replace progress.json; time left, unless given, comes from the pace since steps count to this total."""
+        """Replace progress.json; unless given, the time left follows from the pace since `total` last changed."""
         if not self._writes:
             return
         if total != self._total:

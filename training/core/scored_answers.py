@@ -59,7 +59,7 @@ def read_questions(path: Path) -> Iterator[Question]:
             question = Question(text=_text(stored["question"]), answers=answers)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as broken:
             raise ConfigError(
-                f"{where} is no scored question ({broken}): mend or drop it"
+                f"{where} is not a scored question ({broken}): mend or drop it"
             ) from None
         if len(answers) >= 2:
             yield question
@@ -79,7 +79,7 @@ def _answer(stored: Mapping[str, Any]) -> ScoredAnswer:
 
 def _text(stored: Any) -> str:
     if not isinstance(stored, str):
-        raise TypeError(f"{stored!r} is no text")
+        raise TypeError(f"{stored!r} is not text")
     if not is_whole(stored):
         raise ValueError("a text holds half of a surrogate pair")
     return stored
@@ -150,7 +150,7 @@ def _rows(posts: Path) -> Iterator[Mapping[str, str]]:
                 yield dict(element.attrib)
                 root.clear()  # it would hold every row
     except ET.ParseError as broken:
-        raise ConfigError(f"{posts} is no whole dump ({broken}): unpack it again") from None
+        raise ConfigError(f"{posts} is not a complete dump ({broken}): unpack it again") from None
 
 
 def plain_text(markup: str) -> str:

@@ -7,7 +7,6 @@ import pytest
 from comparisons.core.agreement import (
     alpha_estimate,
     coin_probability,
-    krippendorff_alpha,
     proportion,
     raw_agreement,
     wilson_interval,
@@ -23,14 +22,18 @@ UNITS = [[value - 1 for value in unit] for unit in EXAMPLE_C]
 
 
 def test_alpha_matches_the_published_example():
-    assert krippendorff_alpha(UNITS, metric="nominal", levels=5) == pytest.approx(0.743, abs=5e-4)
-    assert krippendorff_alpha(UNITS, metric="ordinal", levels=5) == pytest.approx(0.815, abs=1e-3)
+    nominal, ordinal = (
+        alpha_estimate(UNITS, metric=metric, levels=5).value for metric in ("nominal", "ordinal")
+    )
+
+    assert nominal == pytest.approx(0.743, abs=5e-4)
+    assert ordinal == pytest.approx(0.815, abs=1e-3)
 
 
 def test_alpha_is_one_for_agreement_and_undefined_without_variation():
-    assert krippendorff_alpha([[0, 0], [1, 1]], metric="nominal", levels=2) == 1.0
-    assert krippendorff_alpha([[1, 1], [1, 1]], metric="nominal", levels=2) is None
-    assert krippendorff_alpha([[1], []], metric="nominal", levels=2) is None
+    assert alpha_estimate([[0, 0], [1, 1]], metric="nominal", levels=2).value == 1.0
+    assert alpha_estimate([[1, 1], [1, 1]], metric="nominal", levels=2).value is None
+    assert alpha_estimate([[1], []], metric="nominal", levels=2).value is None
     assert "undefined" in alpha_estimate([[1, 1]], metric="nominal", levels=2).reason
     assert alpha_estimate([], metric="ordinal", levels=8).reason == "nothing was judged twice yet"
 

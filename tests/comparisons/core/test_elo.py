@@ -8,11 +8,10 @@ import pytest
 from comparisons.core.elo import (
     ELO_PER_NAT,
     Choice,
-    elo_of_score,
+    elo_of_win_fraction,
     fit_elo,
     fit_strengths,
     is_kept,
-    win_fraction_of_elo,
 )
 
 
@@ -23,11 +22,14 @@ def choices_of(*, winner: str, loser: str, count: int, start: int = 0) -> list[C
     ]
 
 
+def win_fraction_of_elo(difference: float) -> float:
+    return 1 / (1 + 10 ** (-difference / 400))
+
+
 def test_elo_unit_is_400_over_ln_10():
     assert pytest.approx(173.7178) == ELO_PER_NAT
-    assert elo_of_score(2.0) == pytest.approx(347.4356)
-    assert win_fraction_of_elo(0.0) == 0.5
-    assert win_fraction_of_elo(400.0) == pytest.approx(10 / 11)
+    assert elo_of_win_fraction(10 / 11) == pytest.approx(400.0)
+    assert elo_of_win_fraction(0.5) == 0.0
 
 
 def test_two_entrants_match_the_closed_form():

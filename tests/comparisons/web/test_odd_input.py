@@ -198,7 +198,7 @@ def test_staff_read_why_what_they_sent_is_refused(scene):
         answer = client.post(where, body, content_type=FORM, follow=True)
         return answer.content.decode()
 
-    assert "line 1 is no JSON object" in refused("manage_practice", lines="[" * 5000)
+    assert "line 1 is not a JSON object" in refused("manage_practice", lines="[" * 5000)
     assert "Look again" in refused("manage_pay_settle", made_at=ODD["first day"])
     assert "at most 200 characters" in refused("manage_flag", reason="x" * 201)
     assert "less than or equal to" in refused("manage_arrival", places=ODD["huge"])

@@ -46,7 +46,7 @@ def test_second_instance_is_told_of_the_first(tmp_path):
 
     with (
         take_lock(places, address="http://127.0.0.1:8000"),
-        pytest.raises(CannotStart, match=r"it runs already: http://127\.0\.0\.1:8000"),
+        pytest.raises(CannotStart, match=r"already running at http://127\.0\.0\.1:8000"),
     ):
         take_lock(places, address="http://127.0.0.1:8001")
 

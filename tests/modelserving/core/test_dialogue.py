@@ -238,7 +238,7 @@ def test_hh_text_is_the_public_format() -> None:
         ([{"role": "system", "content": "x"}], "expected 'user'"),
         ([{"role": "user", "content": None}], "no text content"),
         (5, "no message"),
-        (["Hi"], "message 0 is no object"),
+        (["Hi"], "message 0 is not an object"),
     ],
 )
 def test_malformed_dialogues_are_refused(dialogue: list[dict[str, str]], reason: str) -> None:

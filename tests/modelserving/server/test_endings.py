@@ -107,7 +107,7 @@ def test_a_socket_takes_the_place_of_no_file(tmp_path: Path) -> None:
     place = tmp_path / "file"
     place.write_text("kept")
 
-    with pytest.raises(SystemExit, match="is no socket"):
+    with pytest.raises(SystemExit, match="is not a socket"):
         bound_socket(place)
     assert place.read_text() == "kept"
 

@@ -96,15 +96,19 @@ def tied_llama() -> LlamaForCausalLM:
 @pytest.mark.parametrize(
     ("make", "target", "reason"),
     [
-        (tiny_gpt2, "c_attn", "transformer.h.0.attn.c_attn, which is no linear layer but a Conv1D"),
+        (
+            tiny_gpt2,
+            "c_attn",
+            "transformer.h.0.attn.c_attn, which is not a linear layer but a Conv1D",
+        ),
         # square: merged without an error
-        (tiny_gpt2, "attn.c_proj", "no linear layer but a Conv1D"),
+        (tiny_gpt2, "attn.c_proj", "not a linear layer but a Conv1D"),
         (
             tied_llama,
             "embed_tokens",
-            "model.embed_tokens, which is no linear layer but a Embedding",
+            "model.embed_tokens, which is not a linear layer but a Embedding",
         ),
-        (tied_llama, "mlp", "no linear layer but a LlamaMLP"),
+        (tied_llama, "mlp", "not a linear layer but a LlamaMLP"),
         (tied_llama, "lm_head", "lm_head, which shares its weights"),
     ],
 )

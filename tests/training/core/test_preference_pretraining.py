@@ -62,8 +62,8 @@ def test_a_dump_becomes_questions_with_scored_answers(tmp_path: Path):
 @pytest.mark.parametrize(
     ("damaged", "reason"),
     [
-        (POSTS[:-40], "Posts.xml is no whole dump"),
-        ("", "Posts.xml is no whole dump"),
+        (POSTS[:-40], "Posts.xml is not a complete dump"),
+        ("", "Posts.xml is not a complete dump"),
         (POSTS.replace('Score="3"', 'Score="many"'), "post 3 of .*Posts.xml is none .*many"),
         (POSTS.replace('Id="1" ', "", 1), "post without Id of .*Posts.xml is none"),
     ],
@@ -88,8 +88,8 @@ ANSWERS = '"answers": [{"text": "a", "upvotes": 1}, {"text": "b", "upvotes": 0}]
     [
         ("{", "Expecting"),
         ("5", "not subscriptable"),
-        (f'{{"question": 5, {ANSWERS}}}', "5 is no text"),
-        (f'{{"question": "?", {ANSWERS}}}'.replace('"a"', "null"), "None is no text"),
+        (f'{{"question": 5, {ANSWERS}}}', "5 is not text"),
+        (f'{{"question": "?", {ANSWERS}}}'.replace('"a"', "null"), "None is not text"),
         (f'{{"question": "?", {ANSWERS}}}'.replace("1", "Infinity"), "infinity"),
         (f'{{"question": "?", {ANSWERS}}}'.replace('"upvotes": 1', '"score": NaN'), "not finite"),
         ('{"question": "?", "answers": ["a", "b"]}', "must be integers"),
@@ -101,7 +101,9 @@ def test_a_line_that_is_no_scored_question_is_named(tmp_path: Path, line: str, s
     path = tmp_path / "answers.jsonl"
     path.write_text(f'{{"question": "?", {ANSWERS}}}\n{line}\n')
 
-    with pytest.raises(ConfigError, match=rf"answers.jsonl line 2 is no scored question .*{says}"):
+    with pytest.raises(
+        ConfigError, match=rf"answers.jsonl line 2 is not a scored question .*{says}"
+    ):
         list(read_questions(path))
 
 

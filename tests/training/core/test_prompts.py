@@ -1,4 +1,4 @@
-"""Prompt files: what is read, and what a line that is no prompt is refused with."""
+"""Prompt files: what is read, and what a line that is not a prompt is refused with."""
 
 import gzip
 import json
@@ -58,8 +58,8 @@ def test_a_dialogue_that_was_cut_still_knows_how_it_began(tmp_path: Path):
         ("{", "Expecting property name"),
         ('{"text": "Hello"}', "no text content"),
         ('{"prompt": 5}', "no text content"),
-        ('{"messages": ["Hi"]}', "message 0 is no object"),
-        ('{"prompt": "Hi", "objective": 5}', "objective 5 is no text"),
+        ('{"messages": ["Hi"]}', "message 0 is not an object"),
+        ('{"prompt": "Hi", "objective": 5}', "objective 5 is not text"),
         ("5", "no attribute"),
         (ASKED.replace("user", "assistant"), "begin with the user"),
     ],
@@ -69,7 +69,7 @@ def test_a_line_that_is_no_prompt_is_named(tmp_path: Path, line: str, says: str)
     path.write_text(f"{ASKED}\n{line}\n")
 
     with pytest.raises(
-        ConfigError, match=f"prompts.jsonl line 2 is no prompt.*{says}.*`prompt` text"
+        ConfigError, match=f"prompts.jsonl line 2 is not a prompt.*{says}.*`prompt` text"
     ):
         file_prompts(path, **ENCODING)
 

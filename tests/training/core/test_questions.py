@@ -77,20 +77,20 @@ def test_a_dialogue_written_within_the_prompt_becomes_turns(tmp_path: Path):
 @pytest.mark.parametrize(("stored", "why"), [
     (OWN | {"answer": 3}, "answer 3 is none of its 3 choices"),
     (OWN | {"answer": -1}, "answer -1 is none of its 3 choices"),
-    (OWN | {"answer": True}, "no index of a choice"),
+    (OWN | {"answer": True}, "not the index of a choice"),
     (OWN | {"choices": ["yes", "yes"]}, "all different"),
     (OWN | {"choices": ["yes"], "answer": 0}, "two choices or more"),
-    (OWN | {"choices": ["yes", 3]}, "a choice is no text"),
-    (OWN | {"choices": ["yes", "\ud800"]}, "a choice is no text"),
+    (OWN | {"choices": ["yes", 3]}, "a choice is not text"),
+    (OWN | {"choices": ["yes", "\ud800"]}, "a choice is not text"),
     (TRUTHFUL | {"mc1_targets": {"no": 1, "yes": 1}}, "2 choices are right"),
     (ARC | {"answerKey": "E"}, "is not in list"),
     (HHH | {"prompt": 3}, "expected string"),
     ({"messages": [{"role": "assistant", "content": "Tea?"}], "choices": ["a", "b"], "answer": 0}, "expected 'user'"),
-    ("Tea?", "is no question"),
-    ({}, "is no question"),
+    ("Tea?", "is not a question"),
+    ({}, "is not a question"),
 ])  # fmt: skip
 def test_a_broken_question_is_refused_with_its_place(tmp_path: Path, stored: Any, why: str):
-    with pytest.raises(ConfigError, match="line 2 is no question") as refused:
+    with pytest.raises(ConfigError, match="line 2 is not a question") as refused:
         publish_questions(file_of(tmp_path, [OWN, stored]), tmp_path / "set")
 
     assert why in str(refused.value)

@@ -1,6 +1,6 @@
 // Live curves of a run: asks [data-rows-url] for new rows every 2 s while the page is seen, draws each
 // [data-curve="metric,metric"]. Data attributes: data-names (line names), data-against (x metric).
-// `h` holds the picture. Knows rows and figures; nothing is smoothed and nothing is left out.
+// `h` freezes the curves. Knows rows and figures; nothing is smoothed and nothing is left out.
 import { announce } from "./announcer.js";
 import { drawCurve, emptyBox, short } from "./curve.js";
 
