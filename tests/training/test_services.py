@@ -92,7 +92,7 @@ REFUSED = [
         r"training\.core\.new_run RUN_DIR --kind preference_pretraining .* --input answers=PATH",
     ),
     ({"kind": "ppo"}, "train one first"),
-    ({"kind": "ppo", "ranker": "policy"}, "no preference model"),
+    ({"kind": "ppo", "ranker": "policy"}, "not a preference model"),
     (
         {"kind": "ppo", "ranker": "preference_model", "overrides": {"stop_on_divergence": "1"}},
         "stop_on_divergence is 1, .* choose a test PM, or set it to 0",
