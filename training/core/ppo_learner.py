@@ -20,7 +20,7 @@ from training.core.learning_rates import halved, rate_share
 from training.core.lora import add_adapters, merged
 from training.core.master_weights import MasterWeights, Optimizers
 from training.core.outcome import NonFinite
-from training.core.sharding import gathered, shard
+from training.core.sharding import gathered, is_cut, shard
 from training.core.token_numbers import ValueReader
 
 ALONE = Ranks()
@@ -38,7 +38,7 @@ class Learner:
         ranks: Ranks = ALONE,
     ) -> None:
         self._ranks = ranks
-        self.value = _critic(policy, ranker=ranker, config=config)
+        self.value = _critic(policy, ranker=ranker, config=config, ranks=ranks)
         self.policy = without_dropout(
             add_adapters(policy.model, config=config.lora, seed=config.seed)
         )
@@ -158,7 +158,9 @@ def critic_is_ranker(policy: LoadedModel, ranker: LoadedModel, *, config: PPOCon
     return is_separate and ranker.tokenizer.to_json() == policy.tokenizer.to_json()
 
 
-def _critic(policy: LoadedModel, *, ranker: LoadedModel, config: PPOConfig) -> ValueReader:
+def _critic(
+    policy: LoadedModel, *, ranker: LoadedModel, config: PPOConfig, ranks: Ranks
+) -> ValueReader:
     """A zero head on the policy's trunk, or a network of its own that starts from the ranker.
 
     The ranker's weights serve only where it reads the same tokens; else the critic starts as the policy.
@@ -170,6 +172,8 @@ def _critic(policy: LoadedModel, *, ranker: LoadedModel, config: PPOConfig) -> V
         network = copy.deepcopy(ranker.model)
     else:
         network = from_language_model(policy.model, seed=config.seed)
+    if is_cut(config, ranks):
+        network.float()  # its pieces are its masters, as the policy's are
     without_dropout(network).requires_grad_(requires_grad=True)
     if config.activation_checkpointing:
         network.train()  # else nothing is checkpointed

@@ -90,6 +90,7 @@ CASES = {
     ),
 }
 KILLED = "preference_model_lora"
+HALVED = "ppo-in-bfloat16"
 pytestmark = pytest.mark.timeout(300)  # two dozen runs are made before the first test
 
 
@@ -141,13 +142,16 @@ def folder(inputs: dict[str, Path], tmp_path_factory) -> Path:
         for name in CASES
         for sharding in ("none", "full")
     ]
+    halved = make(folder / HALVED, "ppo", inputs=inputs, sharding="full")
+    settings = json.loads((halved / "config.json").read_text())
+    (halved / "config.json").write_text(json.dumps(settings | {"precision": "bfloat16"}))
     killed = make(folder / "killed", KILLED, inputs=inputs, sharding="full")
     settings = json.loads((killed / "config.json").read_text())
     (killed / "config.json").write_text(json.dumps(settings | {"checkpoint_every": 1}))
     died = torchrun("--die-at", "2", str(killed))
     assert died.returncode != 0
     assert metrics(killed)[-1]["step"] == 2
-    ended = torchrun(*map(str, paired), str(killed))
+    ended = torchrun(*map(str, paired), str(halved), str(killed))
     assert ended.returncode == 0, ended.stderr[-4000:]
     return folder
 
@@ -183,6 +187,13 @@ def test_weights_that_lay_in_pieces_are_published_whole(folder: Path, name: str)
     assert found.keys() == expected.keys()
     for key, tensor in expected.items():
         assert found[key].float().sub(tensor.float()).abs().max() < 5e-3, key
+
+
+def test_policy_and_critic_in_pieces_learn_in_bfloat16(folder: Path):
+    path = folder / HALVED
+
+    assert status(path)["state"] == "done"
+    assert metrics(path)[-1]["step"] == 2
 
 
 def test_a_killed_run_in_pieces_resumes_to_the_same_weights(folder: Path):
