@@ -27,6 +27,7 @@ from training.core.sharding import own_part
 RESUME = "resume"
 PARTIAL = ".partial"  # what is being written
 REPLACED = ".replaced"  # what stood at a step while its successor takes its place
+ASIDE = ".aside"  # of a checkpoint that a run no longer goes on from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +144,20 @@ def newest_resume(
         except ArtefactError as damaged:
             report(f"passing over {path.name}: {damaged}")
     return None
+
+
+def set_aside(checkpoints: Path, *, after: Path | None) -> list[str]:
+    """Rename what stands behind the checkpoint that a run goes on from (all, without one); the names it had.
+
+    It is damaged, or of steps that will be made anew: left in place it would count as the newest.
+    """
+    every = all_checkpoints(checkpoints)
+    later = every[every.index(after) + 1 :] if after else every
+    for path in later:
+        aside = path.with_name(f"{path.name}{ASIDE}")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+    return [path.name for path in later]
 
 
 def prune(checkpoints: Path, *, keep: int, milestones: set[str]) -> None:

@@ -31,6 +31,7 @@ from training.core.checkpointing import (
     discard_partials,
     newest_resume,
     prune,
+    set_aside,
     step_name,
     write_checkpoint,
 )
@@ -233,6 +234,9 @@ class RunDirectory:
             clear_up(self.checkpoints)
         self.ranks.wait()
         found = newest_resume(self.checkpoints, report=self.log)
+        self.ranks.wait()
+        if self._writes:
+            self._set_aside(found[0] if found else None)
         if found is None:
             self.drop_rows(after=-1)  # an attempt broke off before its first checkpoint
             return None
@@ -241,6 +245,15 @@ class RunDirectory:
         self.drop_rows(after=state.step)
         self.log(f"resuming from {path.name}")
         return state
+
+    def _set_aside(self, after: Path | None) -> None:
+        """Nothing counts any more that stands behind the checkpoint the run goes on from."""
+        names = set_aside(self.checkpoints, after=after)
+        if names:
+            self.log(f"set aside, as .aside: {', '.join(names)}")
+        if gone := self._milestones & set(names):
+            self._milestones -= gone
+            self.write_json("milestones.json", {"kept": sorted(self._milestones)})
 
     def finish(
         self, state: State, *, step: int, reason: str = "", results: Mapping[str, Any] | None = None

@@ -19,6 +19,7 @@ from training.core.checkpointing import (
     prune,
     read_resume,
     restore_optimizer,
+    set_aside,
     write_checkpoint,
 )
 
@@ -170,6 +171,31 @@ def test_checkpoints_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
     assert newest_step(tmp_path) == 1_000_000
     prune(tmp_path, keep=1, milestones=set())
     assert [path.name for path in all_checkpoints(tmp_path)] == ["step-1000000"]
+
+
+def test_what_a_run_no_longer_goes_on_from_makes_no_room_for_itself(tmp_path: Path) -> None:
+    for step in (100, 200, 300):
+        save(tmp_path, step)
+    for step in (200, 300):
+        (tmp_path / f"step-{step:06d}" / "resume" / "state.safetensors").write_bytes(b"torn")
+    found = newest_resume(tmp_path, report=lambda _: None)
+    assert found is not None
+
+    names = set_aside(tmp_path, after=found[0])
+
+    assert names == ["step-000200", "step-000300"]
+    for step in (125, 150):
+        save(tmp_path, step)
+        prune(tmp_path, keep=1, milestones=set())
+        assert newest_step(tmp_path) == step
+    assert (tmp_path / "step-000300.aside" / "model.safetensors").is_file()
+
+
+def test_without_a_sound_checkpoint_all_are_set_aside(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+
+    assert set_aside(tmp_path, after=None) == ["step-000001"]
+    assert all_checkpoints(tmp_path) == []
 
 
 @pytest.mark.parametrize(

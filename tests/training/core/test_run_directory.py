@@ -149,6 +149,33 @@ def test_milestones_outlive_a_crash(directory: RunDirectory) -> None:
     assert kept == ["step-000001", "step-000003"]
 
 
+def test_a_resumed_run_names_the_checkpoint_it_made_and_not_a_damaged_later_one(
+    directory: RunDirectory,
+) -> None:
+    def publish(run_directory: RunDirectory, step: int) -> None:
+        run_directory.publish_checkpoint(
+            step=step, write=write_weights, kind="policy", parents=[],
+            resume=ResumeState(step=step), milestone=step == 6,
+        )  # fmt: skip
+
+    publish(directory, 4)
+    kept = shutil.copytree(directory.checkpoints / "step-000004", directory.path / "kept")
+    publish(directory, 6)
+    kept.rename(directory.checkpoints / "step-000004")
+    (directory.checkpoints / "step-000006" / "model.safetensors").write_bytes(b"torn")
+    again = RunDirectory(directory.path)
+    state = again.load_resume()
+    assert state is not None
+    assert state.step == 4
+
+    publish(again, 5)
+    again.finish("stopped", step=5)
+
+    said = json.loads((directory.path / "status.json").read_text())
+    assert said["checkpoint"] == "checkpoints/step-000005"
+    assert json.loads((directory.path / "milestones.json").read_text()) == {"kept": []}
+
+
 def test_a_metric_that_is_not_finite_ends_the_run(directory: RunDirectory) -> None:
     directory.metrics(1, {"score": 0.5, "unit": "nats"})
 
