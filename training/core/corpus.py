@@ -252,17 +252,21 @@ class MixtureReader:
                 f"phases name {unknown}, which the corpus does not have: {sorted(self._readers)}"
             )
 
-    def batch(
-        self, draw: int, *, blocks: int, weights: Mapping[str, float]
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
-        """Ids and response flags, both (blocks, block_tokens); `draw` numbers the batches."""
+    def drawn(self, draw: int, *, blocks: int, weights: Mapping[str, float]) -> list[str]:
+        """The source of each block of a batch."""
         shares = weights or self._sizes
         self.require_sources(shares)
         names = sorted(shares)
         portions = np.asarray([shares[name] for name in names])
         rng = np.random.default_rng([self._seed, draw])
-        drawn = rng.choice(len(names), size=blocks, p=portions / portions.sum())
-        pairs = [self._readers[names[index]].next_block() for index in drawn]
+        return [names[i] for i in rng.choice(len(names), size=blocks, p=portions / portions.sum())]
+
+    def batch(
+        self, draw: int, *, blocks: int, weights: Mapping[str, float]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+        """Ids and response flags, both (blocks, block_tokens); `draw` numbers the batches."""
+        names = self.drawn(draw, blocks=blocks, weights=weights)
+        pairs = [self._readers[name].next_block() for name in names]
         return np.stack([ids for ids, _ in pairs]), np.stack([flags for _, flags in pairs])
 
     def state(self) -> dict[str, list[int]]:

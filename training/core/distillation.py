@@ -16,7 +16,7 @@ from modelserving.core.architectures import CheckpointRefused
 from modelserving.lm.attention import without_dropout
 from modelserving.lm.loading import LoadedModel, load_language_model
 from modelserving.lm.saving import write_model_files, write_weights
-from training.config import ContextDistillationConfig
+from training.config import ConfigError, ContextDistillationConfig
 from training.core.checkpointing import ResumeState, optimizer_tensors, restore_optimizer
 from training.core.curves import draw_curve
 from training.core.distillation_loss import at, teacher_student_kl
@@ -26,7 +26,7 @@ from training.core.master_weights import MasterWeights, weights_in
 from training.core.outcome import NonFinite, Outcome
 from training.core.run_directory import InputRefused, RunDirectory
 from training.core.seeding import prepare
-from training.core.sharding import gathered, loading, shard, whole
+from training.core.sharding import gathered, loading, placed, shard, whole
 
 PARENTS = ("initial", "teacher", "corpus")
 
@@ -38,7 +38,7 @@ def train(run: RunDirectory, config: ContextDistillationConfig) -> Outcome:
     lessons = _ask(run, config=config, student=student, device=device)
     if isinstance(lessons, Outcome):
         return lessons
-    model = student.model.to(**loading(config, ranks=run.ranks, is_trained=True))
+    model = placed(student.model, **loading(config, ranks=run.ranks, is_trained=True))
     shard(without_dropout(model).train(), config=config, ranks=run.ranks)
     return _Trainer(run=run, config=config, student=student, lessons=lessons).run_to_end()
 
@@ -55,11 +55,38 @@ def _ask(
     A teacher of its own is gone afterwards.
     """
     teacher = _load(run, "teacher") if run.has_input("teacher") else student
-    if student.tokenizer.vocabulary_size != teacher.tokenizer.vocabulary_size:
-        raise InputRefused("teacher and initial have different vocabularies: they must share one")
+    _require_fit(student, teacher=teacher, config=config)
     require_room(run, config=config, student=student.model, teacher=teacher.model, device=device)
     teacher.model.to(device)
     return prepare_lessons(run, config=config, teacher=teacher)
+
+
+def _require_fit(
+    student: LoadedModel, *, teacher: LoadedModel, config: ContextDistillationConfig
+) -> None:
+    """Refuse, before the teacher is asked, a student that could not read the lessons."""
+    if student.tokenizer.to_json() != teacher.tokenizer.to_json():
+        raise InputRefused(
+            "teacher and initial have different tokenizers: choose two that share one"
+        )
+    limit = student.positions
+    if limit is not None and config.sequence_tokens > limit:
+        raise ConfigError(
+            f"sequence_tokens {config.sequence_tokens} is beyond the student's {limit} positions: lower it"
+        )
+    if student.dialogue_format != teacher.dialogue_format and not _reads_alike(student, teacher):
+        raise InputRefused(
+            "teacher and initial mark turns differently (dialogue.json): choose two that mark them alike"
+        )
+
+
+def _reads_alike(student: LoadedModel, teacher: LoadedModel) -> bool:
+    """Whether both mark turns with the same tokens, whatever their context or centre."""
+    one, other = student.dialogue_format, teacher.dialogue_format
+    return all(
+        getattr(one, name) == getattr(other, name)
+        for name in ("format", "human", "assistant", "end_of_turn")
+    )
 
 
 def _load(run: RunDirectory, role: str) -> LoadedModel:

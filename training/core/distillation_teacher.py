@@ -74,9 +74,10 @@ def draw_sequences(
         for name, source in sources.items()
     }
     reader = MixtureReader(sources, block_tokens=config.sequence_tokens, seed=config.seed)
-    ids, is_response = reader.batch(0, blocks=count, weights=weights)
+    ids, _ = reader.batch(0, blocks=count, weights=weights)
     human = loaded.tokenizer.token_id(loaded.dialogue_format.human)
-    text_rows = is_response.all(axis=1)
+    names = reader.drawn(0, blocks=count, weights=weights)
+    text_rows = np.asarray([is_text[name] for name in names])
     ids[text_rows, 1:] = ids[text_rows, :-1]
     ids[text_rows, 0] = human
     return torch.from_numpy(np.ascontiguousarray(ids))

@@ -19,7 +19,7 @@ from training.config import ConfigError, LanguageModelConfig
 from training.core.corpus import Source, load_corpus, source_of
 from training.core.data import chosen_documents, read_release
 from training.core.run_directory import InputRefused, RunDirectory
-from training.core.sharding import loading, shard
+from training.core.sharding import loading, placed, shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def open_start(run: RunDirectory, *, config: LanguageModelConfig) -> Start:
             'write "format" in the checkpoint\'s dialogue.json'
         )
     model = _model(initial, config=config, tokenizer=tokenizer, layout=layout)
-    without_dropout(model.to(**loading(config, ranks=run.ranks, is_trained=True))).train()
+    without_dropout(placed(model, **loading(config, ranks=run.ranks, is_trained=True))).train()
     _check_block(config, model=model)
     shard(model, config=config, ranks=run.ranks)
     training, held_out = _sources(

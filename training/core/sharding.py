@@ -37,6 +37,17 @@ def loading(config: RunConfig, *, ranks: Ranks, is_trained: bool) -> dict[str, A
     return {"dtype": torch.float32 if is_trained else dtype, "device": "cpu"}
 
 
+def placed(model: nn.Module, *, dtype: torch.dtype, device: torch.device | str) -> nn.Module:
+    """The model on a device, its parameters in a precision; buffers keep theirs, as in a model that was loaded so.
+
+    Rotary frequencies are buffers: rounded to bfloat16 they turn a position of 1,024 by up to half a radian too far.
+    """
+    model.to(device)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model
+
+
 def shard(module: nn.Module, *, config: RunConfig, ranks: Ranks) -> nn.Module:
     """Keep this process's piece of every parameter; gradients come out summed over the processes, in float32."""
     if not is_cut(config, ranks):

@@ -179,6 +179,27 @@ def test_a_teacher_without_role_tokens_is_refused(start: dict[str, Path], tmp_pa
     assert "this one's is hh_text" in json.loads((path / "status.json").read_text())["reason"]
 
 
+def test_a_student_that_could_not_read_the_lessons_is_refused_before_the_teacher_is_asked(
+    start: dict[str, Path], tmp_path: Path
+) -> None:
+    make_tiny_language_model(tmp_path / "short", max_position_embeddings=32)
+    make_tiny_language_model(tmp_path / "other", max_position_embeddings=2048)
+    stored = json.loads((tmp_path / "other" / "tokenizer.json").read_text())
+    stored["model"]["merges"] = stored["model"]["merges"][::-1]
+    (tmp_path / "other" / "tokenizer.json").write_text(json.dumps(stored))
+    published_again(tmp_path / "other", kind="language_model")
+
+    for name, reason in (
+        ("short", "sequence_tokens 64 is beyond the student's 32 positions"),
+        ("other", "teacher and initial have different tokenizers"),
+    ):
+        inputs = start | {"initial": tmp_path / name, "teacher": start["initial"]}
+        path = make_run(tmp_path / f"run-{name}", config=config(sequence_tokens=64), inputs=inputs)
+        assert run(path) == REFUSED
+        assert reason in json.loads((path / "status.json").read_text())["reason"]
+        assert not (path / "teacher").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "available", "reason"),
     [

@@ -16,10 +16,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from modelserving.core.artifacts import file_sha256, verify
 from modelserving.lm.loading import load_language_model
 from tests.training.core.tiny import language_model_config, make_corpus, make_run
-from training.config import ConfigError, LanguageModelConfig, MixturePhase
+from training.config import ConfigError, LanguageModelConfig, MixturePhase, from_dict
 from training.core.__main__ import NON_FINITE, REFUSED, run
 from training.core.distributed import Ranks
 from training.core.language_model_loss import next_token_loss
+from training.core.language_model_start import open_start
 from training.core.language_model_training import train
 from training.core.run_directory import RunDirectory
 from training.core.schedules import learning_rate_fraction, phase_at
@@ -233,6 +234,18 @@ def test_a_changed_input_is_refused(tmp_path: Path) -> None:
     assert run(path) == REFUSED
 
     assert "talk.jsonl.gz" in status(path)["reason"]
+
+
+def test_a_model_that_trains_in_bfloat16_turns_by_exact_angles(
+    corpus: Path, tmp_path: Path
+) -> None:
+    config = language_model_config(precision="bfloat16")
+    path = make_run(tmp_path / "run", config=config, inputs={"corpus": corpus})
+
+    model = open_start(RunDirectory(path), config=from_dict(config)).model
+
+    assert next(model.parameters()).dtype == torch.bfloat16
+    assert model.model.rotary_emb.inv_freq.dtype == torch.float32
 
 
 def test_schedule_warms_up_holds_and_decays_to_zero() -> None:
