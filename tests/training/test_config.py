@@ -80,6 +80,15 @@ def test_every_kind_has_the_three_presets(kind: str) -> None:
             {"kind": "ppo", "adaptive_kl_target": 6, "adaptive_kl_horizon": 10},
             "10 samples, less than the 64 of one step",
         ),
+        ({"kind": "language_model", "schedule": "constant", "decay_from": 0.5}, "never decays"),
+        (
+            {
+                "kind": "preference_model",
+                "objectives": ["helpful"],
+                "objective_weights": {"harmless": 3},
+            },
+            "objective_weights names harmless, which objectives leaves out",
+        ),
         ({"kind": "preference_model", "strength": "margin"}, "a margin needs both"),
         ({"kind": "preference_model", "strength_margin": 0.5}, "a margin needs both"),
         ({"kind": "language_model", "block_tokens": 1}, "block_tokens is 1: set it to 2"),

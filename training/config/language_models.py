@@ -126,6 +126,11 @@ class LanguageModelConfig(RunConfig):
             name="schedule", value=self.schedule, choices=("constant", "linear", "cosine")
         )
         require_fraction(decay_from=self.decay_from, final_learning_rate=self.final_learning_rate)
+        require(
+            self.schedule != "constant" or self.decay_from == self.final_learning_rate == 0,
+            "schedule is constant, which never decays: leave decay_from and final_learning_rate 0, "
+            "or set schedule to linear or cosine",
+        )
         require_below_one(beta1=self.beta1, beta2=self.beta2)
         require(
             not (self.compile and self.sharding == "full"),

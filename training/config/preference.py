@@ -106,6 +106,13 @@ class PreferenceModelConfig(_PreferenceTraining):
             max_comparisons=self.max_comparisons, strength_margin=self.strength_margin
         )
         require_weights(name="objective_weights", weights=self.objective_weights)
+        unused = sorted(
+            set(self.objective_weights) - set(self.objectives or self.objective_weights)
+        )
+        require(
+            not unused,
+            f"objective_weights names {', '.join(unused)}, which objectives leaves out: change one of them",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,9 @@ def presets(kind: str) -> dict[str, RunConfig]:
 
 _PRESETS: dict[str, dict[str, RunConfig]] = {
     "language_model": {
-        "demo": LanguageModelConfig(steps=60, block_tokens=256, learning_rate=5e-4),
+        "demo": LanguageModelConfig(
+            steps=60, block_tokens=256, learning_rate=5e-4, warmup_steps=5
+        ),
         "small": LanguageModelConfig(steps=1000),
         "paper": LanguageModelConfig(
             steps=50_000, block_tokens=1024, batch_blocks=32, learning_rate=6e-4, warmup_steps=500

@@ -97,8 +97,9 @@ def _read_prompts(
         asked=config.objective_weights,
         found={prompt.objective for prompt in training},
     )
-    held_out = held_out_prompts(
-        release_prompts(release, "test", **encoding),
+    test = release_prompts(release, "test", **encoding)
+    held_out = held_out_prompts(  # of what is trained on: the gain is measured on it
+        [prompt for prompt in test if config.objective_weights.get(prompt.objective) != 0],
         count=config.held_out_prompts,
         training=training,
     )

@@ -20,6 +20,7 @@ from training.core.preference_sets import stable_order
 
 EXAMPLES_SHOWN = 10
 EXAMPLE_TOKENS = 48  # of each example
+FEWEST_EXAMPLE_TOKENS = 8
 WRITTEN_TOKENS = 64
 FEWEST_PROMPT_TOKENS = 16  # role tokens, and the end of a message
 
@@ -171,8 +172,9 @@ def written_prompts(
             f"few_shot_prompts needs {EXAMPLES_SHOWN} prompts of one message, the release has "
             f"{len(openings)}: set it to 0 or cut a larger release"
         )
+    most = _example_tokens(model)
     rng = random.Random(f"few-shot:{seed}")
-    cut = {text: tokenizer.encode(text)[:EXAMPLE_TOKENS] for text in openings}
+    cut = {text: tokenizer.encode(text)[:most] for text in openings}
     shown = [rng.sample(openings, EXAMPLES_SHOWN) for _ in range(count)]
     contexts = [[t for text in texts for t in (human, *cut[text])] + [human] for texts in shown]
     sampled = sample(
@@ -191,6 +193,19 @@ def written_prompts(
         _encoded([{"role": "user", "content": text}], objective="helpful", **encoding)
         for text in fresh
     ]
+
+
+def _example_tokens(model: LoadedModel) -> int:
+    """Tokens of each example, so that all, their role tokens and what is written fit the model's positions."""
+    if model.positions is None:
+        return EXAMPLE_TOKENS
+    fit = (model.positions - WRITTEN_TOKENS - 1) // EXAMPLES_SHOWN - 1
+    if fit < FEWEST_EXAMPLE_TOKENS:
+        needed = EXAMPLES_SHOWN * (FEWEST_EXAMPLE_TOKENS + 1) + WRITTEN_TOKENS + 1
+        raise ConfigError(
+            f"few_shot_prompts needs {needed} positions, the model has {model.positions}: set it to 0"
+        )
+    return min(EXAMPLE_TOKENS, fit)
 
 
 class PromptMixture:

@@ -50,12 +50,14 @@ def test_responses_that_leave_no_room_for_a_prompt_are_refused(folder: Path, tmp
         "ranker": folder / "ranker",
         "release": folder / "release",
     }
-    config = CONFIG | {"suites": ["heldout_score"], "max_response_tokens": 10**5}
+    suites = ["response_loss", "heldout_score"]
+    config = CONFIG | {"suites": suites, "max_response_tokens": 250}  # of 256
     path = make_run(tmp_path / "run", config=config, inputs=inputs)
 
     assert run(path) == 2
 
-    assert "leaves no room for a prompt" in status(path)["reason"]
+    assert "leaves no room for a prompt within the policy's 256 tokens" in status(path)["reason"]
+    assert not (path / "suites.jsonl").exists()
 
 
 def test_a_preference_model_is_tested_on_comparisons(folder: Path, tmp_path: Path):

@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM
 
 from modelserving.core import host_memory
@@ -15,9 +16,11 @@ from tests.training.core.killing import kill_at
 from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
-from training.config import PPOConfig
+from training.config import PPOConfig, from_dict
 from training.core.__main__ import run
 from training.core.ppo_learner import Learner
+from training.core.ppo_world import open_world
+from training.core.run_directory import RunDirectory
 from training.core.token_numbers import Reading, read_row
 
 CONFIG = {
@@ -49,6 +52,17 @@ def inputs(tmp_path_factory) -> dict[str, Path]:
     release = make_release(folder / "release", train=train, test=test)
     models = {"initial": folder / "initial", "ranker": folder / "ranker"}
     return {**models, "test_pm": folder / "test-pm", "release": release}
+
+
+def test_held_out_prompts_are_of_the_objectives_that_are_trained_on(
+    inputs: dict[str, Path], tmp_path: Path
+):
+    config = CONFIG | {"steps": 1, "objective_weights": {"harmless": 0}, "held_out_prompts": 100}
+    path = make_run(tmp_path / "run", config=config, inputs=inputs)
+
+    world = open_world(RunDirectory(path), config=from_dict(config), device=torch.device("cpu"))
+
+    assert {prompt.objective for prompt in world.held_out} == {"helpful"}
 
 
 @pytest.mark.parametrize("value_network", ["separate", "shared"])

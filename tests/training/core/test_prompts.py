@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from modelserving.core.dialogue import DialogueFormat
 from tests.tiny_checkpoints import tiny_tokenizer
 from training.config import ConfigError
-from training.core.prompts import file_prompts
+from training.core.prompts import WRITTEN_TOKENS, _example_tokens, file_prompts
 
 ENCODING: dict[str, Any] = {
     "encoder": tiny_tokenizer(), "layout": DialogueFormat(context_tokens=64), "room": 40,
@@ -37,6 +38,19 @@ def test_a_prompt_that_lost_its_beginning_says_so(tmp_path: Path):
     found = file_prompts(path, **ENCODING)
 
     assert [each.is_cut for each in found] == [False, True]
+
+
+@pytest.mark.parametrize(("positions", "longest"), [(None, 48), (2048, 48), (256, 18)])
+def test_examples_are_as_long_as_the_models_positions_allow(positions: int | None, longest: int):
+    model = SimpleNamespace(positions=positions)
+
+    assert _example_tokens(model) == longest
+    assert positions is None or 10 * (longest + 1) + 1 + WRITTEN_TOKENS <= positions
+
+
+def test_a_model_without_room_for_examples_is_refused():
+    with pytest.raises(ConfigError, match="needs 155 positions, the model has 128: set it to 0"):
+        _example_tokens(SimpleNamespace(positions=128))
 
 
 def test_a_dialogue_that_was_cut_still_knows_how_it_began(tmp_path: Path):

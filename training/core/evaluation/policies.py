@@ -12,7 +12,7 @@ import torch
 from modelserving.core.sampling import sample_seed
 from modelserving.lm.loading import LoadedModel, load_language_model, load_preference_model
 from modelserving.lm.policy import ResponseTree, packed_logprobs
-from training.config import ConfigError, EvaluationConfig
+from training.config import EvaluationConfig
 from training.core.batching import EncodedComparison, balanced_rows
 from training.core.distributed import Ranks
 from training.core.evaluation.intervals import mean, mean_by, share
@@ -108,11 +108,6 @@ def heldout_score(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]
     ranker = load_preference_model(run.inputs("ranker"), **how)
     shard(ranker.model, config=config, ranks=run.ranks)
     context = policy.dialogue_format.context_tokens
-    if config.max_response_tokens >= context:
-        raise ConfigError(
-            f"max_response_tokens {config.max_response_tokens} leaves no room for a prompt "
-            f"within the policy's {context} tokens: lower it"
-        )
     every = release_prompts(
         run.inputs("release"),
         "test",

@@ -6,6 +6,8 @@ It does not train anything. A suite is a function of the run; its result goes in
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from modelserving.core.adapters import whole_weights
+from modelserving.core.architectures import dialogue_format_of
 from modelserving.core.artifacts import read_manifest
 from training.config import ConfigError, EvaluationConfig
 from training.core.evaluation.elo import elo_beside_scores, too_few_models
@@ -15,6 +17,7 @@ from training.core.evaluation.policies import heldout_score, logprob_accuracy, r
 from training.core.evaluation.questions import likeliest_answers, preferred_answers
 from training.core.evaluation.scorers import comparison_accuracy
 from training.core.outcome import Outcome
+from training.core.prompts import FEWEST_PROMPT_TOKENS
 from training.core.run_directory import RunDirectory
 from training.core.seeding import prepare
 
@@ -77,6 +80,8 @@ def _missing(name: str, *, run: RunDirectory, config: EvaluationConfig) -> str:
     """What a suite lacks in this run's inputs; empty when it can be run."""
     if name == "heldout_score" and not run.has_input("ranker"):
         return "there is no ranker: choose a preference model that scores"
+    if name == "heldout_score":
+        return _without_room(run, config=config)
     if name == "questions" and not run.has_input("questions"):
         return "there is no question set: choose one"
     if name == "elo":
@@ -84,6 +89,17 @@ def _missing(name: str, *, run: RunDirectory, config: EvaluationConfig) -> str:
     if name == "out_of_distribution":
         return too_few(read_openings(run.inputs("release"), most=config.max_examples))
     return ""
+
+
+def _without_room(run: RunDirectory, *, config: EvaluationConfig) -> str:
+    """Why responses of this length leave no room for prompts; empty when they do."""
+    context = dialogue_format_of(whole_weights(run.inputs("initial"))).context_tokens
+    if context - config.max_response_tokens >= FEWEST_PROMPT_TOKENS:
+        return ""
+    return (
+        f"max_response_tokens {config.max_response_tokens} leaves no room for a prompt within the "
+        f"policy's {context} tokens: lower it to {context - FEWEST_PROMPT_TOKENS} or less"
+    )
 
 
 def _headlines(done: Mapping[str, Any]) -> dict[str, Any]:
