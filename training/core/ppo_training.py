@@ -8,7 +8,8 @@ Legend: B responses, R tokens of the longest response.
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from training.core.ppo_update import Minibatch, Updates, plan_epoch, rows_to_kee
 from training.core.ppo_watch import HeldOut, Watch, rollout_metrics
 from training.core.ppo_world import World, open_world
 from training.core.preflight import require_memory_of
+from training.core.prompts import Prompt
 from training.core.rewards import AdaptiveKL, ScoreScale, score_scale
 from training.core.rollout import Rollout, collect, score_rollout
 from training.core.rollout_source import EndpointSampler, OwnSampler, ResponseSource
@@ -35,6 +37,7 @@ from training.core.token_numbers import Reading, TokenNumbers, read_back
 
 PARENTS = ("initial", "ranker", "test_pm", "release", "prompts")
 SAMPLES_LOGGED = 4
+MOSTLY = 0.9  # of a change; below, what serves is not what was measured
 HELD_OUT_SEED = 7_000_003
 SCALE_SEED = 9_000_011
 
@@ -69,6 +72,7 @@ class _Trainer:
         self.watch = Watch(config=config)
         self.source = self._source()
         self.published: tuple[int, dict[str, Any]] | None = None  # step and results
+        self.change_kept: float | None = None  # of the last published weights, known to rank 0
         run.require_space(self.learner.checkpoint_bytes)
         self._require_memory()
         run.log(f"prompts: {world.counts}; {self.learner.trained} trained parameters")
@@ -154,7 +158,7 @@ class _Trainer:
             keep=rows_to_keep(first_epoch[0], threads=threads, ranks=self.ranks),
         )
 
-    def _collect(self, prompts: Any, *, seed: int) -> Rollout:
+    def _collect(self, prompts: Sequence[Prompt], *, seed: int) -> Rollout:
         return collect(
             self.world.policy,
             prompts,
@@ -186,8 +190,6 @@ class _Trainer:
                 "ended": bool(rollout.ended[index]),
             }
             self.run.sample(self.step + 1, row)
-
-    # held-out prompts
 
     def _measure_held_out(self) -> dict[str, float]:
         """Sample the held-out prompts, the same seeds every time, and score them with both PMs."""
@@ -225,23 +227,30 @@ class _Trainer:
             self.run.log(f"scores of the start's own samples: {self.scale}")
         self.run.metrics(0, self._measure_held_out())
 
-    # files
-
     def _fall_back(self, reason: str) -> Outcome:
         """The newest checkpoint stays the run's result, with the figures that belong to it."""
         step, results = self.published or (self.step, self._results())
         return Outcome(state="stopped", step=step, reason=reason, results=results)
 
-    def _end(self, state: Any, *, reason: str = "") -> Outcome:
+    def _end(self, state: Literal["done", "stopped"], *, reason: str = "") -> Outcome:
         if self.held_out.newest_step != self.step:
             self.run.metrics(self.step, self._measure_held_out())
         self._publish(milestone=True)
         return Outcome(state=state, step=self.step, reason=reason, results=self._results())
 
     def _results(self) -> dict[str, Any]:
-        return self.held_out.results() | {
-            "samples": self.step * self.config.batch_prompts * self.config.samples_per_prompt
-        }
+        samples = self.step * self.config.batch_prompts * self.config.samples_per_prompt
+        kept = {} if self.change_kept is None else {"change_kept": self.change_kept}
+        return self.held_out.results() | {"samples": samples, **kept}
+
+    def _note_kept(self, share: float) -> None:
+        """The figures are of the float32 policy; what serves is the published one."""
+        self.change_kept = share
+        if share < MOSTLY:
+            words = (
+                "of the change is left in the bfloat16 weights: raise learning_rate or train longer"
+            )
+            self.run.log(f"{share:.0%} {words}")
 
     def _source(self) -> ResponseSource:
         url = self.config.rollout_endpoint
@@ -249,7 +258,7 @@ class _Trainer:
             return OwnSampler(model=self.world.policy.model)
         folder = self.run.path / "rollout-weights"
         start = self.world.initial_directory
-        writer = lambda: whole_policy(self.learner, tokenizer_directory=start)  # noqa: E731
+        writer = partial(whole_policy, self.learner, tokenizer_directory=start)
         return EndpointSampler(url, folder=folder, writer=writer, ranks=self.ranks)
 
     def _publish(self, *, milestone: bool) -> None:
@@ -267,6 +276,7 @@ class _Trainer:
                 lora=self.config.lora,
                 start=self.world.initial_directory,
                 base=self.run.input_hash("initial"),
+                tell_kept=self._note_kept if milestone else None,
             ),
             kind="policy",
             parents=[self.run.input_hash(role) for role in PARENTS if self.run.has_input(role)],

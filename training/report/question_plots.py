@@ -49,6 +49,12 @@ def margins(directory: Path) -> "Figure | None":
     figure, area = axes(x_label="PM(right) − PM(best other), nats", y_label="questions")
     edges = [low + (high - low) * place / len(counts) for place in range(len(counts) + 1)]
     area.stairs(counts, edges, color=COLOURS[0], linewidth=1.5, label=f"n = {sum(counts):,}")
-    area.axvline(0, color=BASELINE, linestyle=":", linewidth=1, label="right above, wrong below")
+    area.axvline(
+        0,
+        color=BASELINE,
+        linestyle=":",
+        linewidth=1,
+        label="a tie: wrong to its left, right to its right",
+    )
     area.legend(fontsize=8, frameon=False)
     return figure

@@ -2,14 +2,16 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from modelserving.core import host_memory
-from modelserving.core.artifacts import content_hash, file_sha256, verify
+from modelserving.core.artifacts import content_hash, file_sha256, utc_now, verify, write_manifest
 from modelserving.lm.loading import load_language_model, load_preference_model
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
 from tests.training.core.killing import kill_at
@@ -63,6 +65,27 @@ def test_held_out_prompts_are_of_the_objectives_that_are_trained_on(
     world = open_world(RunDirectory(path), config=from_dict(config), device=torch.device("cpu"))
 
     assert {prompt.objective for prompt in world.held_out} == {"helpful"}
+
+
+@pytest.mark.parametrize(("rate", "is_kept"), [("1e-7", False), ("1e-3", True)])
+def test_a_run_says_how_much_of_its_change_the_published_weights_hold(
+    inputs: dict[str, Path], tmp_path: Path, rate: str, is_kept: bool
+):
+    start = shutil.copytree(inputs["initial"], tmp_path / "start")
+    weights = load_file(start / "model.safetensors")  # a published start lies on bfloat16's grid
+    save_file(
+        {name: each.bfloat16() for name, each in weights.items()}, start / "model.safetensors",
+        metadata={"format": "pt"},
+    )  # fmt: skip
+    write_manifest(start, kind="policy", parents=[], config={}, code="", created=utc_now())
+    config = CONFIG | {"steps": 2, "warmup_steps": 0, "learning_rate": float(rate)}
+    path = make_run(tmp_path / "run", config=config, inputs=inputs | {"initial": start})
+
+    assert run(path) == 0
+
+    kept = status(path)["results"]["change_kept"]
+    assert (kept > 0.9) is is_kept
+    assert ("of the change is left" in (path / "log.txt").read_text()) is not is_kept
 
 
 @pytest.mark.parametrize("value_network", ["separate", "shared"])
