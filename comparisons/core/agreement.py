@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Metric = Literal["nominal", "ordinal"]
 Unit = Sequence[int]  # one thing judged by several people: a value each, 0-based
 
-Z_95 = 1.959964
+Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class Estimate:
     reason: str = ""  # empty where there is a value
 
 
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a proportion; (0, 1) for n = 0."""
+def wilson_interval(successes: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a proportion; (0, 1) for n = 0. Ties may count as halves."""
     if n == 0:
         return 0.0, 1.0
     share = successes / n

@@ -44,7 +44,7 @@ def publish(directory: Path, *, kind="policy", parents=(), **more) -> Path:
     write_model(directory, **more)
     (directory / "dialogue.json").write_text("{}")
     (directory / "resume").mkdir()
-    (directory / "resume" / "optimiser.safetensors").write_bytes(b"large")
+    (directory / "resume" / "optimizer.safetensors").write_bytes(b"large")
     write_manifest(
         directory, kind=kind, parents=list(parents), config={}, code="", created=utc_now()
     )
@@ -84,7 +84,7 @@ def test_register_links_what_is_in_the_artefact_store_already(artefacts):
     kept = directory_of(register(step))
 
     assert os.stat(kept / "model.safetensors").st_ino == os.stat(step / "model.safetensors").st_ino
-    assert (step / "resume" / "optimiser.safetensors").exists()
+    assert (step / "resume" / "optimizer.safetensors").exists()
 
 
 def test_register_knows_the_parents(tmp_path):

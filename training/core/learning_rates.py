@@ -1,6 +1,6 @@
 """Learning rates of preference models and PPO as shares of their peak.
 
-It does not know optimisers.
+It does not know optimizers.
 """
 
 import math

@@ -1,6 +1,6 @@
 """PPO's clipped objectives over response tokens, as pure functions.
 
-It does not know models, rollouts or optimisers.
+It does not know models, rollouts or optimizers.
 
 Legend: N response tokens (all responses of a micro-batch, one after another).
 """

@@ -1,17 +1,28 @@
 """From scores and log-probabilities to what PPO's updates aim at.
 
-It does not know models or optimisers.
+It does not know models or optimizers.
 
 Legend: B responses, R tokens of the longest response.
 """
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from training.config import PPOConfig
-from training.core.ppo_update import Targets
 from training.core.rewards import generalised_advantages, kl_estimates, token_rewards, whiten
 from training.core.rollout import Rollout
 from training.core.token_numbers import TokenNumbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """What the updates aim at, all (B, R)."""
+
+    old_logprobs: Tensor
+    old_values: Tensor
+    advantages: Tensor
+    returns: Tensor
 
 
 def targets_of(

@@ -18,6 +18,7 @@ from training.core.distributed import Ranks
 from training.core.outcome import NonFinite
 from training.core.ppo_learner import Learner
 from training.core.ppo_loss import PolicyLoss, ValueLoss, policy_loss, value_loss
+from training.core.ppo_targets import Targets
 from training.core.rollout import Rollout, SampleRow, packed_rows
 from training.core.sharding import idle_passes
 from training.core.side_by_side import add_gradients
@@ -32,16 +33,6 @@ class Minibatch:
 
     samples: list[int]
     rows: list[SampleRow]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Targets:
-    """What the updates aim at, all (B, R)."""
-
-    old_logprobs: Tensor
-    old_values: Tensor
-    advantages: Tensor
-    returns: Tensor
 
 
 SUMS = ("tokens", "policy_loss", "value_loss", "clipped", "value_clipped", "approx_kl")

@@ -5,8 +5,9 @@ import random
 
 import pytest
 
+from comparisons.core.agreement import wilson_interval
 from tests.training.core.test_batching import encoded
-from training.core.evaluation.intervals import clustered_share, mean, share, wilson
+from training.core.evaluation.intervals import clustered_share, mean, share
 from training.core.evaluation.preference import (
     Judged,
     by_threshold,
@@ -16,19 +17,11 @@ from training.core.evaluation.preference import (
 )
 
 
-def test_wilson_by_hand():
-    low, high = wilson(successes=8, n=10)
-
-    # Wilson 1927 for 8 of 10
-    assert (low, high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
-    assert wilson(successes=0, n=0) == (0.0, 1.0)
-
-
 def test_wilson_covers_the_truth_nineteen_times_in_twenty():
     rng = random.Random(0)
     covered = 0
     for _ in range(1000):
-        low, high = wilson(successes=sum(rng.random() < 0.6 for _ in range(50)), n=50)
+        low, high = wilson_interval(sum(rng.random() < 0.6 for _ in range(50)), 50)
         covered += low <= 0.6 <= high
 
     assert 930 <= covered <= 970

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from comparisons.core.agreement import Z_95
 from comparisons.core.elo import ELO_PER_NAT, Choice, EloFit, fit_elo
-from training.core.evaluation.intervals import NORMAL_95
 
 Floats = NDArray[np.float64]
 Scores = Mapping[
@@ -158,8 +158,8 @@ def naive_elo(found: Scores, *, names: Sequence[str], anchor: str) -> dict[str, 
             continue
         own = found[name]
         value = (own["value"] - zero["value"]) * ELO_PER_NAT
-        errors = [(each["high"] - each["low"]) / 2 / NORMAL_95 for each in (own, zero)]
-        half = 0.0 if name == anchor else NORMAL_95 * float(np.hypot(*errors)) * ELO_PER_NAT
+        errors = [(each["high"] - each["low"]) / 2 / Z_95 for each in (own, zero)]
+        half = 0.0 if name == anchor else Z_95 * float(np.hypot(*errors)) * ELO_PER_NAT
         elos[name] = {
             "value": value,
             "low": value - half,

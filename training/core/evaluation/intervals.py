@@ -7,23 +7,13 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 
-NORMAL_95 = 1.959963984540054
-
-
-def wilson(*, successes: float, n: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927); the whole 0..1 when nothing was counted."""
-    if n == 0:
-        return 0.0, 1.0
-    share, z2 = successes / n, NORMAL_95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = NORMAL_95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+from comparisons.core.agreement import Z_95, wilson_interval
 
 
 def share(correct: Sequence[float]) -> dict[str, float | int]:
     """A share with its interval and n, as status.json and evaluation.json hold it."""
     n = len(correct)
-    low, high = wilson(successes=sum(correct), n=n)
+    low, high = wilson_interval(sum(correct), n)
     return {"value": sum(correct) / n if n else 0.0, "low": low, "high": high, "n": n}
 
 
@@ -32,7 +22,7 @@ def mean(values: Sequence[float]) -> dict[str, float | int]:
     n = len(values)
     centre = sum(values) / n
     spread = math.sqrt(sum((value - centre) ** 2 for value in values) / max(n - 1, 1))
-    half = NORMAL_95 * spread / math.sqrt(n)
+    half = Z_95 * spread / math.sqrt(n)
     return {"value": centre, "low": centre - half, "high": centre + half, "n": n}
 
 
