@@ -129,6 +129,9 @@ def test_learning_shows_what_the_kind_learns(tmp_path, rows, label, legend):
     assert [each.get_text() for each in area.get_legend().get_texts()] == legend
 
 
+MEASURED = {"held_out/score": 0.1, "held_out/logprob_accuracy_helpful": 0.5}
+
+
 def test_a_policy_offers_score_and_kl(tmp_path):
     rows = [
         {
@@ -141,12 +144,13 @@ def test_a_policy_offers_score_and_kl(tmp_path):
         }
         for step in (1, 2, 3)
     ]
-    write_run(tmp_path, rows=[{"step": 0, "held_out/score": 0.1}, *rows])
+    write_run(tmp_path, rows=[{"step": 0, **MEASURED}, *rows])
 
     for name, _ in plots.offered("ppo", evaluation={}):
         assert plots.draw(name, directory=tmp_path) is not None
     assert plots.draw_all("ppo", directory=tmp_path) == [
-        tmp_path / "plots" / f"{name}.svg" for name in ("ppo-score", "ppo-kl", "ppo-sqrt-kl")
+        tmp_path / "plots" / f"{name}.svg"
+        for name in ("ppo-score", "ppo-kl", "ppo-likelihoods", "ppo-sqrt-kl")
     ]
 
 

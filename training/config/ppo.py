@@ -24,9 +24,8 @@ class PPOConfig(RunConfig):
     """Reward = PM score at the last token minus kl_weight times KL to the frozen start (§4)."""
 
     kind: Literal["ppo"] = "ppo"
-    checkpoint_every: int = (
-        10  # steps are few and long, and what stops by itself falls back on the newest
-    )
+    # steps are few and long, and what stops by itself falls back on the newest
+    checkpoint_every: int = 10
     steps: int = 40
     batch_prompts: int = 64  # prompts per rollout
     samples_per_prompt: int = 1
@@ -55,11 +54,11 @@ class PPOConfig(RunConfig):
     no_end_penalty: float = 1.0  # subtracted when a response has no end token
     normalize_scores: bool = True  # by mean and spread of the start's own samples
     normalization_samples: int = 64
-    objective_weights: Mapping[str, float] = field(
-        default_factory=dict
-    )  # prompt mixture; empty: by their number; else one left out counts 1
+    # prompt mixture; empty: by their number; else one left out counts 1
+    objective_weights: Mapping[str, float] = field(default_factory=dict)
     few_shot_prompts: float = 0.0  # share of prompts written by the model itself
     held_out_prompts: int = 64
+    held_out_comparisons: int = 64  # on which the policy's own likelihoods are watched
     evaluate_every: int = 5
     stop_kl: float = 50.0  # stops by itself beyond this KL per response
     stop_on_divergence: float = 0.0  # above 0: train PM rises while the test PM falls by this much
@@ -120,6 +119,7 @@ class PPOConfig(RunConfig):
             stop_kl=self.stop_kl,
             adaptive_kl_horizon=self.adaptive_kl_horizon,
             held_out_prompts=self.held_out_prompts,
+            held_out_comparisons=self.held_out_comparisons,
             evaluate_every=self.evaluate_every,
         )
         require_not_negative(

@@ -20,6 +20,7 @@ from training.core.checkpointing import ResumeState
 from training.core.outcome import NonFinite, Outcome
 from training.core.policy_files import published_policy, whole_policy
 from training.core.ppo_learner import Learner
+from training.core.ppo_likelihoods import likelihood_metrics
 from training.core.ppo_memory import ppo_training_bytes
 from training.core.ppo_targets import targets_of
 from training.core.ppo_update import Minibatch, Updates, plan_epoch, rows_to_keep
@@ -198,11 +199,9 @@ class _Trainer:
         rollout = self._collect(self.world.held_out, seed=HELD_OUT_SEED)
         scores = score_rollout(self.world.ranker, rollout, ranks=self.ranks)
         test_ranker = self.world.test_ranker
-        test_scores = (
-            score_rollout(test_ranker, rollout, ranks=self.ranks)
-            if test_ranker is not None
-            else None
-        )
+        test_scores = None
+        if test_ranker is not None:
+            test_scores = score_rollout(test_ranker, rollout, ranks=self.ranks)
         per_prompt = self.config.samples_per_prompt
         self.held_out.add(
             step=self.step,
@@ -212,6 +211,7 @@ class _Trainer:
         return self.held_out.newest_metrics() | {
             "held_out/length": float(rollout.lengths.float().mean()),
             "held_out/ended": float(rollout.ended.float().mean()),
+            **likelihood_metrics(self.world, model=self.learner.policy, ranks=self.ranks),
         }
 
     def _begin(self) -> None:

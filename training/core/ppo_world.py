@@ -15,7 +15,9 @@ from modelserving.lm.loading import LoadedModel, load_language_model, load_prefe
 from modelserving.lm.packed_llama import leave_to_transformers
 from training.config import PPOConfig
 from training.config.common import require_objectives
+from training.core.batching import EncodedComparison
 from training.core.ppo_learner import critic_is_ranker
+from training.core.preference_sets import held_out_comparisons
 from training.core.prompts import (
     Prompt,
     PromptMixture,
@@ -42,6 +44,7 @@ class World:
     test_ranker: LoadedModel | None
     mixture: PromptMixture
     held_out: list[Prompt]
+    held_out_comparisons: list[EncodedComparison]
     counts: dict[str, int]
     initial_directory: Path
 
@@ -74,6 +77,12 @@ def open_world(run: RunDirectory, *, config: PPOConfig, device: torch.device) ->
             written_share=config.few_shot_prompts,
         ),
         held_out=held_out,
+        held_out_comparisons=held_out_comparisons(
+            run.inputs("release"),
+            encoder=policy.tokenizer,
+            layout=policy.dialogue_format,
+            most=config.held_out_comparisons,
+        ),
         counts=counts | {"cut_from_the_left": cut_prompts([*training, *written, *held_out])},
         initial_directory=whole_weights(run.inputs("initial")),
     )

@@ -39,11 +39,11 @@ def learning(directory: Path) -> "Figure | None":
 
 
 def _spread(rows: Rows, metrics: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
-    """A name that ends with a slash stands for every metric that begins so."""
+    """A name that ends with a slash or an underscore stands for every metric that begins so."""
     recorded_names = dict.fromkeys(name for row in rows for name in row)
     spread: list[tuple[str, str]] = []
     for metric, words in metrics:
-        if metric.endswith("/"):
+        if metric.endswith(("/", "_")):
             names = [name for name in recorded_names if name.startswith(metric)]
             spread.extend((name, words + name.removeprefix(metric)) for name in names)
         else:
@@ -69,6 +69,16 @@ def ppo_kl(directory: Path) -> "Figure | None":
         recorded.metrics(directory),
         metrics=metrics,
         y_label="KL from the start (nats per response)",
+    )
+
+
+def ppo_likelihoods(directory: Path) -> "Figure | None":
+    """Share of held-out comparisons whose chosen response is likelier per token, by RL samples and objective."""
+    rows = recorded.metrics(directory)
+    return _by_samples(
+        rows,
+        metrics=tuple(_spread(rows, (("held_out/logprob_accuracy_", ""),))),
+        y_label="share of comparisons, by likelihood",
     )
 
 

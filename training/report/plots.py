@@ -41,6 +41,10 @@ _FIGURES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "ppo": (
         ("ppo-score", "PM score by samples, training prompts and held-out ones (paper fig. 4)."),
         ("ppo-kl", "KL from the start by samples (paper fig. 4)."),
+        (
+            "ppo-likelihoods",
+            "Held-out comparisons whose chosen response the policy itself finds likelier, by samples (paper fig. 34).",
+        ),
         ("ppo-sqrt-kl", "PM score against √KL with its linear fit (paper fig. 13)."),
     ),
 }
@@ -91,6 +95,7 @@ _DRAWN: Mapping[str, Draw] = {
     "learning": learning_plots.learning,
     "ppo-score": learning_plots.ppo_score,
     "ppo-kl": learning_plots.ppo_kl,
+    "ppo-likelihoods": learning_plots.ppo_likelihoods,
     "ppo-sqrt-kl": learning_plots.ppo_sqrt_kl,
     "calibration": evaluation_plots.calibration,
     "by-threshold": evaluation_plots.by_threshold,

@@ -38,7 +38,7 @@ TOPICS: tuple[tuple[Any, str], ...] = (
     (
         _("What is measured"),
         (
-            "evaluate_every held_out_prompts held_out_sequences evaluation_blocks center_dialogues"
+            "evaluate_every held_out_prompts held_out_comparisons held_out_sequences evaluation_blocks center_dialogues"
             " bootstrap_samples suites"
         ),
     ),

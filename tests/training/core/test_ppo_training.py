@@ -20,8 +20,10 @@ from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row
 from training.config import PPOConfig, from_dict
 from training.core.__main__ import run
+from training.core.evaluation.policies import mean_logprobs
 from training.core.ppo_learner import Learner
 from training.core.ppo_world import open_world
+from training.core.preference_sets import held_out_comparisons
 from training.core.run_directory import RunDirectory
 from training.core.token_numbers import Reading, read_row
 
@@ -65,6 +67,26 @@ def test_held_out_prompts_are_of_the_objectives_that_are_trained_on(
     world = open_world(RunDirectory(path), config=from_dict(config), device=torch.device("cpu"))
 
     assert {prompt.objective for prompt in world.held_out} == {"helpful"}
+
+
+def test_the_policys_own_likelihoods_are_measured_at_the_start_and_along_the_run(
+    inputs: dict[str, Path], tmp_path: Path
+):
+    path = make_run(tmp_path / "run", config=CONFIG, inputs=inputs)
+
+    assert run(path) == 0
+
+    name = "held_out/logprob_accuracy"
+    measured = [each for each in metrics(path) if name in each]
+    assert [each["step"] for each in measured] == [0, 2, 4]
+    policy = load_language_model(inputs["initial"])
+    comparisons = held_out_comparisons(
+        inputs["release"], encoder=policy.tokenizer, layout=policy.dialogue_format, most=64
+    )
+    right = [chosen > rejected for chosen, rejected in mean_logprobs(policy, comparisons)]
+    assert measured[0][name] == pytest.approx(sum(right) / len(right))
+    parts = [measured[0][f"{name}_{each}"] for each in ("helpful", "harmless")]
+    assert sum(parts) / 2 == pytest.approx(measured[0][name])  # as many of each
 
 
 @pytest.mark.parametrize(("rate", "is_kept"), [("1e-7", False), ("1e-3", True)])
