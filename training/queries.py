@@ -51,6 +51,21 @@ def runs(*, kind: str = "", state: str = "") -> QuerySet[TrainingRun]:
     return found.filter(state=state) if state else found
 
 
+def runs_called(reference: str) -> list[TrainingRun]:
+    """Runs of this number, or whose id begins so; two at most."""
+    if reference.isdecimal() and len(reference) < MOST_DIGITS:
+        return list(TrainingRun.objects.filter(pk=int(reference)))
+    wanted = reference.lower().replace("-", "")
+    ids = TrainingRun.objects.values_list("pk", "public_id")
+    found = [pk for pk, each in ids.iterator() if wanted and each.hex.startswith(wanted)][:2]
+    return list(TrainingRun.objects.filter(pk__in=found))
+
+
+def going() -> QuerySet[TrainingRun]:
+    """Runs that wait or train."""
+    return runs().filter(state__in=(TrainingRun.State.QUEUED, TrainingRun.State.RUNNING))
+
+
 def line(run: TrainingRun) -> RunLine:
     """The run as a row: a state word with its reason, one figure with its interval."""
     return RunLine(

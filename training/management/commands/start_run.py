@@ -20,6 +20,7 @@ from training.services import RunRefused, RunRequest, find_checkpoint, start_run
 
 ENDED = {TrainingRun.State.DONE, TrainingRun.State.STOPPED, TrainingRun.State.FAILED}
 PM = Checkpoint.Kind.PREFERENCE_MODEL
+INTERRUPTED = 130  # as a shell reports Ctrl-C
 NO_WORKER_AFTER = 10.0  # seconds in the queue before we say that nobody takes the run
 
 
@@ -74,7 +75,13 @@ class Command(BaseCommand):
         if options["here"]:
             self._train_here(run, is_watched=options["wait"])
         elif options["wait"]:
-            self._wait(run)
+            try:
+                self._wait(run)
+            except KeyboardInterrupt:
+                self.stderr.write(
+                    f"Run {run.pk} goes on; `./start manage stop_run {run.pk}` ends it after its step."
+                )
+                raise SystemExit(INTERRUPTED) from None
         run.refresh_from_db()
         self._report(run, as_json=options["json"])
 
