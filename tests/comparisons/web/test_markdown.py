@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from comparisons.web.markdown import TAGS, rendered
+from comparisons.web import markdown
+from comparisons.web.markdown import MOST_HTML, TAGS, rendered
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -109,3 +110,36 @@ def test_no_text_grows_beyond_what_a_page_can_carry(bomb):
     assert len(bomb) <= 100_100
 
     assert len(rendered(bomb)) < 7 * len(bomb)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    ["-\n+\n" * 25_000, (">" * 18 + "\n\n") * 5_000, ">\n-\n" * 25_000, "<http://a>" * 10_000],
+    ids=("lists", "quotes", "quotes and lists", "links"),
+)
+def test_a_text_that_grows_too_much_is_shown_as_it_was_written(bomb):
+    html = rendered(bomb)
+
+    plain = bomb.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    assert str(html) == "<p>" + plain.replace("\n", "<br>\n") + "</p>"
+
+
+def test_a_long_text_of_the_usual_kind_becomes_markup():
+    text = "# Title\n\nSome *words*, a list:\n\n- one\n- `two`\n\n" * 400
+
+    html = rendered(text)
+
+    assert html.count("<li>") == 800
+    assert len(html) < MOST_HTML
+
+
+def test_a_text_is_rendered_once_for_each_height_of_its_headings(monkeypatch):
+    made = []
+    parse = markdown._parser.parse
+    monkeypatch.setattr(markdown._parser, "parse", lambda text: made.append(text) or parse(text))
+    text = "# Shown often, never before"
+
+    pages = [str(rendered(text, top_heading=top)) for top in (2, 3, 2, 3, 2)]
+
+    assert made == [text, text]
+    assert pages == [f"<h{top}>Shown often, never before</h{top}>\n" for top in (2, 3, 2, 3, 2)]
