@@ -11,7 +11,9 @@ from django.utils import timezone
 from comparisons.models import Assignment
 from comparisons.queries import pay
 from comparisons.services import assignment_ends, chat, turns
+from comparisons.services.campaigns import publish_instructions
 from tests.comparisons.arriving import arrive, make_source, prolific
+from tests.comparisons.making import make_account
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
@@ -134,3 +136,15 @@ def test_unpaid_work_speaks_of_no_pay_in_any_language(client, language):
     client.cookies[settings.LANGUAGE_COOKIE_NAME] = language
 
     assert "data-pay" not in seen_by(client, person, campaign)
+
+
+def test_a_wording_without_a_heading_opens_for_whoever_accepted_an_earlier_one(client):
+    campaign = live_campaign()
+    client.force_login(agreed_person(campaign).account)
+    text, editor = {"summary": "x", "body": "Plain.", "consent": "x"}, make_account("administrator")
+    publish_instructions(campaign, **text, based_on=1, actor=editor)
+
+    page = client.get(reverse("instructions", args=[campaign.slug])).content.decode()
+
+    assert "New since you last read:" in page
+    assert "The text without a heading" in page
