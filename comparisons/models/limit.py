@@ -1,4 +1,4 @@
-"""How often something was tried within a window; the row is the atomic counter.
+"""How often something was tried within a window, or that it was noted; the row is the atomic counter.
 
 Knows keys and counts; knows nothing of what is being limited.
 """
@@ -7,7 +7,7 @@ from django.db import models
 
 
 class RateWindow(models.Model):
-    """One counted key: a sign-in name with an address, an invitation, a crowdworker."""
+    """One counted or noted key: a sign-in name with an address, an invitation, a crowdworker."""
 
     key = models.CharField(max_length=120, unique=True)
     count = models.PositiveIntegerField(default=0)

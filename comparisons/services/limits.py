@@ -24,6 +24,17 @@ def take(key: str, *, limit: int, seconds: int) -> int:
     return max(1, round((left - now).total_seconds())) if left else 1
 
 
+def note(key: str, *, seconds: int) -> None:
+    """Keep `key` for so long from now, counting nothing."""
+    ends_at = timezone.now() + timedelta(seconds=seconds)
+    RateWindow.objects.update_or_create(key=key, defaults={"ends_at": ends_at})
+
+
+def is_noted(key: str) -> bool:
+    """Whether `key` was noted, and its time is not over."""
+    return RateWindow.objects.filter(key=key, ends_at__gt=timezone.now()).exists()
+
+
 def forget(key: str) -> None:
     """Start `key` afresh, for instance after a sign-in that worked."""
     RateWindow.objects.filter(key=key).delete()

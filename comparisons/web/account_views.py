@@ -23,6 +23,7 @@ from comparisons.services.accounts import (
     use_sign_in_link,
 )
 from comparisons.services.confirmations import note_confirmation
+from comparisons.services.known_addresses import is_known_address, note_address
 from comparisons.web.access import account_of
 from comparisons.web.error_views import problem
 from comparisons.web.forms import KeysForm, PreferencesForm, SignInForm
@@ -56,13 +57,18 @@ def too_fast(request: HttpRequest, seconds: int) -> HttpResponse:
 
 
 def seconds_to_wait(request: HttpRequest, *, act: str, username: str) -> int:
-    """Count one try of a password at `act`: by name and address, by name, by address."""
+    """Count one try of a password at `act`: by address, by name and address, by name.
+
+    What one limit refuses is not counted by the next: else one address would use up a name's tries
+    for everybody, and leave a row for each name it makes up. Where the name was signed in to of
+    late, only what was tried there counts, so that nobody can shut its owner out from elsewhere.
+    """
     address = address_of(request)[:45]
-    return max(
-        limits.take(_tries(request, act=act, username=username), limit=10, seconds=QUARTER_HOUR),
-        limits.take(f"{act}:{username.casefold()[:60]}", limit=50, seconds=QUARTER_HOUR),
-        limits.take(f"{act}-from:{address}", limit=200, seconds=QUARTER_HOUR),
-    )
+    tries = [(f"{act}-from:{address}", 200), (_tries(request, act=act, username=username), 10)]
+    if not is_known_address(username=username, address=address):
+        tries.append((f"{act}:{username.casefold()[:60]}", 50))
+    refusals = (limits.take(key, limit=limit, seconds=QUARTER_HOUR) for key, limit in tries)
+    return next((seconds for seconds in refusals if seconds), 0)
 
 
 def forget_tries(request: HttpRequest, *, act: str, username: str) -> None:
@@ -101,6 +107,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         account = authenticate(request, username=username, password=form.cleaned_data["password"])
         if isinstance(account, Account):
             forget_tries(request, act="sign-in", username=username)
+            note_address(username=username, address=address_of(request)[:45])
             return enter(request, account, target)
         form.add_error(None, MISFIT)
     status = 422 if form.errors else 200
@@ -123,6 +130,7 @@ def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
     except SignInLinkInvalid:
         message = _("This link was used before or is too old. Ask for a new one.")
         return problem(request, status=410, code="link_used", message=message)
+    note_address(username=account.username, address=address_of(request)[:45])
     is_asked = may_have_password(account) and not account.has_usable_password()
     response = enter(request, account, reverse("password" if is_asked else "home"))
     request.session[ENTERED_BY_LINK] = True

@@ -25,7 +25,7 @@ NOT_ABOUT_A_PERSON = {
     "ReleaseComparison": "made by staff of many people's work",
     "ReleaseExport": "made by staff of many people's work",
     "Piece": "joins a payslip and what it pays; both are in the file",
-    "RateWindow": "counts tries for an hour at most, then goes",
+    "RateWindow": "counts tries for an hour at most, and keeps a keyed hash for 30 days, then goes",
 }
 LEFT_OUT = {
     "whose row it is": """
