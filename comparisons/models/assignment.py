@@ -34,6 +34,7 @@ class Assignment(models.Model):
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="assignments")
     state = models.CharField(max_length=12, choices=State, default=State.PREVIEW)
     conversations_required = models.PositiveSmallIntegerField(default=5)
+    external_platform = models.CharField(max_length=12, blank=True)  # empty: invited
     external_study_id = models.CharField(max_length=80, blank=True)
     external_submission_id = models.CharField(max_length=80, blank=True)
     pay_rule = models.JSONField(
@@ -61,5 +62,11 @@ class Assignment(models.Model):
                 fields=["external_submission_id", "external_study_id"],
                 condition=~Q(external_submission_id=""),
                 name="one_assignment_per_external_submission",
+            ),
+            models.UniqueConstraint(  # the study is what the person's own address said
+                fields=["external_platform", "external_submission_id"],
+                condition=Q(external_platform__in=["prolific", "mturk"])
+                & ~Q(external_submission_id=""),
+                name="one_assignment_per_submission_of_a_platform",
             ),
         ]

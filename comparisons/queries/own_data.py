@@ -51,9 +51,9 @@ COLUMNS: dict[type[Model], tuple[str, ...]] = {
         "instruction_version__campaign__title", "instruction_version__version", "agreed_at",
     ),
     Assignment: (
-        "public_id", "campaign__title", "state", "conversations_required", "external_study_id",
-        "external_submission_id", "pay_rule", "active_milliseconds", "counted_since", "lease_until",
-        "created_at", "submitted_at", "accepted_at", "paid_at",
+        "public_id", "campaign__title", "state", "conversations_required", "external_platform",
+        "external_study_id", "external_submission_id", "pay_rule", "active_milliseconds",
+        "counted_since", "lease_until", "created_at", "submitted_at", "accepted_at", "paid_at",
     ),
     Arrival: (
         "assignment__public_id", "source__platform", "submit_to", "platform_status", "created_at",

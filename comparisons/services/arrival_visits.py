@@ -20,6 +20,7 @@ from comparisons.services.arrival_ids import crowdworker_from
 Platform = ArrivalSource.Platform
 PERSON_ID = re.compile(r"[A-Za-z0-9_.@:+-]{1,128}")
 SHORT_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+NUMBERED = (Platform.PROLIFIC, Platform.MTURK)  # no two submissions there have one id
 NOT_ACCEPTED = "ASSIGNMENT_ID_NOT_AVAILABLE"  # MTurk's word for looking without accepting
 SUBMIT_PATH = "/mturk/externalSubmit"
 
@@ -106,7 +107,14 @@ def arrive(source: ArrivalSource, visit: Visit) -> Assignment:
         standing = onboarding.open_assignment_of(person, campaign)
         if standing is not None:
             assignment_ends.give_back(standing, reason="taken anew")
-        return _take_on(locked, visit, person=person, campaign=campaign)
+        try:
+            with transaction.atomic():
+                return _take_on(locked, visit, person=person, campaign=campaign)
+        except IntegrityError:  # the same submission came through another source just now
+            begun = _begun_before(locked, visit, person=person)
+            if begun is None:
+                raise
+            return begun
 
 
 def _person(source: ArrivalSource, visit: Visit, *, campaign: Campaign) -> Crowdworker:
@@ -138,9 +146,11 @@ def _person(source: ArrivalSource, visit: Visit, *, campaign: Campaign) -> Crowd
 def _begun_before(source: ArrivalSource, visit: Visit, *, person: Crowdworker) -> Assignment | None:
     """The assignment of the same submission; without submission ids, of the same person."""
     if visit.submission_id:
-        same = Assignment.objects.filter(
-            external_study_id=visit.study_id, external_submission_id=visit.submission_id
-        ).first()
+        submissions = Assignment.objects.filter(external_submission_id=visit.submission_id)
+        if source.platform in NUMBERED:  # whatever study the address names: a person can change it
+            same = submissions.filter(external_platform=source.platform).first()
+        else:
+            same = submissions.filter(external_study_id=visit.study_id).first()
         if same is not None and same.crowdworker_id != person.pk:
             raise ArrivalRefused(_("This submission belongs to somebody else. Take a new one."))
         return same
@@ -175,6 +185,7 @@ def _take_on(
             "currency": source.pay_currency,
             "per": "assignment",
         },
+        external_platform=source.platform,
         external_study_id=visit.study_id,
         external_submission_id=visit.submission_id,
     )

@@ -10,9 +10,18 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils.timezone import now
 
-from comparisons.models import AuditEntry, Campaign, Comparison, Flag, Response
+from comparisons.models import (
+    Arrival,
+    Assignment,
+    AuditEntry,
+    Campaign,
+    Comparison,
+    Flag,
+    Response,
+)
 from comparisons.services import quality
 from comparisons.services.releasing import cut_release
+from tests.comparisons.arriving import make_source
 from tests.comparisons.making import (
     make_account,
     make_campaign,
@@ -21,6 +30,7 @@ from tests.comparisons.making import (
     make_crowdworker,
 )
 
+PLATFORMS = ("prolific", "mturk", "external")
 NOTE = import_module("comparisons.migrations.0011_set_aside_cause").note_causes
 
 
@@ -76,6 +86,32 @@ def test_campaigns_that_paid_less_than_nothing_or_kept_no_time_are_mended(as_bef
 
     kept = {each.pk: (str(each.pay_amount), each.lease_minutes) for each in Campaign.objects.all()}
     assert kept == {fine.pk: ("7.50", 30), odd.pk: ("0.00", 120)}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_several_assignments_of_one_submission_one_stands_for_it(as_before):
+    sources = {each: make_source(make_campaign(), platform=each) for each in PLATFORMS}
+    kept = {}
+    for label, platform, study, submission, state in (
+        ("given back", "prolific", "s1", "7", "returned"), ("first", "prolific", "s2", "7", "paid"),
+        ("second", "prolific", "s3", "7", "preview"), ("of MTurk", "mturk", "s1", "70", "work"),
+        ("elsewhere", "external", "s1", "8", "work"), ("the same", "external", "s4", "8", "work"),
+    ):  # fmt: skip
+        assignment = Assignment.objects.create(
+            crowdworker=make_crowdworker(), campaign=sources[platform].campaign, state=state,
+            external_study_id=study, external_submission_id=submission,
+        )  # fmt: skip
+        Arrival.objects.create(source=sources[platform], assignment=assignment)
+        kept[label] = assignment.pk
+    as_before("0019_conversations_finished")
+
+    forward()
+
+    platforms = dict(Assignment.objects.values_list("pk", "external_platform"))
+    assert {label: platforms[pk] for label, pk in kept.items()} == {
+        "given back": "", "first": "prolific", "second": "", "of MTurk": "mturk",
+        "elsewhere": "external", "the same": "external",
+    }  # fmt: skip
 
 
 @pytest.mark.django_db(transaction=True)

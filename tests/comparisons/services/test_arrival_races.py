@@ -77,3 +77,16 @@ def test_many_people_at_two_sources_at_once_are_as_many_accounts():
     assert Crowdworker.objects.count() == Account.objects.count() == 4
     still_open = Assignment.objects.filter(state="preview").values_list("crowdworker", flat=True)
     assert sorted(still_open) == sorted(set(Crowdworker.objects.values_list("pk", flat=True)))
+
+
+def test_one_submission_at_two_sources_at_once_is_one_persons():
+    campaign = live_campaign()
+    doors = [
+        (make_source(campaign, label=name), prolific(person=name, study=name))
+        for name in ("one", "two")
+    ]
+
+    got = at_once(*doors)
+
+    assert sorted(type(each).__name__ for each in got) == ["ArrivalRefused", "Assignment"], got
+    assert Assignment.objects.count() == Arrival.objects.count() == 1

@@ -175,6 +175,38 @@ def test_a_submission_belongs_to_who_took_it():
     assert Assignment.objects.count() == 1
 
 
+@pytest.mark.parametrize("platform", ["prolific", "mturk"])
+def test_a_submission_is_one_assignment_whatever_study_its_address_names(platform):
+    campaign = live_campaign()
+    sources = [make_source(campaign, platform=platform, label=label) for label in ("one", "two")]
+    visit = prolific() if platform == "prolific" else mturk()
+    study = arrival_visits.names_of(sources[0])[1]
+
+    got = {arrive(each, {**visit, study: name}) for each in sources for name in ("s1", "s2", "")}
+
+    assert len(got) == Assignment.objects.count() == 1
+    assert got.pop().external_platform == platform
+
+
+def test_the_same_submission_is_somebody_elses_under_another_study_too():
+    source = make_source(live_campaign())
+    arrive(source, prolific())
+
+    with pytest.raises(ArrivalRefused):
+        arrive(source, prolific(person="somebody-else", study="another"))
+
+    assert Assignment.objects.count() == 1
+
+
+def test_two_platforms_may_number_their_submissions_alike():
+    campaign = live_campaign()
+    one = arrive(make_source(campaign), prolific(submission="7"))
+
+    other = arrive(make_source(campaign, platform="mturk"), mturk(assignment="7"))
+
+    assert one != other
+
+
 def test_work_taken_anew_ends_what_was_begun():
     source = make_source(live_campaign())
     first = arrive(source, prolific())
