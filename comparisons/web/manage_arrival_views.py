@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from comparisons.formats.csv import safe_cell
 from comparisons.models import ArrivalSource, Campaign
 from comparisons.queries import arrivals
 from comparisons.services import arrival_sources
@@ -142,10 +143,11 @@ def arrival_pay(_request: HttpRequest, public_id: UUID) -> HttpResponse:
     for row in arrivals.pay_rows(source):
         assignment = row.arrival.assignment
         handed_in = assignment.submitted_at.isoformat() if assignment.submitted_at else ""
-        table.writerow([
+        cells = [
             assignment.crowdworker.pseudonym, assignment.state, assignment.external_study_id,
             assignment.external_submission_id, code_of(row.arrival), row.finished,
             assignment.conversations_required, round(assignment.active_milliseconds / 60_000, 1),
             row.amount, row.currency, handed_in,
-        ])  # fmt: skip
+        ]  # fmt: skip
+        table.writerow([safe_cell(cell) for cell in cells])
     return response

@@ -228,6 +228,19 @@ def test_what_to_pay_is_told_by_pseudonym_and_submission(client):
     assert sorted(Assignment.objects.values_list("state", flat=True)) == ["paid", "preview"]
 
 
+def test_no_cell_of_what_to_pay_is_a_formula(client):
+    source = make_source(live_campaign(), completion_code="-1+1")
+    arrive(source, prolific(study="-2-2", submission="-3-3"))
+    Assignment.objects.update(state="submitted")
+    client.force_login(make_account("administrator"))
+
+    text = client.get(at(source, "manage_arrival_pay")).content.decode()
+
+    row = next(csv.DictReader(io.StringIO(text)))
+    told = (row["completion_code"], row["study"], row["submission"])
+    assert told == ("'-1+1", "'-2-2", "'-3-3")
+
+
 def test_sign_up_is_closed_without_an_invitation_or_a_source(client):
     assert client.get("/join/guess/").status_code == 410
     assert client.post("/join/guess/", {"username": "x", "password": "y"}).status_code == 410
