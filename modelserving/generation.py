@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any, cast
 
 from modelserving.asking import Asked, Message, needed, never
-from modelserving.client.calls import PATIENCE, Call, Event, fetch
+from modelserving.client.calls import PATIENCE, SCORE_SECONDS, Call, Event, fetch
 from modelserving.client.calls import stream as stream_events
 from modelserving.client.endpoints import model_servers
 from modelserving.client.errors import EndpointError, Refused
@@ -75,7 +75,7 @@ def score(checkpoint: Checkpoint, dialogues: Sequence[Sequence[Message]]) -> lis
             answer = fetch(
                 Call(
                     route="/v1/scores", content=content, servers=model_servers,
-                    needs=[needed(checkpoint)],
+                    needs=[needed(checkpoint)], read_seconds=SCORE_SECONDS,
                 )
             )  # fmt: skip
         except EndpointError as failed:

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 PATIENCE = 45.0  # seconds to wait for a server that is full, or that is being restarted
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 LOAD_SECONDS = 300.0  # a large checkpoint is verified and warmed up before it answers
+SCORE_SECONDS = 630.0  # nothing comes before the last score, and the server gives up after 600
 Event = dict[str, Any]
 
 
@@ -53,6 +54,7 @@ class Call:
     needs: Sequence[Needed] = ()
     is_stopped: Callable[[], bool] = lambda: False
     patience: float = PATIENCE
+    read_seconds: float | None = None  # of silence, where it may be longer than usual
 
 
 def stream(call: Call) -> Generator[Event, None, None]:
@@ -174,8 +176,11 @@ def _has_text(event: Event) -> bool:
 def load(endpoint: Endpoint, needed: Needed) -> Event:
     """Have a checkpoint loaded; returns when it is warm. Loading twice is harmless."""
     content = {"path": str(needed.path), "name": needed.name}
-    call = Call(route="/v1/checkpoints/load", content=content, servers=lambda: [endpoint])
-    with _answer(endpoint, call, read_seconds=LOAD_SECONDS) as response:
+    call = Call(
+        route="/v1/checkpoints/load", content=content, servers=lambda: [endpoint],
+        read_seconds=LOAD_SECONDS,
+    )  # fmt: skip
+    with _answer(endpoint, call) as response:
         response.read()
         answer: Event = response.json()
         return answer
@@ -190,13 +195,11 @@ def load_on(url: str, needed: Needed) -> Event:
 
 
 @contextmanager
-def _answer(
-    endpoint: Endpoint, call: Call, *, read_seconds: float | None = None
-) -> Iterator[httpx.Response]:
+def _answer(endpoint: Endpoint, call: Call) -> Iterator[httpx.Response]:
     """A response with status 200; every other outcome is an `EndpointError`."""
     timeout = endpoint.http.timeout.as_dict()
-    if read_seconds is not None:
-        timeout["read"] = read_seconds
+    if call.read_seconds is not None:
+        timeout["read"] = call.read_seconds
     endpoint.active += 1
     try:
         with endpoint.http.stream(

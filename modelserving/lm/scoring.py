@@ -18,7 +18,8 @@ from modelserving.lm.packed_llama import fits
 from modelserving.lm.passes import compiled_for
 from modelserving.lm.slot_attention import SLOTS, AttentionCall, attention
 
-ROW_TOKENS = 8192  # read together, after sharing
+# read together, after sharing: what others wait for, as they wait for a piece of a prompt
+ROW_TOKENS = {"cpu": 1024, "cuda": 8192}
 Tokens = Sequence[int]
 
 
@@ -28,6 +29,9 @@ class Opening:
 
     places: tuple[int, ...]
     shared: int
+
+
+Row = list[Opening]  # what is read together
 
 
 class Scorer:
@@ -42,24 +46,43 @@ class Scorer:
 
     def score_dialogues(self, dialogues: Sequence[Dialogue]) -> list[float]:
         """Centred scores of dialogues that each end on a reply, in order."""
+        sequences = self.encoded(dialogues)
+        scores: dict[int, float] = {}
+        for row in self.rows(sequences):
+            scores |= self.score_row(row, sequences)
+        return [scores[place] for place in range(len(sequences))]
+
+    def encoded(self, dialogues: Sequence[Dialogue]) -> list[list[int]]:
+        """Their tokens up to the end-of-context token; `DialogueError` where one cannot be rendered."""
         layout, tokenizer = self._loaded.dialogue_format, self._loaded.tokenizer
-        encoded = [
+        return [
             encode_scored(dialogue, encoder=tokenizer, layout=layout).token_ids
             for dialogue in dialogues
         ]
-        center = layout.score_center or 0.0
-        return [score - center for score in self.score_tokens(encoded)]
 
-    @torch.inference_mode()
+    def rows(self, sequences: Sequence[Tokens]) -> list[Row]:
+        """All sequences in rows of at most `ROW_TOKENS`; a longer sequence is a row of its own."""
+        row_tokens = ROW_TOKENS.get(self._model.device.type, ROW_TOKENS["cpu"])
+        return list(_rows(_openings(sequences), sequences, row_tokens=row_tokens))
+
+    def score_row(self, row: Row, sequences: Sequence[Tokens]) -> dict[int, float]:
+        """Centred scores of a row's sequences, by their places."""
+        center = self._loaded.dialogue_format.score_center or 0.0
+        return {place: score - center for place, score in self._raw(row, sequences)}
+
     def score_tokens(self, sequences: Sequence[Tokens]) -> list[float]:
         """Raw scores of token sequences that end on the end-of-context token, in order."""
         scores = [0.0] * len(sequences)
-        for openings in _rows(_openings(sequences), sequences):
-            values = self._model.score(self._hidden(openings, sequences))[:, 0].float().tolist()
-            places = [place for opening in openings for place in opening.places]
-            for place, value in zip(places, values, strict=True):
-                scores[place] = value
+        for row in self.rows(sequences):
+            for place, score in self._raw(row, sequences):
+                scores[place] = score
         return scores
+
+    @torch.inference_mode()
+    def _raw(self, row: Row, sequences: Sequence[Tokens]) -> list[tuple[int, float]]:
+        values = self._model.score(self._hidden(row, sequences))[:, 0].float().tolist()
+        places = [place for opening in row for place in opening.places]
+        return list(zip(places, values, strict=True))
 
     def _hidden(self, openings: Sequence[Opening], sequences: Sequence[Tokens]) -> Tensor:
         """Normed hidden states of the last tokens, opening by opening: (B, E)."""
@@ -156,14 +179,18 @@ def _openings(sequences: Sequence[Tokens]) -> Iterable[Opening]:
         yield Opening(places=tuple(group), shared=shared)
 
 
-def _rows(openings: Iterable[Opening], sequences: Sequence[Tokens]) -> Iterator[list[Opening]]:
+def _rows(
+    openings: Iterable[Opening], sequences: Sequence[Tokens], *, row_tokens: int
+) -> Iterator[Row]:
     """Openings that are read together."""
-    row: list[Opening] = []
+    row: Row = []
     used = 0
-    parts = (part for opening in openings for part in _parts(opening, sequences))
+    parts = (
+        part for opening in openings for part in _parts(opening, sequences, row_tokens=row_tokens)
+    )
     for opening in parts:
         size = opening.shared + sum(len(sequences[p]) - opening.shared for p in opening.places)
-        if row and used + size > ROW_TOKENS:
+        if row and used + size > row_tokens:
             yield row
             row, used = [], 0
         row.append(opening)
@@ -172,13 +199,13 @@ def _rows(openings: Iterable[Opening], sequences: Sequence[Tokens]) -> Iterator[
         yield row
 
 
-def _parts(opening: Opening, sequences: Sequence[Tokens]) -> Iterator[Opening]:
+def _parts(opening: Opening, sequences: Sequence[Tokens], *, row_tokens: int) -> Iterator[Opening]:
     """The opening, read again for as many of its sequences as a row holds beside it."""
     places: list[int] = []
     used = opening.shared
     for place in opening.places:
         own = len(sequences[place]) - opening.shared
-        if places and used + own > ROW_TOKENS:
+        if places and used + own > row_tokens:
             yield Opening(places=tuple(places), shared=opening.shared)
             places, used = [], opening.shared
         places.append(place)

@@ -160,7 +160,7 @@ class Engine:
             command()
 
     def _turn(self, checkpoint: ServedCheckpoint) -> None:
-        """One step of one checkpoint's batch and one helping of its scores."""
+        """One step of one checkpoint's batch and one row of its scores."""
         try:
             if checkpoint.sampler is not None:
                 self._turns.sample(checkpoint)

@@ -179,8 +179,10 @@ def _finish_empty(running: Running) -> Iterator[Piece]:
         yield Piece(index=running.first_index + place, text="", tokens=(), finish="length")
 
 
-async def rank(request: GenerationRequest, running: Running, *, engine: Engine) -> list[int]:
-    """Score the samples of one prompt; their places, best first."""
+async def rank(
+    request: GenerationRequest, running: Running, *, engine: Engine, deadline: float
+) -> list[int]:
+    """Score the samples of one prompt; their places, best first. `deadline` is in seconds from now."""
     assert request.best_of is not None
     samples = running.samples
     if request.best_of.ranker is None:
@@ -188,7 +190,9 @@ async def rank(request: GenerationRequest, running: Running, *, engine: Engine) 
     else:
         messages = list(request.messages)
         dialogues = [[*messages, {"role": "assistant", "content": s.text}] for s in samples]
-        values = await score(dialogues, ranker=request.best_of.ranker, engine=engine)
+        values = await score(
+            dialogues, ranker=request.best_of.ranker, engine=engine, deadline=deadline
+        )
     for sample, value in zip(samples, values, strict=True):
         sample.score = value
     return ranked(values)

@@ -4,11 +4,13 @@ Does not know models or HTTP.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 from modelserving.lm.sample_requests import Event, SampleRequest, TokenDrawn
+from modelserving.lm.scoring import Row
 from modelserving.server.errors import ServingError
 
 Delivery = list[Event] | ServingError
@@ -86,11 +88,12 @@ def parts_of(job: SampleJob, *, most: int) -> list[Part]:
 
 @dataclass(kw_only=True, eq=False)
 class ScoreJob:
-    """Dialogues to score, in turns that leave room for streams in between."""
+    """Token sequences to score, a row in each turn: streams go on in between."""
 
-    dialogues: Sequence[Dialogue]
+    sequences: Sequence[Sequence[int]]
+    rows: deque[Row]  # that are not read yet
     answer: "Future[list[float]]" = field(default_factory=Future)
-    scores: list[float] = field(default_factory=list)
+    scores: dict[int, float] = field(default_factory=dict)  # by place, of the rows that are read
 
 
 def deliver(deliveries: Sequence[tuple[SampleJob, Delivery]]) -> None:

@@ -4,6 +4,7 @@ Does not know how requests reach it or how tokens are drawn.
 """
 
 import asyncio
+import math
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -32,9 +33,11 @@ class Replying:
         self._engine = engine
         self._exchange = exchange
         self._deadline = deadline
+        self._ends = math.inf  # on the engine's clock
 
     async def answer(self, *, now: float, created: int) -> None:
-        """Sample and answer."""
+        """Sample and answer; `now` is when the request came."""
+        self._ends = now + self._deadline
         running = await start(self._request, engine=self._engine, now=now)
         prefix = "chatcmpl" if self._request.kind == "chat" else "cmpl"
         answers = Answers(
@@ -143,7 +146,8 @@ class Replying:
         all_ranked: list[dict[str, Any]] = []
         for one in running:
             try:
-                order = await rank(self._request, one, engine=self._engine)
+                left = self._ends - self._engine.clock()
+                order = await rank(self._request, one, engine=self._engine, deadline=left)
             except NotRankable as wrong:
                 raise GenerationFailed(str(wrong), code="not_rankable") from None
             picked += [(one, one.samples[place]) for place in order[: self._request.n]]

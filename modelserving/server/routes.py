@@ -90,7 +90,10 @@ class Routes:
     async def scores(self, exchange: Exchange) -> None:
         """POST /v1/scores."""
         request = parse_scores(await exchange.json(limit=self._limits.body_bytes))
-        values = await score(request.dialogues, ranker=request.model, engine=self._engine)
+        values = await score(
+            request.dialogues, ranker=request.model, engine=self._engine,
+            deadline=self._limits.seconds,
+        )  # fmt: skip
         await exchange.reply({"object": "list", "model": request.model, "scores": values})
 
     async def models(self, exchange: Exchange) -> None:

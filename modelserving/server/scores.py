@@ -4,12 +4,13 @@ Does not know HTTP, sampling or rankings.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 
 from modelserving.core.dialogue import DialogueError
 from modelserving.server.checkpoints import ServedCheckpoint
 from modelserving.server.engine import Engine
-from modelserving.server.errors import BadRequest
+from modelserving.server.errors import BadRequest, GenerationFailed
 from modelserving.server.jobs import Dialogue, ScoreJob
 
 
@@ -21,12 +22,25 @@ def ranker_named(name: str, *, engine: Engine) -> ServedCheckpoint:
     return checkpoint
 
 
-async def score(dialogues: Sequence[Dialogue], *, ranker: str, engine: Engine) -> list[float]:
-    """Scores of dialogues by a loaded preference model."""
+async def score(
+    dialogues: Sequence[Dialogue], *, ranker: str, engine: Engine, deadline: float
+) -> list[float]:
+    """Scores of dialogues by a loaded preference model; `deadline` is in seconds from now."""
     checkpoint = ranker_named(ranker, engine=engine)
-    job = ScoreJob(dialogues=dialogues)
-    engine.score(job, checkpoint=checkpoint)
     try:
-        return await asyncio.wrap_future(job.answer)
+        async with asyncio.timeout(deadline):
+            job = await asyncio.to_thread(job_of, dialogues, checkpoint)  # many tokens, no model
+            engine.score(job, checkpoint=checkpoint)
+            return await asyncio.wrap_future(job.answer)
+    except TimeoutError:
+        raise GenerationFailed("the scores took too long", code="deadline") from None
+
+
+def job_of(dialogues: Sequence[Dialogue], checkpoint: ServedCheckpoint) -> ScoreJob:
+    """The dialogues as tokens, in the rows that are to be read."""
+    assert checkpoint.scorer is not None
+    try:
+        sequences = checkpoint.scorer.encoded(dialogues)
     except DialogueError as wrong:
         raise BadRequest(str(wrong), code="invalid_dialogue") from None
+    return ScoreJob(sequences=sequences, rows=deque(checkpoint.scorer.rows(sequences)))

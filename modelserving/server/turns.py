@@ -1,4 +1,4 @@
-"""One turn of one checkpoint on the engine thread: a step of its batch, or a helping of scores.
+"""One turn of one checkpoint on the engine thread: a step of its batch, or a row of dialogues to score.
 
 Keeps the books of what runs for whom. Does not know threads, HTTP or the clock, which is passed in.
 """
@@ -19,7 +19,6 @@ from modelserving.server.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-SCORES_PER_TURN = 32
 SHARE_OF_ONE_USER = 0.75  # of the rows; the rest is there for whoever comes next
 Post = Callable[[list[tuple[SampleJob, Delivery]]], None]
 
@@ -112,26 +111,20 @@ class Turns:
         return most
 
     def score(self, checkpoint: ServedCheckpoint) -> None:
-        """Score some dialogues of the first scoring job."""
+        """Read the next row of the first scoring job."""
         job = checkpoint.score_jobs[0]
         checkpoint.used_at = self._clock()
         if job.answer.cancelled():
             checkpoint.score_jobs.popleft()
             return
-        part = job.dialogues[len(job.scores) : len(job.scores) + SCORES_PER_TURN]
-        try:
-            assert checkpoint.scorer is not None
-            job.scores += checkpoint.scorer.score_dialogues(part)
-        except ValueError as wrong:  # a dialogue that cannot be rendered: the caller's fault
-            checkpoint.score_jobs.popleft()
-            refuse(job, wrong)
-            return
+        assert checkpoint.scorer is not None
+        job.scores |= checkpoint.scorer.score_row(job.rows.popleft(), job.sequences)
         checkpoint.failure = None
-        if len(job.scores) == len(job.dialogues):
+        if not job.rows:
             checkpoint.score_jobs.popleft()
             self._metrics.count("dialogues_scored", len(job.scores))
             if job.answer.set_running_or_notify_cancel():
-                job.answer.set_result(job.scores)
+                job.answer.set_result([job.scores[place] for place in range(len(job.sequences))])
 
     def fail(
         self, checkpoint: ServedCheckpoint, raised: BaseException, error: ServingError

@@ -1,11 +1,14 @@
 """One reply of a deployment, wherever its samples and its ranking happen."""
 
+import asyncio
 import hashlib
 import json
 
+import httpx
 import pytest
 
 from modelserving import generation
+from modelserving.client.endpoints import model_servers
 from modelserving.core.completion import Completion, Delta
 from modelserving.core.sampling import sample_seed
 from modelserving.generation import GenerationFailed, answers, score, stream
@@ -131,6 +134,22 @@ def test_failures_say_whether_asking_again_may_help(settings, mode, is_retryable
         reply(make_deployment())
 
     assert raised.value.is_retryable is is_retryable
+
+
+def test_scores_may_take_longer_than_the_first_word_of_a_reply(settings):
+    class Slow(FakeEngine):
+        async def _scores(self, content, exchange):
+            await asyncio.sleep(0.6)
+            await super()._scores(content, exchange)
+
+    engine, pm = Slow(needs_loading=False), make_checkpoint("pm", kind="preference_model")
+
+    with serving(settings, engine):
+        model_servers()[0].http.timeout = httpx.Timeout(0.3)
+        scores = score(pm, [[*MESSAGES, {"role": "assistant", "content": "x"}]])
+
+    assert scores == [engine.score_of("x")]
+    assert len(engine.requests) == 1
 
 
 def test_score_goes_in_parcels_and_keeps_the_order(settings):

@@ -78,8 +78,8 @@ def test_an_opening_with_more_branches_than_a_row_holds_is_read_in_parts(
     scorer = Scorer(load_preference_model(directory))
     sequences = [[5, 6, 7, 8, 9, 10, 11, branch, 4] for branch in range(12, 30)]
     together = scorer.score_tokens(sequences)
-    monkeypatch.setattr(scoring, "ROW_TOKENS", 20)
-    rows = list(scoring._rows(scoring._openings(sequences), sequences))
+    monkeypatch.setattr(scoring, "ROW_TOKENS", {"cpu": 20})
+    rows = scorer.rows(sequences)
 
     assert max(opening.shared + 2 * len(opening.places) for row in rows for opening in row) <= 20
     assert scorer.score_tokens(sequences) == pytest.approx(together, abs=1e-5)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from modelserving.server.device import still_computes
 from modelserving.server.engine import Engine
 from modelserving.server.errors import GenerationFailed, Overloaded
 from modelserving.server.jobs import ScoreJob
+from modelserving.server.scores import job_of
 from tests.modelserving.server.in_process import engine_of, ranker
 
 DIALOGUE = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
@@ -36,7 +38,7 @@ def lost_within(engine: Engine, seconds: float) -> bool:
 def test_scores_that_nobody_waits_for_any_more_end_nothing(engine, tmp_path):
     checkpoint = ranker(engine, tmp_path / "ranker")
     engine.call(lambda: engine.unload("ranker")).result(timeout=10)
-    job = ScoreJob(dialogues=[DIALOGUE])
+    job = job_of([DIALOGUE], checkpoint)
     job.answer.cancel()
 
     engine.score(job, checkpoint=checkpoint)
@@ -56,7 +58,7 @@ def test_a_thread_that_ended_is_known(engine):
 def test_a_device_that_computes_nothing_any_more_is_known(engine, tmp_path):
     checkpoint = ranker(engine, tmp_path / "ranker")
     checkpoint.loaded.model.to("meta")  # where every number is refused, as after a CUDA error
-    job = ScoreJob(dialogues=[DIALOGUE])
+    job = job_of([DIALOGUE], checkpoint)
 
     engine.score(job, checkpoint=checkpoint)
 
@@ -78,8 +80,8 @@ def test_a_device_that_a_warm_up_broke_is_known(tmp_path):
 
 def test_a_step_that_failed_on_a_sound_device_is_not_the_end(engine, tmp_path):
     checkpoint = ranker(engine, tmp_path / "ranker")
+    job = job_of([DIALOGUE], checkpoint)
     checkpoint.scorer = None
-    job = ScoreJob(dialogues=[DIALOGUE])
 
     engine.score(job, checkpoint=checkpoint)
 
@@ -92,7 +94,7 @@ def test_a_step_that_failed_on_a_sound_device_is_not_the_end(engine, tmp_path):
 def test_scores_that_wait_are_bounded_too(tmp_path):
     engine = engine_of(queue=2)
     checkpoint = ranker(engine, tmp_path / "ranker")
-    jobs = [ScoreJob(dialogues=[]) for _ in range(3)]
+    jobs = [ScoreJob(sequences=[], rows=deque()) for _ in range(3)]
 
     for job in jobs:
         engine._submit_scores(job, checkpoint)

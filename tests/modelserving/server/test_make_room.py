@@ -1,5 +1,6 @@
 """What leaves to make room for a checkpoint, and that nothing leaves in vain."""
 
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_what_does_not_fit_beside_what_is_in_use_lets_the_idle_stay(tmp_path: Pa
     engine = engine_of(memory_bytes=BUDGET)
     policy(engine, tmp_path / "idle")
     busy = ranker(engine, tmp_path / "busy")
-    busy.score_jobs.append(ScoreJob(dialogues=[]))
+    busy.score_jobs.append(ScoreJob(sequences=[], rows=deque()))
 
     with pytest.raises(Overloaded) as full:
         engine.memory.make_room(BUDGET - busy.bytes_used + 1)

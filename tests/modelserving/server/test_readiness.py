@@ -33,7 +33,8 @@ def _fail(served: Here, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """One turn of the checkpoint fails; the next ones do not."""
     checkpoint = served.engine.checkpoints[name]
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "scorer", None)
+        if checkpoint.scorer is not None:
+            patched.setattr(checkpoint.scorer, "score_row", None)
         if checkpoint.sampler is not None:
             patched.setattr(checkpoint.sampler, "step", None)
         path = "/v1/scores" if checkpoint.sampler is None else "/v1/completions"

@@ -1,0 +1,52 @@
+"""Scoring beside others: how much of it one turn does, when it is given up, and whom one bad dialogue concerns."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from modelserving.lm.scoring import ROW_TOKENS
+from modelserving.server.errors import GenerationFailed
+from modelserving.server.scores import job_of, score
+from tests.modelserving.server.in_process import engine_of, ranker
+
+HELLO = {"role": "user", "content": "Hello there, how are you?"}
+DIALOGUE = [HELLO, {"role": "assistant", "content": "Well, thank you."}]
+
+
+def _long(number: int) -> list[dict[str, str]]:
+    """A dialogue that nearly fills the context, and begins unlike the others."""
+    return [{"role": "user", "content": f"{number} 🙂 Köln " * 16}, DIALOGUE[1]]
+
+
+def test_a_turn_reads_no_more_than_a_row_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    engine = engine_of()
+    checkpoint = ranker(engine, tmp_path / "ranker")
+    dialogues = [_long(number) for number in range(10, 22)]
+    job = job_of(dialogues, checkpoint)
+    tokens = [len(sequence) for sequence in job.sequences]
+    engine._submit_scores(job, checkpoint)
+    read = []
+
+    while checkpoint.score_jobs:
+        before = set(job.scores)
+        engine._turn(checkpoint)
+        read.append(sum(tokens[place] for place in set(job.scores) - before))
+
+    assert sum(read) == sum(tokens) > 2 * ROW_TOKENS["cpu"]
+    assert max(read) <= ROW_TOKENS["cpu"]
+    assert checkpoint.scorer is not None
+    alone = [checkpoint.scorer.score_dialogues([each])[0] for each in dialogues]
+    assert job.answer.result(timeout=0) == pytest.approx(alone, abs=1e-5)
+
+
+def test_scores_that_take_too_long_are_given_up(tmp_path: Path) -> None:
+    engine = engine_of()
+    checkpoint = ranker(engine, tmp_path / "ranker")
+
+    with pytest.raises(GenerationFailed) as raised:  # its thread does not run
+        asyncio.run(score([DIALOGUE], ranker="ranker", engine=engine, deadline=0.3))
+
+    assert raised.value.code == "deadline"
+    assert engine._obey()
+    assert [job.answer.cancelled() for job in checkpoint.score_jobs] == [True]
