@@ -173,9 +173,12 @@ class Engine:
                 self._turns.fail(checkpoint, raised, error)
             else:
                 text = f"the engine failed: {type(raised).__name__}"
-                error = GenerationFailed(text, code="engine_failed")
-                self._turns.fail(checkpoint, raised, error)
+                failed = GenerationFailed(text, code="engine_failed")
                 self._look_at_device(checkpoint)
+                if checkpoint.score_jobs and not self.lost:
+                    self._turns.fail_first_score(checkpoint, raised, failed)
+                else:
+                    self._turns.fail(checkpoint, raised, failed)
         if checkpoint.draining and not checkpoint.is_busy:
             self.memory.drop(checkpoint)
 

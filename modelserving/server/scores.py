@@ -43,4 +43,7 @@ def job_of(dialogues: Sequence[Dialogue], checkpoint: ServedCheckpoint) -> Score
         sequences = checkpoint.scorer.encoded(dialogues)
     except DialogueError as wrong:
         raise BadRequest(str(wrong), code="invalid_dialogue") from None
+    size = checkpoint.loaded.model.config.vocab_size
+    if max(map(max, sequences), default=0) >= size:  # the tokenizer knows more than the model
+        raise BadRequest(f"a token id is not below the vocabulary of {size}", code="invalid_value")
     return ScoreJob(sequences=sequences, rows=deque(checkpoint.scorer.rows(sequences)))

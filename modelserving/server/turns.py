@@ -126,6 +126,15 @@ class Turns:
             if job.answer.set_running_or_notify_cancel():
                 job.answer.set_result([job.scores[place] for place in range(len(job.sequences))])
 
+    def fail_first_score(
+        self, checkpoint: ServedCheckpoint, raised: BaseException, error: ServingError
+    ) -> None:
+        """Answer the scoring job whose row failed with an error; those behind it are not to blame."""
+        logger.error("scores of checkpoint %s failed", checkpoint.name, exc_info=raised)
+        self._metrics.count("engine_failures")
+        checkpoint.failure = error.message
+        refuse(checkpoint.score_jobs.popleft(), error)
+
     def fail(
         self, checkpoint: ServedCheckpoint, raised: BaseException, error: ServingError
     ) -> None:

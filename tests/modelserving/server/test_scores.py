@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from modelserving.lm.scoring import ROW_TOKENS
-from modelserving.server.errors import GenerationFailed
+from modelserving.server.errors import BadRequest, GenerationFailed
 from modelserving.server.scores import job_of, score
 from tests.modelserving.server.in_process import engine_of, ranker
 
@@ -50,3 +50,44 @@ def test_scores_that_take_too_long_are_given_up(tmp_path: Path) -> None:
     assert raised.value.code == "deadline"
     assert engine._obey()
     assert [job.answer.cancelled() for job in checkpoint.score_jobs] == [True]
+
+
+def test_a_dialogue_that_breaks_the_scorer_fails_its_own_call_alone(tmp_path: Path) -> None:
+    engine = engine_of()
+    checkpoint = ranker(engine, tmp_path / "ranker")
+    jobs = [job_of([DIALOGUE], checkpoint) for _ in range(3)]
+    jobs[0].sequences[0][0] = 10**6  # type: ignore[index] -- beyond every vocabulary
+    for job in jobs:
+        engine._submit_scores(job, checkpoint)
+
+    for _ in jobs:
+        engine._turn(checkpoint)
+
+    failed = jobs[0].answer.exception(timeout=0)
+    assert isinstance(failed, GenerationFailed)
+    assert failed.code == "engine_failed"
+    assert jobs[1].answer.result(timeout=0) == jobs[2].answer.result(timeout=0)
+    assert engine.last_failure is None
+
+
+def test_a_lost_device_fails_everything_that_waits(tmp_path: Path) -> None:
+    engine = engine_of()
+    checkpoint = ranker(engine, tmp_path / "ranker")
+    jobs = [job_of([DIALOGUE], checkpoint) for _ in range(2)]
+    for job in jobs:
+        engine._submit_scores(job, checkpoint)
+    checkpoint.loaded.model.to("meta")  # where every number is refused, as after a CUDA error
+
+    engine._turn(checkpoint)
+
+    assert engine.lost
+    assert all(isinstance(job.answer.exception(timeout=0), GenerationFailed) for job in jobs)
+
+
+def test_a_token_that_the_model_does_not_have_is_refused(tmp_path: Path) -> None:
+    engine = engine_of()
+    checkpoint = ranker(engine, tmp_path / "ranker")
+    checkpoint.loaded.model.config.vocab_size = 200  # of the tokenizer's 320
+
+    with pytest.raises(BadRequest, match="vocabulary of 200"):
+        job_of([DIALOGUE], checkpoint)
