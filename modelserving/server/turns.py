@@ -118,7 +118,12 @@ class Turns:
             checkpoint.score_jobs.popleft()
             return
         assert checkpoint.scorer is not None
-        job.scores |= checkpoint.scorer.score_row(job.rows.popleft(), job.sequences)
+        found = checkpoint.scorer.score_row(job.rows.popleft(), job.sequences)
+        if not all(map(math.isfinite, found.values())):
+            checkpoint.score_jobs.popleft()
+            refuse(job, _not_finite(checkpoint))
+            return
+        job.scores |= found
         checkpoint.failure = None
         if not job.rows:
             checkpoint.score_jobs.popleft()
@@ -194,8 +199,7 @@ class Turns:
 
     def _broken(self, checkpoint: ServedCheckpoint, job: SampleJob) -> GenerationFailed:
         self.cancel(job, checkpoint, None)
-        checkpoint.failure = "the model computed something that is not a number"
-        return GenerationFailed(checkpoint.failure, code="not_finite")
+        return _not_finite(checkpoint)
 
     def _end_longest(self, checkpoint: ServedCheckpoint) -> None:
         """All lines are as long as the longest: what grew them beyond the budget ends."""
@@ -239,6 +243,12 @@ class Turns:
         part.job.unfinished -= len(ended)
         if part.job.unfinished == 0:
             self._metrics.finished_after(self._clock() - part.job.submitted)
+
+
+def _not_finite(checkpoint: ServedCheckpoint) -> GenerationFailed:
+    """What a call is told whose numbers make no sense, noted as the checkpoint's failure."""
+    checkpoint.failure = "the model computed something that is not a number"
+    return GenerationFailed(checkpoint.failure, code="not_finite")
 
 
 def _lines(sampler: Sampler) -> int:

@@ -1,14 +1,16 @@
 """Scoring beside others: how much of it one turn does, when it is given up, and whom one bad dialogue concerns."""
 
 import asyncio
+import math
 from pathlib import Path
 
 import pytest
 
+from modelserving.client.errors import RequestFailed, stated_error
 from modelserving.lm.scoring import ROW_TOKENS
 from modelserving.server.errors import BadRequest, GenerationFailed
 from modelserving.server.scores import job_of, score
-from tests.modelserving.server.in_process import engine_of, ranker
+from tests.modelserving.server.in_process import engine_of, ranker, serving_here
 
 HELLO = {"role": "user", "content": "Hello there, how are you?"}
 DIALOGUE = [HELLO, {"role": "assistant", "content": "Well, thank you."}]
@@ -91,3 +93,17 @@ def test_a_token_that_the_model_does_not_have_is_refused(tmp_path: Path) -> None
 
     with pytest.raises(BadRequest, match="vocabulary of 200"):
         job_of([DIALOGUE], checkpoint)
+
+
+def test_a_score_that_is_no_number_is_said_to_be_none(tmp_path: Path) -> None:
+    with serving_here(tmp_path) as served:
+        served.engine.checkpoints["ranker"].loaded.model.score.weight.data.fill_(math.nan)
+
+        scored = served.post("/v1/scores", {"model": "ranker", "dialogues": [DIALOGUE]})
+        asked = {"model": "policy", "messages": [HELLO], "max_tokens": 4, "best_of": 2}
+        ranked = served.post("/v1/chat/completions", {**asked, "ranker": "ranker"})
+
+    for answer in (scored, ranked):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "not_finite")
+        meant = stated_error(answer.json()["error"], status=answer.status_code)
+        assert isinstance(meant, RequestFailed)  # which no breaker counts
