@@ -25,6 +25,7 @@ class Answers:
         self._request = request
         self._running = running
         self._decode: Decode = running[0].checkpoint.loaded.tokenizer.decode
+        self._text_of = running[0].checkpoint.text_of
         self._told: Counter[int] = Counter()  # characters of each streamed choice so far
         self._stop_ids = running[0].job.request.stop_ids
         self._head = {
@@ -155,7 +156,7 @@ class Answers:
             ids = [*running.prompt_ids, *ids]
             costs = [None, *read.logprobs, *costs]
             tops = [None, *(self._top(top) for top in read.tops), *tops]
-        texts = [self._decode([each]) for each in ids]
+        texts = [self._text_of(each) for each in ids]
         offsets = [0, *itertools.accumulate(len(text) for text in texts)][: len(texts)]
         return {
             "tokens": texts,
@@ -175,7 +176,7 @@ class Answers:
     def _top(self, top: TopLogprobs) -> dict[str, float]:
         named: dict[str, float] = {}
         for token_id, logprob in top:
-            named.setdefault(self._decode([token_id]), logprob)
+            named.setdefault(self._text_of(token_id), logprob)
         return named
 
     def _chat_token(self, token: TokenDrawn) -> dict[str, Any]:
@@ -183,6 +184,6 @@ class Answers:
         return {**self._named(token.token_id, token.logprob), "top_logprobs": tops}
 
     def _named(self, token_id: int, logprob: float) -> dict[str, Any]:
-        text = self._decode([token_id])
+        text = self._text_of(token_id)
         known = list(text.encode()) if "\ufffd" not in text else None
         return {"token": text, "logprob": logprob, "bytes": known}

@@ -76,6 +76,14 @@ class ServedCheckpoint:
     draining: bool = False
     failure: str | None = None  # of its last turn
     base: "ServedCheckpoint | None" = None  # whose weights an adapter reads
+    texts: dict[int, str] = field(default_factory=dict)  # of the tokens that were named so far
+
+    def text_of(self, token_id: int) -> str:
+        """The text of a token by itself, from any thread; which ids there are bounds what is kept."""
+        text = self.texts.get(token_id)
+        if text is None:
+            text = self.texts[token_id] = self.loaded.tokenizer.decode([token_id])
+        return text
 
     @property
     def bytes_used(self) -> int:

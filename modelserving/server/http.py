@@ -85,8 +85,9 @@ class Exchange:
         self, content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> None:
         """Send one JSON document."""
-        body = json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-        await self.reply_bytes(body, media_type="application/json", status=status, headers=headers)
+        await self.reply_bytes(
+            json_bytes(content), media_type="application/json", status=status, headers=headers
+        )
 
     async def reply_bytes(
         self,
@@ -169,6 +170,11 @@ class Exchange:
             if "closed" not in str(raised):
                 raise
             raise Disconnected from raised  # how uvloop says that the connection has gone
+
+
+def json_bytes(content: Any) -> bytes:
+    """One JSON document; `ValueError` where a number in it is none."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
 
 
 def _too_large(limit: int) -> TooLarge:

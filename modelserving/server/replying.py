@@ -6,20 +6,22 @@ Does not know how requests reach it or how tokens are drawn.
 import asyncio
 import math
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from modelserving.core.ranking import NotRankable
 from modelserving.server.answers import Answers
 from modelserving.server.engine import Engine
 from modelserving.server.errors import GenerationFailed
 from modelserving.server.generation import Piece, Running, Sample, pieces, rank, start
-from modelserving.server.http import Disconnected, Exchange
+from modelserving.server.http import Disconnected, Exchange, json_bytes
 from modelserving.server.protocol import GenerationRequest
 
 LIFE_SECONDS = 10.0  # between signs of life in a stream; clients wait for 30
 STILL_SECONDS = 20.0  # an engine that stands still for longer is nothing to wait for
+
+T = TypeVar("T")
 
 
 class Replying:
@@ -55,7 +57,16 @@ class Replying:
                 async with aclosing(self._pieces(running)) as found:
                     async for _ in found:
                         pass
-                await self._exchange.reply(answers.whole(_all_choices(running, answers)))
+                await self._reply(lambda: answers.whole(_all_choices(running, answers)))
+
+    async def _reply(self, build: Callable[[], dict[str, Any]]) -> None:
+        body = await self._built(lambda: json_bytes(build()))
+        await self._exchange.reply_bytes(body, media_type="application/json")
+
+    async def _built(self, build: Callable[[], T]) -> T:
+        """What is built; prompts and single tokens as text take long, and others are answered meanwhile."""
+        is_long = self._request.echo or self._request.logprobs
+        return await asyncio.to_thread(build) if is_long else build()
 
     @asynccontextmanager
     async def _signs_of_life(self) -> AsyncIterator[None]:
@@ -123,7 +134,7 @@ class Replying:
             await self._exchange.event(answers.opening(index))
         elif self._request.echo:
             own = running[index // self._request.n]
-            await self._exchange.event(answers.echo_chunk(own, index))
+            await self._exchange.event(await self._built(lambda: answers.echo_chunk(own, index)))
 
     async def _close_stream(self, answers: Answers) -> None:
         if not self._exchange.started:
@@ -171,11 +182,13 @@ class Replying:
     async def _send_best(
         self, picked: list[tuple[Running, Sample]], answers: Answers, extra: dict[str, Any]
     ) -> None:
-        choices = [answers.choice(one, sample, index=i) for i, (one, sample) in enumerate(picked)]
+        def choices() -> list[dict[str, Any]]:
+            return [answers.choice(one, sample, index=i) for i, (one, sample) in enumerate(picked)]
+
         if not self._request.stream:
-            await self._exchange.reply(answers.whole(choices, best_of=extra))
+            await self._reply(lambda: answers.whole(choices(), best_of=extra))
             return
-        for choice in choices:
+        for choice in await self._built(choices):
             if "message" in choice:
                 choice["delta"] = choice.pop("message")
             await self._exchange.event(answers.chunk([choice], best_of=extra))
