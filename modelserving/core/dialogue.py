@@ -123,8 +123,13 @@ def encode_turn(message: Message, *, encoder: TextEncoder, layout: DialogueForma
 
 def encode_response(text: str, *, encoder: TextEncoder, layout: DialogueFormat) -> list[int]:
     """Token ids of a reply as it follows an encoded prompt, with its end of turn."""
-    body = f" {text}" if layout.format == "hh_text" else text
+    body = reply_opening(layout) + text
     return [*encoder.encode(body), encoder.token_id(layout.end_of_turn)]
+
+
+def reply_opening(layout: DialogueFormat) -> str:
+    """What the format writes before a reply's own text; a sampled reply begins with it too, and its text does not."""
+    return " " if layout.format == "hh_text" else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,17 @@ class TextStream:
     """The text of one sample, handed out piece by piece; the pieces joined are the whole text."""
 
     def __init__(
-        self, *, decode: Decode, stop: tuple[str, ...] = (), before: Sequence[int] = ()
+        self,
+        *,
+        decode: Decode,
+        stop: tuple[str, ...] = (),
+        before: Sequence[int] = (),
+        opening: str = "",
     ) -> None:
         """`decode` turns token ids into text; `stop` ends the text before its first occurrence.
 
         `before` are the last ids of a text that this one continues: some tokenizers leave out a text's first space.
+        `opening`, one character, is left out once where the text begins with it.
         """
         self._decode = decode
         self._stop = stop
@@ -26,6 +32,7 @@ class TextStream:
         self._context = list(before)
         if before and decode(self._context).endswith(UNFINISHED):
             self._context = []  # the text before ends within a character
+        self._opening = opening  # empty once the text has begun
         self._fresh: list[int] = []  # ids whose text is not certain yet
         self._held = ""  # certain text that may be the start of a stop string
         self.stopped = False
@@ -54,6 +61,8 @@ class TextStream:
 
     def _release(self, text: str) -> str:
         """Cut at a stop string; hold back an ending that may become one."""
+        if text:
+            text, self._opening = text.removeprefix(self._opening), ""
         text = self._held + text
         found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
         if found:

@@ -8,7 +8,12 @@ import uuid
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from modelserving.core.dialogue import CHARACTERS_OF_A_TOKEN, DialogueError, encode_prompt
+from modelserving.core.dialogue import (
+    CHARACTERS_OF_A_TOKEN,
+    DialogueError,
+    encode_prompt,
+    reply_opening,
+)
 from modelserving.core.ranking import mean_logprob, ranked
 from modelserving.core.sampling import sample_seed
 from modelserving.core.text_stream import TextStream
@@ -98,8 +103,10 @@ async def start(request: GenerationRequest, *, engine: Engine, now: float) -> li
         decode = checkpoint.loaded.tokenizer.decode
         stops = stop_strings(request, checkpoint)
         before = ids[-CONTINUED:] if request.kind == "completion" else ()
+        layout = checkpoint.loaded.dialogue_format
+        opening = reply_opening(layout) if request.kind == "chat" else ""
         samples = [
-            Sample(stream=TextStream(decode=decode, stop=stops, before=before))
+            Sample(stream=TextStream(decode=decode, stop=stops, before=before, opening=opening))
             for _ in range(count)
         ]
         found.append(

@@ -13,7 +13,7 @@ from itertools import takewhile
 import torch
 from torch import Tensor
 
-from modelserving.core.dialogue import Dialogue
+from modelserving.core.dialogue import Dialogue, reply_opening
 from modelserving.core.sampling import sample_seed
 from modelserving.core.text_stream import TextStream
 from modelserving.lm.attention import PackedRow
@@ -110,19 +110,21 @@ def _until_stop(
 ) -> _Response:
     """Where a chat would end it: at a stop token, or at the token that completes the format's first stop string."""
     decode, stop = policy.tokenizer.decode, policy.dialogue_format.stop_strings
+    opening = reply_opening(policy.dialogue_format)
     said = tuple(takewhile(lambda token: token not in ends, token_ids))
     whole = token_ids[: len(said) + 1]  # with its stop token, also where a source drew on
     has_ended = len(said) < len(token_ids)
     if not stop:
-        return _Response(token_ids=whole, text=decode(list(said)).strip(), has_ended=has_ended)
-    stream = TextStream(decode=lambda ids: decode(list(ids)), stop=stop)
+        text = decode(list(said)).removeprefix(opening)
+        return _Response(token_ids=whole, text=text, has_ended=has_ended)
+    stream = TextStream(decode=lambda ids: decode(list(ids)), stop=stop, opening=opening)
     text = ""
     for count, token in enumerate(said, start=1):
         text += stream.push(token)
         if stream.stopped:
-            return _Response(token_ids=said[:count], text=text.strip(), has_ended=True)
+            return _Response(token_ids=said[:count], text=text, has_ended=True)
     text += stream.close()
-    return _Response(token_ids=whole, text=text.strip(), has_ended=has_ended or stream.stopped)
+    return _Response(token_ids=whole, text=text, has_ended=has_ended or stream.stopped)
 
 
 def _of_all(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,6 +63,17 @@ def test_a_continuation_keeps_the_space_it_begins_with() -> None:
 
     for stream, expected in ((alone, "Paris"), (continued, " Paris")):
         assert "".join(map(stream.push, b" Paris")) + stream.close() == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [(b" Hello you", "Hello you"), (b"  Hello", " Hello"), (b"Hello", "Hello"), (b" ", "")],
+)
+def test_the_opening_is_left_out_once_and_only_at_the_beginning(data: bytes, shown: str) -> None:
+    for stop in ((), (" never said",)):
+        stream = TextStream(decode=decode_bytes, stop=stop, opening=" ")
+
+        assert "".join(map(stream.push, data)) + stream.close() == shown
 
 
 def test_a_continuation_of_half_a_character_is_read_alone() -> None:

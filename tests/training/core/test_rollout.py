@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from modelserving.core.dialogue import HH_TEXT, encode_prompt, encode_replies
 from modelserving.lm.loading import LoadedModel, load_preference_model
 from modelserving.lm.preference_model import score_dialogues
 from tests.tiny_checkpoints import make_tiny_preference_model
 from tests.training.core.tiny_rollout import prompt
-from training.core.prompts import PromptMixture, written_prompts
+from training.core.prompts import Prompt, PromptMixture, written_prompts
 from training.core.rollout import Rollout, collect, score_rollout
 from training.core.rollout_source import Wanted
 
@@ -39,7 +40,7 @@ def test_a_response_ends_where_a_chat_would(policy: LoadedModel):
     assert len(stop) == 3
     for index, (whole, kept) in enumerate(zip(free.responses, stopped.responses, strict=True)):
         before, found, _ = policy.tokenizer.decode(list(whole)).partition(stop)
-        assert stopped.texts[index] == before.strip()
+        assert stopped.texts[index] == before
         assert kept == whole[: len(kept)]
         assert stop not in policy.tokenizer.decode(list(kept[:-1]))
         assert (stop in policy.tokenizer.decode(list(kept))) == bool(found)
@@ -76,6 +77,29 @@ def test_a_response_ends_at_every_token_that_ends_a_chats_reply(policy: LoadedMo
     assert found.ended.tolist() == [True]
 
 
+@pytest.mark.parametrize("text", ["Hello there", " a line\n", "a dog and a cat "])
+@pytest.mark.parametrize("stop", [(), HH_TEXT.stop_strings])
+def test_in_hh_text_a_response_read_again_is_what_was_drawn(
+    policy: LoadedModel, text: str, stop: tuple[str, ...]
+):
+    own = replace(HH_TEXT, context_tokens=128, stop_strings=stop)
+    talker, read = replace(policy, dialogue_format=own), policy.tokenizer
+    asked = ({"role": "user", "content": "Tell me"},)
+    ids = tuple(encode_prompt(asked, encoder=read, layout=own, room=64).token_ids)
+    drawn = [*read.encode(f" {text}"), read.token_id(own.end_of_turn)]
+    settings = {"samples_per_prompt": 1, "max_new_tokens": 64, "temperature": 1.0, "seed": 0}
+
+    asking = Prompt(messages=asked, objective="helpful", token_ids=ids, opening="")
+    found = collect(talker, [asking], source=Told(drawn), **settings)
+
+    assert found.texts == (text,)
+    again = encode_replies(asked, found.texts, encoder=read, layout=own)
+    assert again.dialogues[0][:-1] == [*ids, *drawn]
+    follow = [*asked, {"role": "assistant", "content": text}, *asked]
+    next_ids = encode_prompt(follow, encoder=read, layout=own, room=127).token_ids
+    assert next_ids[: len(ids) + len(drawn) - 1] == [*ids, *drawn[:-1]]
+
+
 def test_own_samples_stop_at_every_end_that_the_config_declares(
     policy: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ):
@@ -94,7 +118,7 @@ def test_own_samples_stop_at_every_end_that_the_config_declares(
         count = whole.index(declared) + 1 if declared in whole else len(whole)
         said = whole[: count - (declared in whole)]
         assert kept == whole[:count]
-        assert stopped.texts[index] == policy.tokenizer.decode(list(said)).strip()
+        assert stopped.texts[index] == policy.tokenizer.decode(list(said))
         assert bool(stopped.ended[index]) == (declared in whole or bool(free.ended[index]))
 
 
