@@ -4,7 +4,6 @@ It does not know models or dialogue layouts beyond the names of the special toke
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ from tokenizers import (
     pre_tokenizers,
     trainers,
 )
-from transformers import PreTrainedTokenizerFast
 
 from modelserving.core.dialogue import Dialogue, DialogueError, DialogueFormat
+from modelserving.lm.chat_template import ChatTemplate
 
 PAD = "<|pad|>"
 CHAT_TEMPLATE = (
@@ -35,10 +34,6 @@ WORDS_AND_SINGLE_DIGITS = (
 )
 
 
-MARK = "\ue000{}\ue001"  # private-use characters around a message's number
-MARKED = re.compile("\ue000([0-9]+)\ue001")
-
-
 class TokenizerFailure(ValueError):
     """A tokenizer file that cannot serve here; the message says what is missing."""
 
@@ -46,7 +41,7 @@ class TokenizerFailure(ValueError):
 class TextTokenizer:
     """A tokenizer with special tokens switched off in text: the adapter the engine uses."""
 
-    def __init__(self, tokenizer: Tokenizer, *, chat: "ChatTemplate | None" = None) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, chat: ChatTemplate | None = None) -> None:
         self._tokenizer = tokenizer
         self._tokenizer.encode_special_tokens = True  # typed "<|human|>" is text, never a role
         self._tokenizer.no_padding()
@@ -87,10 +82,7 @@ class TextTokenizer:
         """Token ids by the checkpoint's own chat template; message texts stay plain text."""
         if self._chat is None:
             raise DialogueError('no chat template: set "format": "hh_text" in dialogue.json')
-        ids: list[int] = []
-        for part, is_typed in self._chat.parts(dialogue, for_reply=for_reply):
-            ids += self.encode(part) if is_typed else self._chat.encode(part)
-        return ids
+        return self._chat.encode(dialogue, for_reply=for_reply)
 
     def to_json(self) -> str:
         """The whole tokenizer as text: equal texts mean equal token ids."""
@@ -99,39 +91,6 @@ class TextTokenizer:
     def save(self, path: Path) -> None:
         """Write tokenizer.json."""
         self._tokenizer.save(str(path))
-
-
-class ChatTemplate:
-    """A checkpoint's chat template, rendered in transformers' sandbox.
-
-    Message texts are put in after rendering, so what people typed never meets the template's own
-    special tokens.
-    """
-
-    def __init__(self, path: Path, *, template: str, specials: Mapping[str, str]) -> None:
-        self._tokenizer = Tokenizer.from_file(str(path))  # reads special tokens as such
-        self._renderer = PreTrainedTokenizerFast(tokenizer_object=self._tokenizer, **specials)
-        self._renderer.chat_template = template
-
-    def parts(self, dialogue: Dialogue, *, for_reply: bool) -> list[tuple[str, bool]]:
-        """The rendered dialogue in parts; True marks a message's own text."""
-        marked = [
-            {"role": message["role"], "content": MARK.format(index)}
-            for index, message in enumerate(dialogue)
-        ]
-        rendered = self._renderer.apply_chat_template(
-            marked, add_generation_prompt=for_reply, tokenize=False
-        )
-        pieces = MARKED.split(str(rendered))  # text, index, text, index, …, text
-        return [
-            (dialogue[int(piece)]["content"].strip(), True) if place % 2 else (piece, False)
-            for place, piece in enumerate(pieces)
-            if piece
-        ]
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of the template's own text, special tokens included."""
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def train_tokenizer(
