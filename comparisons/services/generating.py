@@ -6,8 +6,7 @@ Knows turns, responses and the generation service; knows nothing of choices or p
 import hashlib
 import logging
 import threading
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from comparisons import tasks
 from comparisons.core.transcript import Message
@@ -16,6 +15,7 @@ from comparisons.queries.dialogues import messages_of
 from comparisons.services import turn_leases
 from comparisons.services.connections import let_go_of_connection
 from comparisons.services.keeping import Keep, kept
+from comparisons.services.pacing import Pacing
 from comparisons.services.streaming import SIDES, TurnStream
 from comparisons.services.turn_leases import Lease
 from modelserving import generation
@@ -26,7 +26,6 @@ from modelserving.generation import GenerationFailed
 
 logger = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 0.03  # text is handed on in pieces of this duration
 CHANCES = 2  # of a side within one attempt
 RING_EXPIRES_SECONDS = 10
 MOST_RINGS = 500
@@ -51,6 +50,7 @@ def fill_turn(turn_id: int) -> None:
             lease=lease,
             keep=keep,
             stream=stream,
+            pacing=Pacing(stream, is_stopped=keep.is_stopped),
             messages=messages_of(turn),
             user=_user(turn),
             responses={side: by_key[lease.responses[side]] for side in SIDES},
@@ -74,6 +74,7 @@ class _Filling:
     lease: Lease
     keep: Keep
     stream: TurnStream
+    pacing: Pacing
     messages: list[Message]
     user: str
     responses: dict[str, Response]
@@ -85,15 +86,15 @@ class _Filling:
         for side in SIDES:
             if side not in pending:
                 self._show_stored(side)
-        others = [
+        threads = [
             threading.Thread(target=self._side, args=(side, states), name=f"side {side}")
-            for side in pending[1:]
+            for side in pending
         ]
-        for thread in others:
+        for thread in threads:
             thread.start()
-        for side in pending[:1]:
-            self._side(side, states)
-        for thread in others:
+        if not self.lease.is_held_back:
+            self.pacing.run()
+        for thread in threads:
             thread.join()
         self._conclude(set(states.values()))
 
@@ -114,6 +115,7 @@ class _Filling:
             logger.exception("turn %s side %s was not written", self.lease.turn_id, side)
             states[side] = None
         finally:
+            self.pacing.leave(side)
             let_go_of_connection()
 
     def _write(self, side: str) -> str | None:
@@ -127,6 +129,8 @@ class _Filling:
             if state is not None and not self.lease.is_held_back:
                 self.stream.publish("failed", side=side)
             return state
+        if completion is not None and not self.lease.is_held_back:
+            completion = self._shown(side, completion)
         if completion is None:
             return None
         hit("turn.before_store")
@@ -135,6 +139,18 @@ class _Filling:
         if state is not None and not self.lease.is_held_back:
             self.stream.publish("done", side=side, text=completion.finish_reason)
         return state
+
+    def _shown(self, side: str, completion: Completion) -> Completion | None:
+        """The reply once people saw all of it; of a turn that was stopped, as far as they saw it.
+
+        Until then it is stored nowhere: a page that is opened meanwhile would show how much there is of each side.
+        """
+        text = self.pacing.shown(side, whole=completion.text)
+        if self.keep.lost.is_set():
+            return None
+        if text == completion.text:
+            return completion
+        return replace(completion, text=text, token_ids=(), finish_reason="stopped")
 
     def _completed(self, side: str) -> Completion | None:
         """A whole reply, with a second chance; None once the turn is not ours any more."""
@@ -149,7 +165,7 @@ class _Filling:
                 if not failed.is_retryable or chance == CHANCES - 1:
                     raise
                 logger.info("turn %s side %s again: %s", self.lease.turn_id, side, failed.reason)
-                self.stream.publish("reset", side=side)
+                self.pacing.restart(side)
             else:
                 return None if self.keep.lost.is_set() else completion
         raise AssertionError("the last chance returns or raises")
@@ -158,7 +174,6 @@ class _Filling:
         deployment = self.responses[side].deployment
         if deployment is None:
             raise GenerationFailed("the response has no deployment", is_retryable=False)
-        pieces = _Pieces(stream=self.stream, side=side, is_held_back=self.lease.is_held_back)
         stream = generation.stream(
             deployment,
             self.messages,
@@ -168,9 +183,8 @@ class _Filling:
         )
         for item in stream:
             if isinstance(item, Delta):
-                pieces.add(item.text)
+                self.pacing.add(side, item.text)
                 continue
-            pieces.flush()
             if not item.text.strip() and item.finish_reason != "stopped":
                 raise GenerationFailed("the reply is empty", is_retryable=True)
             return item
@@ -178,6 +192,7 @@ class _Filling:
 
     def _show_stored(self, side: str) -> None:
         """A side that an earlier attempt wrote goes into the new stream as it is."""
+        self.pacing.leave(side)
         response = self.responses[side]
         if self.lease.is_held_back:
             return
@@ -197,33 +212,6 @@ class _Filling:
                 self.stream.publish("done", side=side, text=response.finish_reason)
             else:
                 self.stream.publish("failed", side=side)
-
-
-class _Pieces:
-    """Hands text on at most every `FLUSH_SECONDS`; the first piece at once."""
-
-    def __init__(self, *, stream: TurnStream, side: str, is_held_back: bool) -> None:
-        """Nothing waits."""
-        self._stream = stream
-        self._side = side
-        self._is_held_back = is_held_back
-        self._waiting: list[str] = []
-        self._flushed = 0.0
-
-    def add(self, text: str) -> None:
-        """Take a piece."""
-        if self._is_held_back:
-            return
-        self._waiting.append(text)
-        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand on what waits."""
-        if self._waiting:
-            self._stream.publish("delta", side=self._side, text="".join(self._waiting))
-            self._waiting.clear()
-            self._flushed = time.monotonic()
 
 
 def _give_up(lease: Lease, stream: TurnStream) -> None:

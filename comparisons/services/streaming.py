@@ -10,7 +10,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -73,25 +73,32 @@ class TurnStream:
 
     def begin(self) -> None:
         """Forget what earlier attempts wrote, and tell readers to do so."""
-        self._write("reset", side="", text="", is_new=True)
+        self._write([TurnEvent(kind="reset")], is_new=True)
 
     def publish(self, kind: str, *, side: str = "", text: str = "") -> None:
         """Add an event."""
-        self._write(kind, side=side, text=text, is_new=False)
+        self._write([TurnEvent(kind=kind, side=side, text=text)], is_new=False)
 
-    def _write(self, kind: str, *, side: str, text: str, is_new: bool) -> None:
-        if time.monotonic() < TurnStream._away_until:
+    def publish_texts(self, texts: Mapping[str, str]) -> None:
+        """Add what may be shown of each side, all of it at once or nothing."""
+        events = [TurnEvent(kind="delta", side=side, text=text) for side, text in texts.items()]
+        self._write(events, is_new=False)
+
+    def _write(self, events: Sequence[TurnEvent], *, is_new: bool) -> None:
+        if not events or time.monotonic() < TurnStream._away_until:
             return
-        fields: dict[Any, Any] = {
-            "kind": kind,
-            "side": side,
-            "text": text,
-            "attempt": self._attempt,
-        }
-        pipeline = _writer(os.getpid(), settings.REDIS_URL).pipeline(transaction=is_new)
+        client = _writer(os.getpid(), settings.REDIS_URL)
+        pipeline = client.pipeline(transaction=is_new or len(events) > 1)
         if is_new:
             pipeline.delete(self._key)
-        pipeline.xadd(self._key, fields, maxlen=MOST_ENTRIES, approximate=True)
+        for event in events:
+            fields: dict[Any, Any] = {
+                "kind": event.kind,
+                "side": event.side,
+                "text": event.text,
+                "attempt": self._attempt,
+            }
+            pipeline.xadd(self._key, fields, maxlen=MOST_ENTRIES, approximate=True)
         pipeline.expire(self._key, EXPIRES_SECONDS)
         try:
             pipeline.execute()
