@@ -167,7 +167,7 @@ def check_may_work(crowdworker: Crowdworker, campaign: Campaign) -> None:
         raise NoWork(_("This campaign is for another group."))
     if not has_consented(crowdworker, current_instructions(campaign)):
         raise ConsentNeeded(_("The instructions are new. Read and accept them first."))
-    if qualifying.is_needed(crowdworker, campaign):
+    if qualifying.comes_first(crowdworker, campaign):
         raise PracticeNeeded(_("A few practice comparisons come first."))
 
 

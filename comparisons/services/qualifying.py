@@ -19,6 +19,7 @@ from comparisons.models import (
     QualificationItem,
     QualificationResult,
 )
+from comparisons.queries.practice import is_at_work
 from comparisons.services.assignment_states import move
 
 
@@ -59,6 +60,11 @@ def standing(campaign: Campaign) -> Qualification | None:
 def is_needed(crowdworker: Crowdworker, campaign: Campaign) -> bool:
     """Whether practice still comes first."""
     return standing(campaign) is not None and not _has_passed(crowdworker, campaign)
+
+
+def comes_first(crowdworker: Crowdworker, campaign: Campaign) -> bool:
+    """Whether practice stands before the work now: what was begun before it was asked for is finished."""
+    return is_needed(crowdworker, campaign) and not is_at_work(crowdworker, campaign)
 
 
 def is_closed(crowdworker: Crowdworker, campaign: Campaign) -> bool:

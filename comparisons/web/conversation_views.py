@@ -16,7 +16,7 @@ from comparisons.models import Conversation, Crowdworker
 from comparisons.queries.transcripts import conversation_of
 from comparisons.services import chat
 from comparisons.services.drawing import Look, NothingServes
-from comparisons.services.onboarding import ConsentNeeded, OnboardingRefused
+from comparisons.services.onboarding import ConsentNeeded, OnboardingRefused, PracticeNeeded
 from comparisons.services.wellbeing import DailyLimit, NotOptedIn
 from comparisons.web.access import NOT_YOURS, crowdworker_required
 from comparisons.web.context import theme_of
@@ -30,6 +30,7 @@ STATUS_OF = (
     (chat.TurnInFlight, 429, "in_flight"),
     (NothingServes, 503, "models_away"),
     (ConsentNeeded, 409, "consent_needed"),
+    (PracticeNeeded, 409, "practice_needed"),
     (DailyLimit, 409, "daily_limit"),
     (NotOptedIn, 409, "not_opted_in"),
     (OnboardingRefused, 409, "no_work"),
@@ -49,9 +50,16 @@ def own_conversation(crowdworker: Crowdworker, public_id: Any) -> Conversation:
 def refused(
     request: HttpRequest, conversation: Conversation, error: Exception, *, draft: str = ""
 ) -> HttpResponse:
-    """The refusal of a service in its status and words."""
+    """The refusal of a service in its status and words, with the way out where there is one."""
     status, code = next((s, c) for kind, s, c in STATUS_OF if isinstance(error, kind))
-    return refusal(request, conversation, status=status, code=code, message=str(error), draft=draft)
+    way_out = None
+    if isinstance(error, PracticeNeeded) and conversation.campaign is not None:
+        address = reverse("practice", args=[conversation.campaign.slug])
+        way_out = {"url": address, "words": _("Do the practice")}
+    return refusal(
+        request, conversation, status=status, code=code, message=str(error), draft=draft,
+        way_out=way_out,
+    )  # fmt: skip
 
 
 def look_of(request: HttpRequest) -> Look:

@@ -25,6 +25,7 @@ from comparisons.models import (
 from comparisons.queries import pay, work
 from comparisons.queries.arrivals import arrival_to_hand_in
 from comparisons.queries.opinions import open_campaigns
+from comparisons.queries.practice import closed_campaigns
 from comparisons.services import (
     chat,
     leaving,
@@ -57,6 +58,7 @@ def _work(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     readable = [each.pk for each in open_campaigns(crowdworker)]
     context = {
         "cards": work.campaign_cards(crowdworker),
+        "closed": closed_campaigns(crowdworker),
         "opinion_pay": pay.piece_pay(readable, Payslip.Kind.OPINIONS),
         "reply_pay": pay.piece_pay(readable, Payslip.Kind.REPLIES),
         "opinions_waiting": opinions.waiting_count(crowdworker),
@@ -108,9 +110,10 @@ def campaign_home(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> 
 
 
 def _practice(crowdworker: Crowdworker, campaign: Campaign) -> qualifying.Progress | None:
-    """The practice that still comes first."""
-    now = qualifying.progress(crowdworker, campaign)
-    return None if now is None or now.has_passed else now
+    """The practice that still comes first; not for those who are in the middle of the work."""
+    if not qualifying.comes_first(crowdworker, campaign):
+        return None
+    return qualifying.progress(crowdworker, campaign)
 
 
 def _latest(crowdworker: Crowdworker, campaign: Campaign, *states: str) -> Assignment | None:
@@ -128,7 +131,7 @@ def start(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpResp
         return redirect("campaign_home", campaign.slug)
     try:
         assignment = onboarding.open_assignment(crowdworker, campaign)
-        if qualifying.is_needed(crowdworker, campaign) and assignment.state != CONSENT:
+        if assignment.state != CONSENT and qualifying.comes_first(crowdworker, campaign):
             return redirect("practice", campaign.slug)
         if assignment.state != Assignment.State.WORK:
             return redirect("instructions", campaign.slug)

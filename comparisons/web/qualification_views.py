@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from comparisons.models import Campaign, Crowdworker, QualificationAnswer, QualificationItem
 from comparisons.queries import work
+from comparisons.queries.practice import is_at_work
 from comparisons.queries.transcripts import SideView
 from comparisons.services import onboarding, preferences, qualifying
 from comparisons.services.drawing import current_instructions, is_covered
@@ -34,6 +35,8 @@ def practice(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpR
     """The next item, or how the practice ended."""
     campaign = visible_campaign(crowdworker, slug)
     now = qualifying.progress(crowdworker, campaign)
+    if is_at_work(crowdworker, campaign) and now is not None and not now.has_passed:
+        return redirect("campaign_home", campaign.slug)  # what was begun is finished first
     if now is None or (before := _comes_before(crowdworker, campaign)):
         return redirect(before if now else "campaign_home", campaign.slug)
     context = _now(crowdworker, campaign, now, goes_on="again" in request.GET)

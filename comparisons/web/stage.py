@@ -230,10 +230,16 @@ def refusal(
     code: str,
     message: str,
     draft: str = "",
+    way_out: dict[str, str] | None = None,
 ) -> HttpResponse:
-    """A change that could not be: why, and how things stand now; what was typed is kept."""
+    """A change that could not be: why, and how things stand now; what was typed is kept.
+
+    `way_out`: the url and words of a link to what has to be done first.
+    """
     if wants_json(request):
-        return answer(request, conversation, status=status, error=code, message=message)
+        facts = {"error": code, "message": message, "way_out": way_out}
+        return answer(request, conversation, status=status, **facts)
     context = stage_context(request, conversation)
-    context |= page_context(conversation) | {"refusal": message, "draft": draft}
+    context |= page_context(conversation)
+    context |= {"refusal": message, "draft": draft, "way_out": way_out}
     return render(request, "comparisons/conversation.html", context, status=status)

@@ -11,7 +11,14 @@ from comparisons.models import (
     QualificationResult,
     Showing,
 )
-from comparisons.services import chat, onboarding, opinions, qualification_publishing, qualifying
+from comparisons.services import (
+    chat,
+    onboarding,
+    opinions,
+    qualification_publishing,
+    qualifying,
+    replies,
+)
 from comparisons.services.qualification_publishing import QualificationRefused
 from tests.comparisons.making import make_account, make_crowdworker
 from tests.comparisons.practising import answer, item, practise, with_practice
@@ -36,9 +43,26 @@ def test_work_waits_for_the_practice_and_opens_with_it():
     assert said(chat.start_conversation(assignment)).index == 0
 
 
-def test_nobody_writes_without_the_practice():
+def test_what_was_begun_before_the_practice_was_asked_for_is_finished_without_it():
+    campaign = live_campaign(conversations_per_assignment=1)
+    conversation = begun(campaign)
+    with_practice(campaign)
+
+    chosen(answered(said(conversation)))
+    chat.end_conversation(conversation)
+
+    with pytest.raises(onboarding.PracticeNeeded):
+        onboarding.check_may_work(conversation.crowdworker, campaign)
+    following = onboarding.open_assignment(conversation.crowdworker, campaign)
+    assert following.state == Assignment.State.TRAINING
+
+
+def test_nobody_without_such_work_writes_without_the_practice():
     campaign = live_campaign()
     conversation = begun(campaign)
+    conversation.assignment = None
+    conversation.save(update_fields=["assignment"])
+    Assignment.objects.update(state=Assignment.State.RETURNED)
     with_practice(campaign)
 
     with pytest.raises(onboarding.PracticeNeeded):
@@ -188,6 +212,26 @@ def test_after_the_last_try_no_new_assignment_is_opened():
     with pytest.raises(onboarding.PracticeNeeded):
         onboarding.open_assignment(person, campaign)
     assert not person.assignments.exists()
+
+
+def test_who_is_at_work_goes_on_with_second_opinions():
+    campaign = live_campaign(second_opinion_percent=100)
+    chosen(answered(said(begun(campaign))))
+    at_work = begun(campaign).crowdworker
+    with_practice(campaign, items=1, pass_mark=1)
+
+    assert opinions.take(at_work) is not None
+    assert opinions.take(agreed_person(campaign)) is None
+
+
+def test_who_is_at_work_goes_on_with_replies():
+    campaign = live_campaign(human_reply_percent=100)
+    chosen(answered(said(begun(campaign))))
+    at_work = begun(campaign).crowdworker
+    with_practice(campaign, items=1, pass_mark=1)
+
+    assert replies.take(agreed_person(campaign)) is None
+    assert replies.take(at_work) is not None
 
 
 def test_second_opinions_wait_for_the_practice_too():

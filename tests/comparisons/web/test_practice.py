@@ -1,9 +1,11 @@
 """The practice pages: shown before the work, explained after each answer, kind at the end."""
 
+import uuid
+
 import pytest
 from django.urls import reverse
 
-from comparisons.models import Qualification, QualificationAnswer, QualificationResult
+from comparisons.models import Assignment, Qualification, QualificationAnswer, QualificationResult
 from comparisons.services import qualifying
 from tests.comparisons.making import make_account, make_crowdworker
 from tests.comparisons.practising import practise, with_practice
@@ -116,19 +118,50 @@ def test_after_the_last_try_the_work_stays_closed(client, campaign, person):
     assert not person.assignments.exists()
 
 
-def test_practice_asked_for_in_the_middle_of_the_work_is_reached_from_its_page(client):
+def test_practice_asked_for_in_the_middle_of_the_work_does_not_stand_before_it(client):
     late = live_campaign(slug="late")
     conversation = begun(late)
     client.force_login(conversation.crowdworker.account)
     with_practice(late, items=1, pass_mark=1)
 
-    assert client.post(reverse("start_work", args=["late"])).url == reverse(
-        "practice", args=["late"]
-    )
-    practise(late, conversation.crowdworker, right=1)
-    assert client.post(reverse("start_work", args=["late"])).url == reverse(
-        "conversation", args=[conversation.public_id]
-    )
+    home = page(client, "campaign_home", "late")
+    started = client.post(reverse("start_work", args=["late"]))
+
+    assert "Conversation 1 of 5" in home
+    assert "practice" not in home
+    assert started.url == reverse("conversation", args=[conversation.public_id])
+    opened = client.get(reverse("practice", args=["late"]))
+    assert opened.url == reverse("campaign_home", args=["late"])
+
+
+def test_a_refusal_for_want_of_practice_leads_there(client):
+    late = live_campaign(slug="late")
+    conversation = begun(late)
+    conversation.assignment = None
+    conversation.save(update_fields=["assignment"])
+    Assignment.objects.update(state=Assignment.State.RETURNED)
+    client.force_login(conversation.crowdworker.account)
+    with_practice(late)
+    address = reverse("say", args=[conversation.public_id])
+    message = {"text": "Hello", "message_key": uuid.uuid4(), "after": 0}
+
+    plain = client.post(address, message)
+    script = client.post(address, message, headers={"accept": "application/json"})
+
+    link = {"url": reverse("practice", args=["late"]), "words": "Do the practice"}
+    assert (script.status_code, script.json()["way_out"]) == (409, link)
+    assert f'<a href="{link["url"]}">Do the practice</a>' in plain.content.decode()
+
+
+def test_the_list_of_work_says_what_is_closed_for_now(client, campaign, person):
+    assert "Closed for now" not in page(client, "home")
+    practise(campaign, person, right=1)
+    assert "Closed for now" not in page(client, "home")
+    practise(campaign, person, right=0, number=2)
+
+    assert "Closed for now" in page(client, "home")
+    client.force_login(agreed_person(campaign).account)
+    assert "Closed for now" not in page(client, "home")
 
 
 def test_an_answer_from_an_old_tab_changes_nothing(client, campaign, person):

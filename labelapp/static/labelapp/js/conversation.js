@@ -4,6 +4,7 @@ import { announce, alertUrgently } from "./announcer.js";
 import * as activity from "./activity.js";
 import * as cover from "./cover.js";
 import { closeDialog, openDialog } from "./dialog.js";
+import { line, takeBack } from "./dock-line.js";
 import { label, listen } from "./keys.js";
 import * as outbox from "./outbox.js";
 import { applyStage, fetchStage, SignedOut } from "./stage.js";
@@ -21,15 +22,6 @@ let stream = null;
 let timers = [];
 let awaited = "";
 
-function line(sentence, isRisk = true) {
-  const place = document.getElementById("dock-line");
-  if (!place) return;
-  place.dataset.said = "1";
-  place.hidden = false;
-  place.textContent = sentence;
-  place.classList.toggle("risk", isRisk);
-}
-
 function follow() {
   const section = document.querySelector("section[data-stream]");
   if (stream && stream.section === section) return;
@@ -40,7 +32,7 @@ function follow() {
   stream = new TurnStream(section, {
     onFirst: () => timers.filter((_, place) => place !== 1).forEach(clearTimeout),
     onLost: () => { line(words.streamLost); announce(words.streamLost); },
-    onBack: () => { const place = document.getElementById("dock-line"); delete place.dataset.said; outbox.showStatus(); },
+    onBack: () => { takeBack(); outbox.showStatus(); },
     onEnd: (how) => { stream = null; refresh(how); },
   });
 }
@@ -108,7 +100,7 @@ const moves = {
   },
   pass: () => arriveAtNext(words.skipped),
   skip: () => { announce(words.skipped); if (matchMedia("(pointer: fine)").matches) focusMessage(); },
-  flag: () => { document.querySelector("#flag-dialog form").reset(); closeDialog(document.getElementById("flag-dialog")); announce(words.flagged); line(words.flagged, false); },
+  flag: () => { document.querySelector("#flag-dialog form").reset(); closeDialog(document.getElementById("flag-dialog")); announce(words.flagged); line(words.flagged, { isRisk: false }); },
 };
 
 // Of second opinions, another item stands in place of the one that was read: it is said, and reading goes on there.
@@ -165,7 +157,7 @@ function settleAnswer(kind, answer, { said, fields }) {
   if (isDone) { moves[kind]?.(said); return; }
   const isElsewhere = ["went_on", "already_judged"].includes(answer.body.error) && talk.dataset.conversation; // a page that is behind
   const sentence = isElsewhere ? words.otherTab : answer.body.message ?? words.broken;
-  line(sentence);
+  line(sentence, { wayOut: answer.body.way_out });
   alertUrgently(sentence);
 }
 
