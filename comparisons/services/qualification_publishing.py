@@ -4,6 +4,7 @@ Knows sets and versions; how people do in them is `qualifying`'s.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ MOST_ATTEMPTS = 5
 MOST_CHARACTERS = 20_000
 TEXTS = ("prompt", "response_a", "response_b", "why")
 FIELDS = (*TEXTS, "known_side")
+SIDE_LETTER = re.compile(r"(?<![^\W_])[AB](?![^\W_])")  # standing alone, also within **A** and _A_
 
 
 class QualificationRefused(ValueError):
@@ -73,6 +75,11 @@ def _checked(item: Item, place: str) -> Item:
         raise QualificationRefused(f"{place}: known_side is A or B")
     if texts["response_a"] == texts["response_b"]:
         raise QualificationRefused(f"{place}: the two responses are the same")
+    if named := SIDE_LETTER.search(texts["why"]):  # it may be the other one on the screen
+        raise QualificationRefused(
+            f"{place}: the reason says {named[0]}, but sides differ per person. Write {{right}} or "
+            "{other}, which become the letters, or another word."
+        )
     return Item(**texts, known_side=side)
 
 

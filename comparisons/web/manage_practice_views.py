@@ -35,8 +35,8 @@ class SetForm(PlainLabels, forms.Form):
         label="Or paste items, one JSON object a line",
         required=False,
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
-        help_text="prompt, response_a, response_b, known_side (A or B), why. "
-        "Pasted items take the place of those below.",
+        help_text="prompt, response_a, response_b, known_side (A or B), why with {right} and {other} "
+        "for the letters. Pasted items take the place of those below.",
     )
     based_on = forms.IntegerField(widget=forms.HiddenInput)
 
@@ -58,7 +58,8 @@ class ItemForm(PlainLabels, forms.Form):
         label="Why, as people read it afterwards",
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
-        help_text="Markdown.",
+        help_text="Markdown. Do not write A or B: sides differ per person. "
+        "{right} and {other} become the letters.",
     )
 
     def is_empty(self) -> bool:

@@ -103,8 +103,12 @@ def _item_context(
     }
 
 
-def _sides(crowdworker: Crowdworker, item: QualificationItem, number: int) -> list[SideView]:
+def _sides(
+    crowdworker: Crowdworker, item: QualificationItem, number: int, *, picked: str = ""
+) -> list[SideView]:
+    """Both texts under the letters that the person sees; `picked` is the item's own letter."""
     texts = qualifying.sides(crowdworker=crowdworker, item=item, number=number)
+    own = {"A": item.response_a, "B": item.response_b}.get(picked)
     return [
         SideView(
             letter=letter,
@@ -114,7 +118,7 @@ def _sides(crowdworker: Crowdworker, item: QualificationItem, number: int) -> li
             is_stopped=False,
             is_cut=False,
             can_retry=False,
-            is_picked=False,
+            is_picked=text == own,  # the two are never alike
         )
         for letter, text in zip("AB", texts, strict=True)
     ]
@@ -167,7 +171,8 @@ def _explained(
         "item": item,
         "total": item.qualification.items.count(),
         "said": said,
-        "sides": _sides(crowdworker, item, number),
+        "why": with_letters(item.why, right=known),
+        "sides": _sides(crowdworker, item, number, picked=answer.picked_side),
         "turn": {"public_id": f"why-{number}-{item.number}", "is_covered": False},
         "question": QUESTIONS[campaign.question],
         "nav": [],
@@ -176,6 +181,12 @@ def _explained(
         return render(request, "comparisons/practice.html", context)
     html = render_to_string("comparisons/_practice_stage.html", context, request=request)
     return JsonResponse({"saved": str(answer.pk), "stage": html, "dock": "next", "said": said})
+
+
+def with_letters(why: str, *, right: str) -> str:
+    """The explanation with the letters that this person sees the two responses under."""
+    other = {"A": "B", "B": "A"}[right]
+    return why.replace("{right}", right).replace("{other}", other)
 
 
 def known_words(*, letter: str, is_right: bool) -> str:

@@ -1,14 +1,18 @@
 """The practice pages: shown before the work, explained after each answer, kind at the end."""
 
+import json
+import re
 import uuid
+from dataclasses import replace
 
 import pytest
 from django.urls import reverse
 
 from comparisons.models import Assignment, Qualification, QualificationAnswer, QualificationResult
+from comparisons.services import qualification_publishing as publishing
 from comparisons.services import qualifying
 from tests.comparisons.making import make_account, make_crowdworker
-from tests.comparisons.practising import practise, with_practice
+from tests.comparisons.practising import item, practise, with_practice
 from tests.comparisons.talking import agreed_person, begun, live_campaign
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
@@ -33,9 +37,9 @@ def page(client, name, *args, **values) -> str:
 
 
 def pick(client, campaign, person, number, *, is_right, attempt=1, **headers):
-    item = qualifying.standing(campaign).items.get(number=number)
-    side = item.known_side if is_right else "B"
-    mirrored = qualifying.is_mirrored(crowdworker=person, item=item, number=attempt)
+    found = qualifying.standing(campaign).items.get(number=number)
+    side = found.known_side if is_right else "B"
+    mirrored = qualifying.is_mirrored(crowdworker=person, item=found, number=attempt)
     shown = qualifying.letter_shown(side=side, is_mirrored=mirrored)
     url = reverse("practice_choice", args=["help", attempt, number])
     return client.post(url, {"point": 2 if shown == "A" else 7}, headers=headers)
@@ -76,6 +80,34 @@ def test_the_script_gets_the_explanation_as_a_stage(client, campaign, person):
     assert answer["dock"] == "next"
     assert "Because of 1." in answer["stage"]
     assert answer["said"].startswith("We see it the same way: response")
+
+
+def test_the_reason_names_the_letters_that_the_person_sees(client):
+    campaign = live_campaign(slug="help")
+    words = replace(item(1, known_side="B"), why="{right} is short; {other} made things up.")
+    publishing.publish(
+        campaign, items=[words], pass_mark=1, attempts=1, based_on=0,
+        actor=make_account("administrator"),
+    )  # fmt: skip
+
+    seen = set()
+    while seen != {"A", "B"}:
+        person = agreed_person(campaign)
+        client.force_login(person.account)
+        explained = pick(client, campaign, person, 1, is_right=True).content.decode()
+        right = re.search(r"response ([AB]) is the one to pick", explained)[1]
+        other = {"A": "B", "B": "A"}[right]
+        assert f"{right} is short; {other} made things up." in explained
+        seen.add(right)
+
+
+def test_the_explanation_shows_both_responses_and_marks_the_persons_own(client, campaign, person):
+    answer = pick(client, campaign, person, 1, is_right=False).content.decode()
+
+    first, second = re.findall(r"<article.*?</article>", answer, re.DOTALL)
+    own = first if "Poor 1." in first else second
+    assert ["your pick" in each for each in (first, second)] == [own is first, own is second]
+    assert "<details" not in answer.partition('id="turns"')[2]
 
 
 def test_the_known_side_is_not_in_the_page_before_the_answer(client, campaign, person):
@@ -208,3 +240,20 @@ def test_staff_read_why_a_set_cannot_be_published(client):
     assert "The pass mark is 1 to 1" in answer.content.decode()
     assert "Y is." in answer.content.decode()
     assert not Qualification.objects.exists()
+
+
+def test_a_reason_that_names_a_side_by_its_letter_is_refused(client):
+    live_campaign(slug="other")
+    client.force_login(make_account("administrator"))
+    address = reverse("manage_practice", args=["other"])
+
+    asked = client.get(address).content.decode()
+    typed = client.post(address, sent(**{"item-0-why": "**B** is true and short."}))
+    pasted = client.post(address, sent(lines=json.dumps(ROW | {"why": "So _A_ it is."})))
+
+    assert "Do not write A or B: sides differ per person." in asked
+    assert "item 1: the reason says B, but sides differ per person." in typed.content.decode()
+    assert "line 1: the reason says A, but sides differ per person." in pasted.content.decode()
+    assert not Qualification.objects.exists()
+    client.post(address, sent(**{"item-0-why": "{right} ABBA, {other} Bees and a vitamin."}))
+    assert Qualification.objects.exists()
