@@ -169,6 +169,17 @@ def sides_of(showing: Showing) -> tuple[SideView, SideView]:
     )
 
 
+def undone_comparison(turn: uuid.UUID) -> Comparison | None:
+    """The writer's latest choice between the two that stand, taken back since."""
+    taken_back = Comparison.objects.filter(
+        turn__public_id=turn,
+        showing__purpose=Showing.Purpose.AUTHOR,
+        showing__replaced_at__isnull=True,
+        superseded_at__isnull=False,
+    )
+    return taken_back.order_by("-pk").first()
+
+
 def standing_comparison(turn: Turn, crowdworker: Crowdworker) -> Comparison:
     """The person's own choice that stands for the turn."""
     return Comparison.objects.select_related("turn__conversation__campaign", "crowdworker").get(

@@ -17,13 +17,13 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from comparisons.models import Campaign, Conversation, Flag, Showing
-from comparisons.queries.transcripts import TurnView, turn_views
+from comparisons.queries.transcripts import TurnView, turn_views, undone_comparison
 from comparisons.services import onboarding, preferences, wellbeing
 from comparisons.services.drawing import current_instructions
 from comparisons.services.judging import REASON_TAGS
 from comparisons.web.account_views import key_words
 from comparisons.web.error_views import wants_json
-from comparisons.web.strip import ENDS, QUESTIONS, picked_words, points
+from comparisons.web.strip import ENDS, QUESTIONS, picked_words, point_of, points
 from comparisons.web.topics import topic_words
 from comparisons.web.words import script_words
 
@@ -126,12 +126,14 @@ def stage_context(request: HttpRequest, conversation: Conversation) -> dict[str,
         if turn.picked_side and turn.picked_strength
     }
     done = sum(turn.state == "chosen" for turn in turns)
+    dock = dock_of(conversation, last)
     return {
         "conversation": conversation,
         "campaign": campaign,
         "turns": [(turn, picked.get(turn.public_id, "")) for turn in turns],
         "last": last,
-        "dock": dock_of(conversation, last),
+        "dock": dock,
+        "undone": undone_choice(last) if last and dock == "strip" else None,
         "turn_number": (last.number if last and last.is_open else len(turns) + 1),
         "turn_count": len(turns),
         "chosen_count": done,
@@ -143,6 +145,19 @@ def stage_context(request: HttpRequest, conversation: Conversation) -> dict[str,
         "break_after": _break_due(conversation, last),
         "request": request,
         **strip_words(campaign),
+    }
+
+
+def undone_choice(turn: TurnView) -> dict[str, Any] | None:
+    """What was said with a choice that was taken back, to be corrected; None where there was none."""
+    undone = undone_comparison(turn.public_id)
+    if undone is None or not undone.strength:
+        return None
+    return {
+        "point": point_of(side=undone.side, strength=undone.strength),
+        "is_both_bad": undone.is_both_bad,
+        "reason_tags": undone.reason_tags,
+        "reason_text": undone.reason_text,
     }
 
 

@@ -107,6 +107,11 @@ def strength_of(value: int) -> int:
     return 5 - value if value <= 4 else value - 4
 
 
+def point_of(*, side: str, strength: int) -> int:
+    """The point that says this: 1 to 8."""
+    return 5 - strength if side == "A" else 4 + strength
+
+
 def picked_words(*, question: str, side: str, strength: int) -> str:
     """What a chosen turn says of the choice: which side, and how far."""
     return str(PICKED[Question(question)][strength]).format(side=side)

@@ -1,5 +1,6 @@
 """What a person does with a turn over HTTP: only with what was on the screen, and once."""
 
+import json
 import re
 import uuid
 from datetime import timedelta
@@ -22,6 +23,7 @@ from tests.comparisons.talking import (
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
 HIDDEN = re.compile(r'name="(sha256_a|sha256_b|choice_key|side)" value="([^"]*)"')
+SCRIPT = {"accept": "application/json"}
 VERSION = re.compile(r'id="dock"[^>]* data-version="([^"]*)"')
 
 
@@ -55,6 +57,22 @@ def test_a_second_click_on_a_saved_text_leads_to_the_conversation(browser, turn,
     ] * 2
     assert Comparison.objects.get().picked.text == "Better."
     assert browser.get(place).status_code == 302
+
+
+def test_an_undone_choice_is_given_back_with_the_two_that_it_was_between(browser, turn):
+    page = reverse("conversation", args=[turn.conversation.public_id])
+    assert 'id="undone"' not in browser.get(page).content.decode()
+    said_with_it = {"is_both_bad": True, "reason_tags": ["rude"], "reason_text": "Both shout."}
+    chosen(turn, side="B", strength=2, **said_with_it)
+
+    stage = browser.post(reverse("undo", args=[turn.public_id]), headers=SCRIPT).json()["stage"]
+
+    undone = re.search(r'<script id="undone"[^>]*>(.*?)</script>', stage)[1]
+    assert json.loads(undone) == {"point": 6, **said_with_it}
+    turn.refresh_from_db()
+    turns.regenerate(turn)
+    answered(turn, a="Third.", b="Fourth.")
+    assert 'id="undone"' not in browser.get(page).content.decode()
 
 
 def test_an_edit_of_a_response_that_was_written_anew_shows_the_new_one(browser, turn, place):

@@ -12,13 +12,14 @@ const key = (conversation, dock, box) => `draft:${place(conversation, dock, box)
 
 export function attach(conversation, dock) {
   if (!conversation) return;
+  const undone = JSON.parse(dock?.querySelector("#undone")?.textContent ?? "{}"); // a choice that was taken back
   for (const box of boxesOf(dock)) {
-    const kept = device.getItem(key(conversation, dock, box)) ?? "";
+    const kept = device.getItem(key(conversation, dock, box)) ?? undone[box.name] ?? "";
     if (!box.value && kept) box.value = kept;
     if (box.value) unfold(box); // the browser may have filled it in by itself
     box.addEventListener("input", () => remember(conversation, dock, box));
   }
-  attachPicks(conversation, dock);
+  attachPicks(conversation, dock, undone);
 }
 
 function unfold(node) {
@@ -30,15 +31,17 @@ function unfold(node) {
 const TICKS = "input[name=point], input[name=is_both_bad], input[name=reason_tags]";
 const picksKey = (conversation, dock) => `draft:${conversation}:${dock.dataset.turn}:picks`;
 
-function attachPicks(conversation, dock) {
+const ticksOf = ({ point, is_both_bad, reason_tags }) => // as the server knows them
+  [`point=${point}`, is_both_bad && "is_both_bad=1", ...reason_tags.map((tag) => `reason_tags=${tag}`)];
+
+function attachPicks(conversation, dock, undone) {
   const ticks = [...(dock?.querySelectorAll(TICKS) ?? [])];
   if (!ticks.length) return;
   const name = picksKey(conversation, dock);
   const version = dock.dataset.version ?? "";
   const kept = JSON.parse(device.getItem(name) ?? "null");
-  if (kept?.version === version) {
-    for (const tick of ticks) tick.checked = kept.ticked.includes(`${tick.name}=${tick.value}`);
-  }
+  const ticked = kept?.version === version ? kept.ticked : undone.point && ticksOf(undone);
+  if (ticked) for (const tick of ticks) tick.checked = ticked.includes(`${tick.name}=${tick.value}`);
   for (const tick of ticks) if (tick.checked && tick.name === "reason_tags") unfold(tick);
   dock.addEventListener("change", () => {
     const ticked = ticks.filter((tick) => tick.checked).map((tick) => `${tick.name}=${tick.value}`);
