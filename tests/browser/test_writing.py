@@ -5,14 +5,15 @@ import time
 from django.contrib.sessions.models import Session
 from playwright.sync_api import expect
 
-from comparisons.models import Comparison
+from comparisons.models import Comparison, Turn
 from comparisons.services.turns import regenerate
 from tests.browser.scenes import FIRST, SECOND, scene
-from tests.browser.steps import dock, leave_box, opened, press
+from tests.browser.steps import announced, dock, leave_box, opened, press
 from tests.comparisons.making import PASSWORD
 from tests.comparisons.talking import answered, said
 
 DRAFTS = "Object.keys(localStorage).filter(key => key.startsWith('draft'))"
+PASTE = "(box, text) => { box.focus(); document.execCommand('insertText', false, text); }"
 
 
 def at_pair(visitor):
@@ -21,6 +22,29 @@ def at_pair(visitor):
     page = opened(visitor, at)
     dock(page, "strip")
     return page, at, f"/turns/{turn.public_id}/write/?side=B"
+
+
+def test_a_long_pasted_message_is_counted_and_not_cut(visitor):
+    at = scene(max_message_characters=4000)
+    page = opened(visitor, at)
+    long = "é🙂" * 3060
+    page.locator("#message").evaluate(PASTE, long)
+    line, send = page.locator("#dock .limit"), page.locator("#dock [data-action=send]")
+    words = "4,000 characters at most; this has 6,120. Nothing was cut."
+
+    expect(line).to_have_text(words)
+    expect(send).to_have_attribute("aria-disabled", "true")
+    press(page, "Control+Enter")
+    announced(page, words)
+    page.reload()
+    expect(page.locator("#message")).to_have_value(long)
+    expect(line).to_have_text(words)
+    assert not Turn.objects.exists()
+    page.fill("#message", "Shorter.")
+    expect(line).to_be_hidden()
+    expect(send).to_have_attribute("aria-disabled", "false")
+    page.locator("#message").press("Control+Enter")
+    dock(page, "strip")
 
 
 def test_reading_before_and_writing_both_count(visitor):

@@ -84,6 +84,7 @@ def test_undo_shows_the_pair_again():
         ({"allows_edit": True, "objective": "harmless"}, "Worse."),
         ({"allows_edit": True}, "  \x00 "),
         ({"allows_edit": True}, "Second."),
+        ({"allows_edit": True}, "x" * 20_001),
     ],
 )
 def test_what_the_campaign_or_the_text_does_not_allow_is_refused(values, text):

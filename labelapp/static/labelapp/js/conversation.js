@@ -6,6 +6,7 @@ import * as cover from "./cover.js";
 import { closeDialog, openDialog } from "./dialog.js";
 import { line, takeBack } from "./dock-line.js";
 import { label, listen } from "./keys.js";
+import { isTooLong, showIn } from "./limit.js";
 import * as outbox from "./outbox.js";
 import { applyStage, fetchStage, SignedOut } from "./stage.js";
 import { TurnStream } from "./stream.js";
@@ -83,6 +84,7 @@ function arrive(body) {
 
 function settle() {
   drafts.attach(work, dock());
+  showIn(dock());
   for (const node of dock().querySelectorAll("button[data-action][hidden], [data-copy][hidden]")) node.hidden = false;
 }
 
@@ -136,6 +138,7 @@ async function submit(form, submitter) {
   if (form.dataset.busy) return;
   if (kind === "choice" && !mayChoose()) return;
   if (kind === "message" && !form.elements.text.value.trim()) return;
+  if (isTooLong(form)) return;
   form.dataset.busy = "1";
   const said = strip.picked()?.getAttribute("aria-label") ?? "";
   const url = kind === "flag" ? dock().dataset.flagUrl : form.getAttribute("action"); // one dialog for whichever turn is open
