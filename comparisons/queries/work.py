@@ -30,7 +30,17 @@ class CampaignCard:
     campaign: Campaign
     assignment: Assignment | None
     finished: int
-    total: int
+
+    @property
+    def total(self) -> int:
+        """Conversations of the assignment that was begun, else of the one that would be."""
+        begun = self.assignment
+        return begun.conversations_required if begun else self.campaign.conversations_per_assignment
+
+    @property
+    def pay(self) -> dict[str, str]:
+        """What was promised when the assignment was begun, else what the campaign pays now."""
+        return self.assignment.pay_rule if self.assignment else pay_rule_of(self.campaign)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +97,6 @@ def campaign_cards(crowdworker: Crowdworker) -> list[CampaignCard]:
             campaign=campaign,
             assignment=standing.get(campaign.pk),
             finished=standing[campaign.pk].finished if campaign.pk in standing else 0,  # type: ignore[attr-defined]
-            total=campaign.conversations_per_assignment,
         )
         for campaign in open_campaigns(crowdworker)
     ]

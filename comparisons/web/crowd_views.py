@@ -104,6 +104,11 @@ def campaign_home(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> 
         "is_given_back": returned is not None and work.is_overdue_return(returned),
         "finished": _latest(crowdworker, campaign, *FINISHED),
         "pay": assignment.pay_rule if assignment else work.pay_rule_of(campaign),
+        "total": (
+            assignment.conversations_required
+            if assignment
+            else campaign.conversations_per_assignment
+        ),
         "crowdworker": crowdworker,
     }
     return render(request, "comparisons/campaign_home.html", context)

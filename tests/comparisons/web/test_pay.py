@@ -54,6 +54,25 @@ def test_the_start_page_says_what_a_piece_pays(client, campaign):
     assert "1.255 USD each" in page
 
 
+def test_work_that_was_begun_keeps_the_pay_that_was_promised_for_it(client, campaign):
+    campaign.pay_amount, campaign.pay_currency = Decimal("20.00"), "USD"
+    campaign.conversations_per_assignment = 2
+    campaign.save()
+    assignment = onboarding.open_assignment(agreed_person(campaign), campaign)
+    campaign.pay_amount, campaign.conversations_per_assignment = Decimal("9.00"), 4
+    campaign.save()
+
+    client.force_login(assignment.crowdworker.account)
+    begun_ones = read(client, "home"), client.get(reverse("campaign_home", args=[campaign.slug]))
+    client.force_login(agreed_person(campaign).account)
+    new_one = read(client, "home")
+
+    for shown in (begun_ones[0], begun_ones[1].content.decode()):
+        assert "20.00 USD per 2 conversations" in shown
+        assert "9.00" not in shown
+    assert "9.00 USD per 4 conversations" in new_one
+
+
 def test_my_work_shows_pieces_pending_then_accepted_then_paid(client, campaign):
     person, admin = agreed_person(campaign), make_account("administrator")
     client.force_login(person.account)
