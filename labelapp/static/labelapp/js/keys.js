@@ -12,7 +12,20 @@ export function label() {
     const key = keyMap[node.dataset.keyOf];
     if (key && node.textContent !== key) node.textContent = key;
     node.hidden = !hasSingleKeys && !node.closest("dialog");
+    if (node.dataset.keyOf === "undo" && !node.closest("dialog")) labelUndo(node);
   }
+}
+
+// In the message box its letter would be typed: Ctrl+Z takes back there, while nothing is typed.
+function labelUndo(node) {
+  const box = document.activeElement;
+  if (box?.id !== "message") return;
+  node.hidden = Boolean(box.value);
+  node.textContent = "Ctrl Z";
+}
+
+for (const kind of ["focusin", "focusout", "input"]) {
+  document.addEventListener(kind, (event) => { if (event.target.id === "message") setTimeout(label); }); // focus has moved by then
 }
 
 export function listen(actions, { isPaused }) {
