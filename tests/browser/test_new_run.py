@@ -29,6 +29,20 @@ def test_all_settings_fit_a_phone(visitor, axe, theme):
         assert overflow(page) == 0
 
 
+def test_empty_settings_show_what_the_picked_preset_sets(visitor):
+    page = visitor.signed_in(make_account("researcher"))
+    page.goto("/lab/runs/new/?kind=preference_model")
+    page.evaluate(OPEN)
+    rate, schedule = page.locator("#setting-learning_rate"), page.locator("#setting-schedule")
+    expect(rate).to_have_attribute("placeholder", "0.0003")
+    expect(schedule.locator("option").first).to_have_text("as the preset (linear)")
+
+    page.get_by_label("Preset").select_option("paper")
+
+    expect(rate).to_have_attribute("placeholder", "6e-06")
+    expect(schedule.locator("option").first).to_have_text("as the preset (constant)")
+
+
 def test_suites_are_ticked_and_words_chosen_by_key(visitor):
     make_checkpoint(kind="preference_model")
     make_release()

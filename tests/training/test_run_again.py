@@ -82,13 +82,22 @@ def test_settings_of_few_words_are_chosen_and_not_typed():
     client, release = signed_in(), make_release()
     page = text_of(client.get(reverse("new_run") + "?kind=evaluation"))
     assert page.count('type="checkbox" name="set:suites"') == 7
-    assert '<option value="">as the preset (demo: auto)</option>' in page
+    assert ">as the preset (auto)</option>" in page
     chosen = {"set:suites": ["elo", "comparisons"], "set:precision": "float32"}
 
     client.post(reverse("new_run"), fields_of(page) | chosen | {"release": release.pk})
 
     config = TrainingRun.objects.get().config
     assert (config["suites"], config["precision"]) == (["elo", "comparisons"], "float32")
+
+
+def test_every_preset_says_what_it_sets():
+    page = text_of(signed_in().get(reverse("new_run") + "?kind=preference_model"))
+
+    rate = '{"demo": "0.0003", "small": "0.0003", "paper": "6e-06"}'.replace('"', "&quot;")
+    assert f'placeholder="demo: 0.0003 · small: 0.0003 · paper: 6e-06" data-usual="{rate}"' in page
+    assert "as the preset (demo: linear · small: constant · paper: constant)" in page
+    assert 'name="set:threads" value="" placeholder="2"' in page
 
 
 def test_a_word_that_is_none_of_the_few_is_refused_with_those():

@@ -81,8 +81,9 @@ class NewRunForm(forms.Form):
             del self.fields["questions"]
 
     def settings(self) -> list[tuple[Any, list[dict[str, Any]]]]:
-        """Each setting of the kind with the demo preset's value and what was typed, by topic."""
-        shown = to_dict(next(iter(self.offered.values())))
+        """Each setting of the kind with every preset's value and what was typed, by topic."""
+        offered = {name: to_dict(preset) for name, preset in self.offered.items()}
+        shown = next(iter(offered.values()))
         choices = choices_of(shown["kind"])
         rows = []
         for label, value in shown.items():
@@ -90,12 +91,13 @@ class NewRunForm(forms.Form):
                 continue
             name, is_json = f"{SETTING}{label}", isinstance(value, dict | list)
             typed = self._sent(name) if name in self.data else self.typed.get(label, "")
-            is_plain = not is_json and not isinstance(value, bool)
+            usual = {preset: _in_words(values[label]) for preset, values in offered.items()}
             rows.append(
                 {
                     "name": name,
                     "label": label,
-                    "preset": value if is_plain else json.dumps(value),
+                    "usual": _of_every_preset(usual),
+                    "usual_json": json.dumps(usual),
                     "is_json": is_json,
                     "typed": typed,
                     "choices": choices.get(label, ()),
@@ -113,6 +115,18 @@ class NewRunForm(forms.Form):
         """What came under this name; of several ticks, their words between commas."""
         values = self.data.getlist(name) if isinstance(self.data, QueryDict) else [self.data[name]]
         return ",".join(word for value in values if (word := str(value).strip()))
+
+
+def _in_words(value: Any) -> str:
+    """A setting's value as one would type it."""
+    is_plain = not isinstance(value, bool | dict | list)
+    return str(value) if is_plain else json.dumps(value)
+
+
+def _of_every_preset(usual: dict[str, str]) -> str:
+    """The value of each preset by name, or the one value that all have."""
+    values = set(usual.values())
+    return values.pop() if len(values) == 1 else " · ".join(f"{k}: {v}" for k, v in usual.items())
 
 
 class DeploymentForm(forms.Form):
