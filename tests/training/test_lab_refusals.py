@@ -69,6 +69,42 @@ def test_the_newest_release_is_chosen_unless_another_is():
     assert again.context["form"]["release"].value() in {older, older.pk}
 
 
+def test_what_stands_ready_follows_the_preset_and_the_release():
+    make_release("r1", count=20)
+    few = make_release("r2", count=8)
+    client, address = signed_in(), reverse("new_run_checks")
+    whole = text_of(client.get(reverse("new_run")))
+    train, test = few.counts["train"], few.counts["test"]
+
+    asked = {"kind": "preference_model", "preset": "paper", "release": few.pk}
+    part = text_of(client.get(address, asked))
+    wrong = text_of(client.get(address, asked | {"set:learning_rate": "fast"}))
+    ppo = text_of(client.get(address, {"kind": "ppo", "preset": "small", "release": ""}))
+
+    assert "preset demo: about 1 step of up to 32 pairs" in whole
+    assert f"release r2: {train} pairs to train on, {test} to test on" in part
+    assert "preset paper: about 1 step of up to 128 pairs, each read 1 ×" in part
+    assert "missing</span> <span>learning_rate is &#x27;fast&#x27;: write a number" in wrong
+    assert "missing</span> <span>No release is chosen." in ppo
+    assert "preset small: 200 steps of 64 prompts × 1 each, up to 128 tokens long" in ppo
+    assert client.get(address, {"kind": "sorcery"}).status_code == 404
+
+
+def test_a_refusal_marks_the_field_that_it_names():
+    client, asked = signed_in(), {"kind": "preference_model", "preset": "demo"}
+    asked["request_key"] = "00000000-0000-4000-8000-000000000000"
+
+    at_setting = text_of(client.post(reverse("new_run"), asked | {"set:learning_rate": "fast"}))
+    at_field = text_of(client.post(reverse("new_run"), asked))
+
+    said = '<a href="#setting-learning_rate">learning_rate</a> is &#x27;fast&#x27;: write a number'
+    assert said in at_setting
+    marked = at_setting.split('<input id="setting-learning_rate"')[1].split(">")[0]
+    assert 'aria-invalid="true"' in marked
+    assert '<a href="#id_release">Release</a>: A preference model run needs a release' in at_field
+    assert 'aria-invalid="true"' in at_field.split('<select name="release"')[1].split(">")[0]
+
+
 def test_the_starter_checkpoint_is_offered_once_and_taken_again():
     starter, other = ensure_starter(), make_checkpoint()
     run = TrainingRun.objects.create(

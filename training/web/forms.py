@@ -17,10 +17,18 @@ from training import queries, question_sets
 from training.config import choices_of, presets, to_dict
 from training.iterations import LoopSettings
 from training.models import TrainingRun
-from training.services import TAKES_SCORERS
+from training.services import TAKES_SCORERS, RunRequest
 from training.web.topics import by_topic
 
 SETTING = "set:"  # prefix of the fields that hold the configuration's own values
+
+NAMED_BY = (  # which field a refusal speaks of, the first that fits
+    ("initial_checkpoint", "start from"),
+    ("test_pm", "test PM"),
+    ("ranker", "ranker|preference model"),
+    ("questions", "[Qq]uestion"),
+    ("release", "[Rr]elease"),
+)
 
 
 class NewRunForm(forms.Form):
@@ -57,8 +65,9 @@ class NewRunForm(forms.Form):
         self, *args: Any, kind: str, typed: dict[str, str] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, label_suffix="", **kwargs)
-        self.offered = presets(kind)
+        self.kind, self.offered = kind, presets(kind)
         self.typed = typed or {}
+        self.refused = self.rest_of_refusal = ""
         fields: dict[str, Any] = self.fields
         fields["kind"].initial = kind
         fields["preset"].choices = [(name, name) for name in self.offered]
@@ -100,11 +109,38 @@ class NewRunForm(forms.Form):
                     "usual_json": json.dumps(usual),
                     "is_json": is_json,
                     "typed": typed,
+                    "is_refused": label == self.refused,
                     "choices": choices.get(label, ()),
                     "ticked": re.findall(r"\w+", typed) if isinstance(value, list) else [typed],
                 }
             )
         return by_topic(rows)
+
+    def chosen(self) -> RunRequest:
+        """The run as the fields stand, sent or not; what is no choice counts as none."""
+        found: dict[str, Any] = {}
+        for name, field in self.fields.items():
+            try:
+                found[name] = field.to_python(self[name].value())
+            except forms.ValidationError:
+                found[name] = None
+        return RunRequest(
+            kind=self.kind, preset=found["preset"] or next(iter(self.offered)), overrides=self.overrides() or self.typed,
+            release=found["release"], initial=found["initial_checkpoint"], ranker=found.get("ranker"),
+            test_pm=found.get("test_pm"), questions=found.get("questions") or "",
+            name=found["name"] or "", request_key=found["request_key"],
+        )  # fmt: skip
+
+    def refuse(self, refusal: str) -> None:
+        """Keep why the run was refused, at the field or setting that the words name."""
+        first = re.split(r"\W", refusal, maxsplit=1)[0]
+        if first in to_dict(next(iter(self.offered.values()))):
+            self.refused, self.rest_of_refusal = first, refusal.removeprefix(first)
+            return
+        named = (
+            name for name, said in NAMED_BY if name in self.fields and re.search(said, refusal)
+        )
+        self.add_error(next(named, None), refusal)
 
     def overrides(self) -> dict[str, str]:
         """The settings that were typed or ticked."""

@@ -18,7 +18,7 @@ from training.elo_tables import elo_tables
 from training.models import TrainingRun
 from training.preflight import checks
 from training.report import plots
-from training.services import RunRefused, RunRequest, request_stop, start_run
+from training.services import RunRefused, request_stop, start_run
 from training.web.forms import NewRunForm
 from training.web.shell import lab
 
@@ -77,16 +77,25 @@ def new_run(request: HttpRequest) -> HttpResponse:
         form = NewRunForm(kind=kind, initial=initial, typed=typed)
         return render(request, "training/new_run.html", _new_run(request, form, kind=kind))
     form = NewRunForm(request.POST, kind=kind)
-    refusal = ""
     if form.is_valid():
         try:
-            run = start_run(_request(form), requested_by=account_of(request))
+            run = start_run(form.chosen(), requested_by=account_of(request))
         except (RunRefused, CheckpointNotRegistered) as refused:
-            refusal = str(refused)
+            form.refuse(str(refused))
         else:
             return redirect("run", run.public_id)
-    context = _new_run(request, form, kind=kind, refusal=refusal)
-    return render(request, "training/new_run.html", context, status=400)
+    return render(request, "training/new_run.html", _new_run(request, form, kind=kind), status=400)
+
+
+@require_GET
+@researcher_required
+def new_run_checks(request: HttpRequest) -> HttpResponse:
+    """What stands ready for the run as the form is filled in so far."""
+    kind = request.GET.get("kind", "")
+    if kind not in OFFERED:
+        raise Http404
+    found = checks(NewRunForm(request.GET, kind=kind).chosen())
+    return render(request, "training/_checks.html", {"checks": found})
 
 
 @require_GET
@@ -169,26 +178,14 @@ def stop_run(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     return redirect("run", public_id)
 
 
-def _request(form: NewRunForm) -> RunRequest:
-    cleaned = form.cleaned_data
-    return RunRequest(
-        kind=cleaned["kind"], preset=cleaned["preset"], overrides=form.overrides(), release=cleaned["release"],
-        initial=cleaned["initial_checkpoint"], ranker=cleaned.get("ranker"), test_pm=cleaned.get("test_pm"),
-        questions=cleaned.get("questions", ""), name=cleaned["name"], request_key=cleaned["request_key"],
-    )  # fmt: skip
-
-
-def _new_run(
-    request: HttpRequest, form: NewRunForm, *, kind: str, refusal: str = ""
-) -> dict[str, Any]:
+def _new_run(request: HttpRequest, form: NewRunForm, *, kind: str) -> dict[str, Any]:
     return lab(
         request,
         form=form,
         kind=kind,
         kind_words=TrainingRun.Kind(kind).label,
-        refusal=refusal,
         offered=_offered(),
-        checks=checks(kind),
+        checks=checks(form.chosen()),
     )
 
 

@@ -8,6 +8,7 @@ urlpatterns = [
     path("", run_views.lab_home, name="lab"),
     path("runs/", run_views.runs, name="lab_runs"),
     path("runs/new/", run_views.new_run, name="new_run"),
+    path("runs/new/checks", run_views.new_run_checks, name="new_run_checks"),
     path("runs/compare/", run_views.compare_runs, name="compare_runs"),
     path("runs/<uuid:public_id>/", run_views.run, name="run"),
     path("runs/<uuid:public_id>/rows", run_views.run_rows, name="run_rows"),
