@@ -71,5 +71,9 @@ def _words(point: Mapping[str, Any] | None, *, is_anchor: bool) -> str:
         return "0 (anchor)"
     if not point.get("is_bounded", True):  # its number would be the prior's
         return "never lost" if point["wins"] else "never won"
-    words = f"{point['value']:+.0f} ({point['low']:+.0f} to {point['high']:+.0f})"
+    words = f"{point['value']:+.0f}"
+    if point["low"] is not None:
+        words += f" ({point['low']:+.0f} to {point['high']:+.0f})"
+    else:
+        words += " (too few conversations for an interval)"
     return words.replace("-", MINUS)

@@ -160,6 +160,7 @@ def leaderboard_as_dict(objective: str) -> dict[str, Any]:
                 "elo": row.standing.elo,
                 "low": row.standing.low,
                 "high": row.standing.high,
+                "reason": row.standing.reason,
                 "choices": row.standing.choices,
                 "win_fraction": row.standing.win_fraction,
                 "group": row.standing.group,

@@ -15,17 +15,18 @@ Metric = Literal["nominal", "ordinal"]
 Unit = Sequence[int]  # one thing judged by several people: a value each, 0-based
 
 Z_95 = 1.959963984540054
+FEWEST_UNITS = 10  # fewer say next to nothing of how far units differ
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A value with its 95 % interval and n; or the reason why there is none."""
+    """A value with its 95 % interval and n; or the reason why there is no value or no interval."""
 
     value: float | None
     low: float | None
     high: float | None
     n: int
-    reason: str = ""  # empty where there is a value
+    reason: str = ""  # empty where there are both
 
 
 def wilson_interval(successes: float, n: int) -> tuple[float, float]:
@@ -83,6 +84,9 @@ def alpha_estimate(
     if value is None:
         reason = f"undefined: all {n} second judgements and their firsts are the same value"
         return Estimate(value=None, low=None, high=None, n=n, reason=reason)
+    if n < FEWEST_UNITS:
+        reason = f"no interval: {n} judged twice, {FEWEST_UNITS} needed"
+        return Estimate(value=value, low=None, high=None, n=n, reason=reason)
     rng = np.random.default_rng(seed)
     draws = []
     for _sample in range(samples):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 ELO_PER_NAT = 400.0 / math.log(10.0)  # 173.72: one unit of preference-model score in Elo
 WEAK_PRIOR_NATS = 1000.0 / ELO_PER_NAT  # only where somebody never won or never lost
 MINIMUM_CHOICES = 100  # fewer: shown, not ranked
+FEWEST_CONVERSATIONS = 10  # fewer say next to nothing of how far such conversations differ
 
 Floats = NDArray[np.float64]
 
@@ -36,14 +37,21 @@ class Standing:
 
     name: str
     elo: float
-    low: float  # 95 % interval, relative to the group's anchor
-    high: float
+    low: float | None  # 95 % interval, relative to the group's anchor; None: too few conversations
+    high: float | None
+    conversations: int
     choices: int
     wins: int
     group: int  # entrants of different groups were never compared, directly or through others
-    rank: tuple[int, int] | None  # None: fewer choices than asked for
+    rank: tuple[int, int] | None  # None: fewer choices or conversations than asked for
     is_anchor: bool
     is_bounded: bool  # False: no chain of wins both ways to the anchor, the number is the prior's
+
+    @property
+    def reason(self) -> str:
+        """Why there is no interval; empty where there is one."""
+        few = "1 conversation" if self.conversations == 1 else f"{self.conversations} conversations"
+        return f"no interval: {few}, {FEWEST_CONVERSATIONS} needed" if self.low is None else ""
 
     @property
     def win_fraction(self) -> float:
@@ -98,10 +106,11 @@ def fit_elo(
         rng=np.random.default_rng(seed),
     )  # fmt: skip
     groups = connected_groups(wins_SEE[0])
+    seen = _conversations_seen(winners=winners, losers=losers, owners=owners, entrants=len(names))
     standings: list[Standing] = []
     for number, members in enumerate(groups):
         standings += _group_standings(
-            number=number, members=members, names=names, wins_SEE=wins_SEE, anchor=anchor,
+            number=number, members=members, names=names, wins_SEE=wins_SEE, seen=seen, anchor=anchor,
             minimum_choices=minimum_choices,
         )  # fmt: skip
     return EloFit(
@@ -133,6 +142,18 @@ def resampled_wins(
         flat = np.bincount(cells, weights=weights[owners], minlength=entrants * entrants)
         wins[sample] = flat.reshape(entrants, entrants)
     return wins
+
+
+def _conversations_seen(
+    *,
+    winners: NDArray[np.intp],
+    losers: NDArray[np.intp],
+    owners: NDArray[np.intp],
+    entrants: int,
+) -> NDArray[np.intp]:
+    """In how many conversations each entrant was compared (E,)."""
+    both = np.stack([np.concatenate([winners, losers]), np.concatenate([owners, owners])])
+    return np.bincount(np.unique(both, axis=1)[0], minlength=entrants)
 
 
 def connected_groups(wins: Floats) -> list[list[int]]:
@@ -197,6 +218,7 @@ def _group_standings(
     members: list[int],
     names: Sequence[str],
     wins_SEE: Floats,
+    seen: NDArray[np.intp],
     anchor: str | None,
     minimum_choices: int,
 ) -> list[Standing]:
@@ -210,10 +232,13 @@ def _group_standings(
     elos = (strengths - strengths[:, [zero]]) * ELO_PER_NAT  # (1 + S, members)
     draws = elos[1:] if len(elos) > 1 else elos
     low, high = np.percentile(draws, [2.5, 97.5], axis=0)
-    ranks = rank_ranges(draws, is_ranked=played >= minimum_choices)
+    has_interval = seen[members] >= FEWEST_CONVERSATIONS
+    ranks = rank_ranges(draws, is_ranked=(played >= minimum_choices) & has_interval)
     standings = [
         Standing(
-            name=own[i], elo=float(elos[0, i]), low=float(low[i]), high=float(high[i]),
+            name=own[i], elo=float(elos[0, i]),
+            low=float(low[i]) if has_interval[i] else None,
+            high=float(high[i]) if has_interval[i] else None, conversations=int(seen[members[i]]),
             choices=int(played[i]), wins=int(won[i]), group=number, rank=ranks[i],
             is_anchor=i == zero, is_bounded=bool(is_bounded[i]),
         )

@@ -8,18 +8,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import F, QuerySet
+from django.db.models import Case, Count, F, Q, QuerySet, Value, When
 from django.utils.timezone import now
 
 from comparisons.core.elo import Choice, Standing, fit_elo, is_kept
 from comparisons.core.transcript import chosen_and_rejected
 from comparisons.models import Comparison, Crowdworker
 from comparisons.models.campaign import Objective
-from comparisons.queries.releases import ReleaseFilters, with_reason
+from comparisons.queries.releases import LEFT_OUT, UNSURE, ReleaseFilters, with_reason
 from modelserving.models import Deployment
 
 SAMPLES = 400
 NOT_COUNTED = ("superseded", "set_aside", "withdrawn", "simulated", "unfinished", "stopped")
+NO_DUEL = {  # reason -> words: choices that say nothing of one deployment against another
+    "text": "with a text that no deployment wrote",
+    "itself": "between a deployment and itself",
+    "unsure": "unsure",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +97,27 @@ def leaderboard(
     )
 
 
+def left_out(objective: str, *, has_simulated: bool = False) -> list[tuple[str, int]]:
+    """Why choices of an objective are not among those fitted, in words, and how many there are of each."""
+    own, other = "picked__deployment", "other__deployment"
+    no_duel = Case(
+        When(Q(**{f"{own}__isnull": True}) | Q(**{f"{other}__isnull": True}), then=Value("text")),
+        When(**{own: F(other)}, then=Value("itself")),
+        When(strength=UNSURE, then=Value("unsure")),
+        default=Value(""),
+    )
+    rows = with_reason(
+        Comparison.objects.filter(objective=objective), ReleaseFilters(has_simulated=has_simulated)
+    )
+    counts: Counter[str] = Counter()
+    for reason, duel, count in (
+        rows.order_by().values_list("left_out", no_duel).annotate(count=Count("pk"))
+    ):
+        counts[reason if reason in NOT_COUNTED else duel] += count
+    words = {reason: LEFT_OUT[reason] for reason in NOT_COUNTED} | NO_DUEL
+    return [(said, counts[reason]) for reason, said in words.items() if counts[reason]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shift:
     """How far one deployment moves when a person's choices are left out."""
@@ -122,6 +148,7 @@ def shifts_without(crowdworker: Crowdworker) -> list[Shift]:
             )
             for row in before.rows
             if row.standing.is_bounded and not row.standing.is_anchor
+            if row.standing.low is not None and row.standing.high is not None
             if row.deployment in now_at and now_at[row.deployment].is_bounded
         ]  # fmt: skip
     return sorted(found, key=lambda shift: -abs(shift.elo))

@@ -49,7 +49,9 @@ class AgreementRow:
 
     @property
     def interval_text(self) -> str:
-        """The interval as it is read."""
+        """The interval as it is read, or why there is none."""
+        if self.estimate.low is None:
+            return self.estimate.reason
         return f"{self._text(self.estimate.low)} to {self._text(self.estimate.high)}"
 
     def _text(self, value: float | None) -> str:

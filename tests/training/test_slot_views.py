@@ -175,9 +175,22 @@ def test_the_leaderboard_gives_n_and_intervals_and_keeps_objectives_apart(slot):
     page = text_of(signed_in().get(reverse("leaderboard")))
     harmless = text_of(signed_in().get(reverse("leaderboard") + "?objective=harmless"))
 
-    assert "Fitted on 5 choices from 5 conversations" in page
+    assert "Fitted on 5 choices from 5 conversations." in page
+    assert page.count("no interval: 5 conversations, 10 needed") == 2
+    assert '<line class="interval"' not in page
     assert "Fewer than 100 choices: not ranked" in page
     assert "No choice between two deployments yet" in harmless
+
+
+def test_the_leaderboard_counts_in_the_singular_and_says_what_it_left_out(slot):
+    steady, new = Deployment.objects.get(name="steady"), make_deployment("new")
+    choose(new, steady, times=1)
+    choose(new, new, times=2)
+
+    page = text_of(signed_in().get(reverse("leaderboard")))
+
+    assert "Fitted on 1 choice from 1 conversation." in page
+    assert "Left out: 2 between a deployment and itself." in page
 
 
 def test_who_never_lost_gets_words_instead_of_a_number_of_the_prior(slot):

@@ -3,6 +3,7 @@
 Pure; reads evaluation.json, knows no fit.
 """
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,12 @@ def _is_measured(point: dict[str, Any] | None) -> bool:
     return point is not None and bool(point.get("is_bounded", True))
 
 
+def _reach(point: dict[str, Any], *, to: str) -> float:
+    """How far an interval reaches from its value; not a number where there is none: no whisker is drawn."""
+    end = point[to]
+    return math.nan if end is None else max(0.0, abs(float(end) - float(point["value"])))
+
+
 def _objective(area: "Axes", *, models: list[dict[str, Any]], start: int, is_named: bool) -> None:
     for index, (key, words) in enumerate(CURVES.items()):
         found = [
@@ -65,8 +72,8 @@ def _objective(area: "Axes", *, models: list[dict[str, Any]], start: int, is_nam
         area.errorbar(
             [place + (index - 1.5) * APART for place, _ in found], values,
             yerr=[
-                [max(0.0, float(each["value"]) - float(each["low"])) for _, each in found],
-                [max(0.0, float(each["high"]) - float(each["value"])) for _, each in found],
+                [_reach(each, to="low") for _, each in found],
+                [_reach(each, to="high") for _, each in found],
             ],
             marker=MARKERS[index], color=COLOURS[index], linestyle=DASHES[index], linewidth=1,
             elinewidth=1.2, capsize=3, markersize=5, label=words if is_named else None,

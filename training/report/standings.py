@@ -17,8 +17,8 @@ class Dot:
 
     name: str
     x: float
-    low: float
-    high: float
+    low: float | None  # None: no interval is known
+    high: float | None
     y: float
     text_y: float
 
@@ -41,8 +41,10 @@ def dots(board: Any) -> Dots | None:
     if not bounded:
         return None
     standings = [row.standing for row in bounded]
-    lowest: float = min(-50.0, *(each.low for each in standings))
-    highest: float = max(50.0, *(each.high for each in standings))
+    elos = [each.elo for each in standings]
+    ends = [end for each in standings for end in (each.low, each.high) if end is not None]
+    lowest: float = min(-50.0, *elos, *ends)
+    highest: float = max(50.0, *elos, *ends)
     scale: float = (WIDTH - NAMES - 2 * MARGIN) / (highest - lowest)
 
     def place(elo: float) -> float:
@@ -52,8 +54,8 @@ def dots(board: Any) -> Dots | None:
         Dot(
             name=_short(row.deployment.name),
             x=place(row.standing.elo),
-            low=place(row.standing.low),
-            high=place(row.standing.high),
+            low=None if row.standing.low is None else place(row.standing.low),
+            high=None if row.standing.high is None else place(row.standing.high),
             y=ROW * (index + 0.5),
             text_y=ROW * (index + 0.5) + 4,
         )

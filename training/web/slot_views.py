@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from comparisons.models.campaign import Objective
 from comparisons.queries.leaderboard import leaderboard as read_leaderboard
+from comparisons.queries.leaderboard import left_out
 from comparisons.web.access import account_of, administrator_required, researcher_required
 from comparisons.web.confirming import confirm_to_change
 from modelserving import promotion
@@ -185,6 +186,6 @@ def leaderboard(request: HttpRequest) -> HttpResponse:
     board = read_leaderboard(objective, has_simulated=has_simulated)
     context: dict[str, Any] = lab(
         request, board=board, objective=objective, objectives=Objective.choices, dots=dots(board),
-        has_simulated=has_simulated,
+        has_simulated=has_simulated, left_out=left_out(objective, has_simulated=has_simulated),
     )  # fmt: skip
     return render(request, "training/leaderboard.html", context)

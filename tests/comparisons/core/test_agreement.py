@@ -47,6 +47,14 @@ def test_alpha_interval_holds_the_value_and_repeats_with_its_seed():
     assert first.low < first.value < first.high <= 1.0
 
 
+def test_alpha_of_few_units_has_no_interval_and_says_why():
+    few = alpha_estimate([*UNITS[:5], [0, 1]], metric="nominal", levels=5)
+
+    assert few.value is not None
+    assert (few.low, few.high, few.n) == (None, None, 6)
+    assert few.reason == "no interval: 6 judged twice, 10 needed"
+
+
 def test_wilson_interval_by_hand():
     # n = 10, 8 successes: the textbook's 0.490 to 0.943
     assert wilson_interval(8, 10) == (

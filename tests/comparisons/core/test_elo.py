@@ -33,8 +33,8 @@ def test_elo_unit_is_400_over_ln_10():
 
 
 def test_two_entrants_match_the_closed_form():
-    choices = choices_of(winner="a", loser="b", count=3) + choices_of(
-        winner="b", loser="a", count=1
+    choices = choices_of(winner="a", loser="b", count=9) + choices_of(
+        winner="b", loser="a", count=3
     )
 
     fit = fit_elo(choices, anchor="b", samples=20)
@@ -43,7 +43,7 @@ def test_two_entrants_match_the_closed_form():
     assert (a.name, b.name) == ("a", "b")
     assert a.elo == pytest.approx(400 * math.log10(3))
     assert (b.elo, b.low, b.high) == (0.0, 0.0, 0.0)
-    assert (a.choices, a.wins, a.win_fraction) == (4, 3, 0.75)
+    assert (a.choices, a.wins, a.win_fraction) == (12, 9, 0.75)
     assert b.is_anchor
     assert not a.is_anchor
     assert a.is_bounded
@@ -131,6 +131,20 @@ def test_unconnected_groups_have_anchors_of_their_own_and_are_not_ranked_togethe
     assert by_name["a"].rank == (1, 1)
     assert by_name["b"].rank == (2, 2)
     assert by_name["x"].rank == (1, 2) == by_name["y"].rank
+
+
+def test_few_conversations_give_no_interval_and_a_reason():
+    many = [Choice(winner="a", loser="b", conversation="1")] * 90
+    many += [Choice(winner="b", loser="a", conversation="1")] * 60
+    spread = choices_of(winner="a", loser="b", count=7) + choices_of(winner="b", loser="a", count=3)
+
+    one, ten = (fit_elo(each, anchor="b", samples=50).standings for each in (many, spread))
+
+    assert [(s.low, s.high, s.rank, s.conversations) for s in one] == [(None, None, None, 1)] * 2
+    assert {s.reason for s in one} == {"no interval: 1 conversation, 10 needed"}
+    assert one[0].elo == pytest.approx(ELO_PER_NAT * math.log(90 / 60))
+    assert ten[0].low < ten[0].elo < ten[0].high
+    assert {s.reason for s in ten} == {""}
 
 
 def test_few_choices_are_shown_but_not_ranked():

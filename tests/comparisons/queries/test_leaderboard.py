@@ -3,7 +3,7 @@
 import pytest
 from django.utils.timezone import now
 
-from comparisons.queries.leaderboard import choices_between, leaderboard, shifts_without
+from comparisons.queries.leaderboard import choices_between, leaderboard, left_out, shifts_without
 from comparisons.services.importing import import_hh
 from tests.comparisons.making import (
     make_campaign,
@@ -46,6 +46,10 @@ def test_wins_are_counted_between_different_deployments_only():
     assert (pair.one, pair.two, pair.one_wins, pair.two_wins) == (old, new, 1, 3)
     assert len(choices_between(old, new)) == 4
     assert leaderboard("helpful", samples=10, has_simulated=True).choices == 5
+    assert left_out("helpful") == [
+        ("undone by the person", 1), ("set aside by an administrator", 1), ("simulated", 1),
+        ("with a text that no deployment wrote", 2), ("between a deployment and itself", 1), ("unsure", 1),
+    ]  # fmt: skip
 
 
 def test_the_less_harmful_response_wins_a_red_team_choice():
