@@ -8,6 +8,8 @@ import logging
 import threading
 from dataclasses import dataclass, replace
 
+from django.db import transaction
+
 from comparisons import tasks
 from comparisons.core.transcript import Message
 from comparisons.models import Response, Turn
@@ -105,6 +107,9 @@ class _Filling:
             self.stream.publish("ready" if Turn.State.READY in states else "failed")
         elif not self.keep.lost.is_set() or Turn.State.GENERATING in states:
             turn_leases.release(self.lease)  # unfinished: the reconciler rings again
+            if states == {Turn.State.GENERATING}:  # all is written, and a failed side asked for
+                turn_id = self.lease.turn_id
+                transaction.on_commit(lambda: tasks.fill_turn.delay(turn_id=turn_id), robust=True)
         let_go_of_connection()
 
     def _side(self, side: str, states: dict[str, str | None]) -> None:

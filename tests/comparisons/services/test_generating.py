@@ -175,6 +175,25 @@ def test_a_failed_side_that_is_asked_for_again_is_written_and_the_other_kept(set
     assert (kept.text, kept.attempt) == (kept_text, 1)
 
 
+def test_a_side_that_is_asked_for_while_the_other_is_written_again_need_not_wait(
+    settings, redis_url, bell
+):
+    engine, turn = FakeEngine(words_per_second=20, needs_loading=False), make_turn()
+    Response.objects.filter(pk=sides(turn)["B"].pk).update(state="failed")
+
+    with serving(settings, engine):
+        filling = threading.Thread(target=generating.fill_turn, args=(turn.pk,))
+        filling.start()
+        time.sleep(0.3)
+        Response.objects.filter(state="failed").update(state="pending", tries=1)
+        filling.join()
+        rung = list(bell.rings)
+        generating.fill_turn(turn.pk)
+
+    turn.refresh_from_db()
+    assert (turn.state, rung) == ("ready", [turn.pk])
+
+
 def test_stop_ends_both_sides_and_what_is_there_is_kept(settings, redis_url):
     engine, turn = FakeEngine(words=60, words_per_second=10), make_turn()
 
