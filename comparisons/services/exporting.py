@@ -34,11 +34,8 @@ logger = logging.getLogger(__name__)
 
 PAGE = 500
 ENDINGS = dict.fromkeys(("hh", "trl", "rich"), "jsonl.gz") | {"parquet": "parquet", "csv": "csv"}
-NAMES_PEOPLE = {
-    "rich",
-    "parquet",
-    "csv",
-}  # by a pseudonym: the same in all exports of one release, another in every other
+# by a pseudonym: the same in all exports of one release, another in every other
+NAMES_PEOPLE = {"rich", "parquet", "csv"}
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same data gives the same file
 
 Write = Callable[[Mapping[str, Any]], None]

@@ -22,6 +22,7 @@ from training.config import (
 from training.config.describing import in_plain, settings_of
 from training.core.roles import ROLES, require_roles, roles_in_words
 from training.core.run_directory import reference
+from training.core.settings_files import read_object
 
 
 def write_run(path: Path, *, config: dict[str, object], inputs: dict[str, dict[str, str]]) -> None:
@@ -84,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _config(options: argparse.Namespace) -> RunConfig:
     if options.config:
-        config = from_dict(_read_json(options.config))
+        config = from_dict(
+            read_object(options.config, refusal=ConfigError, absent="mend --config", cure="mend it")
+        )
         if options.kind not in {None, kind_of(config)}:
             raise ConfigError(
                 f"{options.config} is of a {kind_of(config)}: leave out --kind {options.kind}"
@@ -114,18 +117,6 @@ def _pairs(given: Sequence[str], *, option: str) -> dict[str, str]:
         if "=" not in each:
             raise ConfigError(f"{option} {each} has no value: write {option} {each}=…")
     return dict(each.split("=", 1) for each in given)
-
-
-def _read_json(path: Path) -> dict[str, object]:
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as absent:
-        raise ConfigError(f"{path} cannot be read ({absent.strerror}): mend --config") from None
-    except ValueError as broken:
-        raise ConfigError(f"{path} is not valid JSON ({broken}): mend it") from None
-    if not isinstance(stored, dict):
-        raise ConfigError(f"{path} holds no object of named values: mend it")
-    return stored
 
 
 if __name__ == "__main__":

@@ -164,9 +164,8 @@ def written_prompts(
         raise ConfigError("few_shot_prompts needs a checkpoint of the tokens format: set it to 0")
     human, reply = (tokenizer.token_id(token) for token in (layout.human, layout.assistant))
     end = tokenizer.token_id(layout.end_of_turn)
-    openings = sorted(
-        {each.opening for each in examples if len(each.messages) == 1 and not each.is_cut}
-    )
+    alone = [each for each in examples if len(each.messages) == 1 and not each.is_cut]
+    openings = sorted({each.opening for each in alone})
     if len(openings) < EXAMPLES_SHOWN:
         raise ConfigError(
             f"few_shot_prompts needs {EXAMPLES_SHOWN} prompts of one message, the release has "

@@ -69,13 +69,8 @@ def collect(
     """
     ends = stop_ids(policy)
     mine = range(ranks.rank, len(prompts), ranks.world)
-    seeds = [
-        [
-            sample_seed(seed=seed, index=i * samples_per_prompt + j)
-            for j in range(samples_per_prompt)
-        ]
-        for i in mine
-    ]
+    places = [range(i * samples_per_prompt, (i + 1) * samples_per_prompt) for i in mine]
+    seeds = [[sample_seed(seed=seed, index=place) for place in each] for each in places]
     wanted = Wanted(
         prompts=[prompts[i].token_ids for i in mine], seeds=seeds, max_new_tokens=max_new_tokens,
         temperature=temperature, stop_ids=ends,

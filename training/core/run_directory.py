@@ -40,6 +40,7 @@ from training.core.distributed import Ranks
 from training.core.outcome import NonFinite, in_json
 from training.core.preflight import require_space
 from training.core.row_files import append_rows, drop_rows, whole_lines
+from training.core.settings_files import read_object
 
 Halt = Literal["stop", "interrupt"]
 State = Literal["done", "stopped", "failed", "interrupted"]
@@ -61,13 +62,13 @@ class RunDirectory:
         self.path = path
         self.ranks = ranks or Ranks()
         self._writes = self.ranks.is_main  # under torchrun one process writes for all
-        self.config: RunConfig = from_dict(_read_json(path / "config.json"))
-        self._inputs: dict[str, dict[str, str]] = _read_json(path / "inputs.json")
+        self.config: RunConfig = from_dict(_read(path / "config.json"))
+        self._inputs: dict[str, dict[str, str]] = _read(path / "inputs.json")
         self._checked: dict[str, Path] = {}
         self._interrupted = False
         self._total, self._first_step, self._started = -1, 0, 0.0  # of the pace
         kept = path / "milestones.json"
-        self._milestones: set[str] = set(_read_json(kept)["kept"]) if kept.exists() else set()
+        self._milestones: set[str] = set(_read(kept)["kept"]) if kept.exists() else set()
         self._code = code_version()
 
     def catch_interrupts(self) -> None:
@@ -247,12 +248,9 @@ class RunDirectory:
         return state
 
     def _set_aside(self, after: Path | None) -> None:
-        """Nothing counts any more that stands behind the checkpoint the run goes on from."""
-        names = set_aside(self.checkpoints, after=after)
-        if names:
+        if names := set_aside(self.checkpoints, after=after):
             self.log(f"set aside, as .aside: {', '.join(names)}")
-        if gone := self._milestones & set(names):
-            self._milestones -= gone
+            self._milestones -= set(names)
             self.write_json("milestones.json", {"kept": sorted(self._milestones)})
 
     def finish(
@@ -292,18 +290,9 @@ class RunDirectory:
         )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputRefused(
-            f"{path} is not there: make the run's directory with python -m training.core.new_run"
-        ) from None
-    except ValueError as broken:
-        raise InputRefused(f"{path} is not valid JSON ({broken}): write it again") from None
-    if isinstance(stored, dict):
-        return stored
-    raise InputRefused(f"{path} holds no JSON object: write it again")
+def _read(path: Path) -> dict[str, Any]:
+    absent = "make the run's directory with python -m training.core.new_run"
+    return read_object(path, refusal=InputRefused, absent=absent, cure="write it again")
 
 
 def reference(path: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ from modelserving.lm.adapters import load_adapter
 from modelserving.lm.loading import load_language_model, load_preference_model
 from tests.modelserving.adapters import write_adapter
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
-from tests.training.core.test_ppo_training import CONFIG as PPO
+from tests.training.core.ppo_inputs import CONFIG as PPO
 from tests.training.core.test_preference_training import CONFIG as PM
 from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import make_run
@@ -96,11 +96,7 @@ def tied_llama() -> LlamaForCausalLM:
 @pytest.mark.parametrize(
     ("make", "target", "reason"),
     [
-        (
-            tiny_gpt2,
-            "c_attn",
-            "transformer.h.0.attn.c_attn, which is not a linear layer but a Conv1D",
-        ),
+        (tiny_gpt2, "c_attn", "h.0.attn.c_attn, which is not a linear layer but a Conv1D"),
         # square: merged without an error
         (tiny_gpt2, "attn.c_proj", "not a linear layer but a Conv1D"),
         (

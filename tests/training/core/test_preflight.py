@@ -13,8 +13,8 @@ from transformers import LlamaConfig
 from modelserving.core import host_memory
 from modelserving.lm.loading import LoadedModel
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
+from tests.training.core.ppo_inputs import CONFIG as PPO
 from tests.training.core.test_lora import LORA
-from tests.training.core.test_ppo_training import CONFIG as PPO
 from tests.training.core.test_preference_training import CONFIG as PM
 from tests.training.core.test_preference_training import status
 from tests.training.core.tiny import make_run

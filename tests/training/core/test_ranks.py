@@ -15,11 +15,11 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from modelserving.core.artifacts import file_sha256
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
 from tests.training.core import several_runs
+from tests.training.core.ppo_inputs import CONFIG as PPO
 from tests.training.core.test_best_of_k import CONFIG as BEST_OF_K
 from tests.training.core.test_best_of_k import rankings
 from tests.training.core.test_distillation import config as distillation_config
 from tests.training.core.test_lora import LORA
-from tests.training.core.test_ppo_training import CONFIG as PPO
 from tests.training.core.test_preference_training import CONFIG as PM
 from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import language_model_config, make_corpus, make_run

@@ -7,8 +7,8 @@ import pytest
 
 from modelserving.core.artifacts import ArtefactError
 from tests.tiny_checkpoints import make_tiny_language_model, make_tiny_preference_model
+from tests.training.core.ppo_inputs import CONFIG as PPO
 from tests.training.core.test_best_of_k import CONFIG as BEST_OF_K
-from tests.training.core.test_ppo_training import CONFIG as PPO
 from tests.training.core.test_preference_training import CONFIG as PM
 from tests.training.core.test_preference_training import status
 from tests.training.core.tiny import language_model_config, make_corpus, make_run

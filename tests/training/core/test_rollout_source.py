@@ -8,7 +8,7 @@ import pytest
 from modelserving.lm.loading import load_language_model
 from tests.modelserving.server.conftest import SECRET, Served, end, launch
 from tests.tiny_checkpoints import make_tiny_language_model
-from tests.training.core.test_ppo_training import CONFIG
+from tests.training.core.ppo_inputs import CONFIG
 from tests.training.core.test_preference_training import metrics, status
 from tests.training.core.tiny import make_run
 from tests.training.core.tiny_release import make_release, row

@@ -11,7 +11,7 @@ from modelserving.core.artifacts import file_sha256
 from modelserving.lm.packed_llama import leave_to_transformers
 from modelserving.lm.threads import in_threads, threads_for
 from tests.tiny_checkpoints import make_tiny_language_model
-from tests.training.core.test_ppo_training import CONFIG as PPO
+from tests.training.core.ppo_inputs import CONFIG as PPO
 from tests.training.core.test_ppo_training import inputs  # noqa: F401 -- a fixture
 from tests.training.core.test_preference_training import CONFIG as PM
 from tests.training.core.test_preference_training import metrics, status
