@@ -154,6 +154,7 @@ def main() -> None:
         access_log=False,
         lifespan="on",
         http=Connection,
+        ws="none",  # the application knows none: asked for one, it answers plainly
         timeout_keep_alive=75,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         server_header=False,

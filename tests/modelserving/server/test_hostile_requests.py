@@ -174,6 +174,18 @@ def test_heads_and_bodies_that_never_end_are_not_waited_for(tmp_path: Path) -> N
     end(served)
 
 
+def test_who_asks_for_a_websocket_is_answered_plainly(served: Served) -> None:
+    upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
+    key = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    connection = _connected(served)
+
+    connection.sendall(f"GET /v1/models HTTP/1.1\r\nhost: x\r\n{upgrade}{key}\r\n".encode())
+
+    assert connection.recv(4096).startswith(b"HTTP/1.1 401")
+    assert "Traceback" not in served.log.read_text()
+    connection.close()
+
+
 def test_lines_behind_a_body_in_pieces_are_not_kept(served: Served) -> None:
     before = _memory(served)
     head = f"POST /v1/scores HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\n"
