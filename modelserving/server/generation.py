@@ -225,10 +225,12 @@ def _encode_chat(
     request: GenerationRequest, checkpoint: ServedCheckpoint
 ) -> tuple[tuple[int, ...], int]:
     layout = checkpoint.loaded.dialogue_format
-    room = layout.context_tokens - _reply_room(request, layout.context_tokens)
+    # of an over-long dialogue so much is left out as the reply needs, but for half of the context
+    kept_free = min(request.settings.max_tokens, layout.context_tokens // 2)
     encoded = encode_prompt(
-        request.messages, encoder=checkpoint.loaded.tokenizer, layout=layout, room=room
-    )
+        request.messages, encoder=checkpoint.loaded.tokenizer, layout=layout,
+        room=layout.context_tokens - kept_free,
+    )  # fmt: skip
     return tuple(encoded.token_ids), encoded.dropped_messages
 
 
@@ -242,11 +244,6 @@ def _encode_prompt(prompt: Prompt, checkpoint: ServedCheckpoint) -> tuple[tuple[
             )
         return tuple(checkpoint.loaded.tokenizer.encode(prompt)), 0
     return prompt, 0
-
-
-def _reply_room(request: GenerationRequest, context: int) -> int:
-    """Tokens kept for the reply: what was asked for, at most half of the context."""
-    return min(request.settings.max_tokens, context // 2)
 
 
 def _sample_request(
@@ -269,15 +266,12 @@ def _sample_request(
             f"the prompt has {len(ids)} tokens, the context {context}: shorten it",
             code="context_length_exceeded",
         )
-    room = context - len(ids)
-    if request.kind == "chat":
-        room = min(room, _reply_room(request, context))
     seed = sample_seed(seed=settings.seed, index=number)
     return SampleRequest(
         key=uuid.uuid4().hex,
         prompt=ids,
         seeds=tuple(sample_seed(seed=seed, index=index) for index in range(count)),
-        max_tokens=min(settings.max_tokens, room),
+        max_tokens=min(settings.max_tokens, context - len(ids)),
         temperature=settings.temperature,
         top_p=settings.top_p,
         stop_ids=stop_ids(checkpoint.loaded),

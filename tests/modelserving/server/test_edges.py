@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders
 
 from modelserving.core.artifacts import utc_now, write_manifest
 from tests.modelserving.server.in_process import Here, serving_here
-from tests.tiny_checkpoints import make_tiny_language_model
+from tests.tiny_checkpoints import CONTEXT_TOKENS, make_tiny_language_model
 
 HELLO = [{"role": "user", "content": "Hello there, how are you?"}]
 
@@ -159,3 +159,24 @@ def test_logprobs_that_are_false_are_left_out(served: Here) -> None:
 
     assert answer.status_code == 200, answer.text
     assert answer.json()["choices"][0]["logprobs"] is None
+
+
+def test_a_chat_reply_may_fill_what_its_prompt_leaves_of_the_context(served: Here) -> None:
+    asked = {"model": "policy", "messages": HELLO, "n": 64, "seed": 5, "return_token_ids": True}
+
+    answer = served.post("/v1/chat/completions", {**asked, "max_tokens": 1000}).json()
+
+    left = CONTEXT_TOKENS - answer["usage"]["prompt_tokens"]
+    cut = [each for each in answer["choices"] if each["finish_reason"] == "length"]
+    assert left > CONTEXT_TOKENS // 2
+    assert cut
+    assert {len(each["token_ids"]) for each in cut} == {left}
+
+
+def test_a_dialogue_beyond_the_context_leaves_half_of_it_to_a_long_reply(served: Here) -> None:
+    long = [{"role": "user", "content": "Tell me a story. " * 200}]
+    asked = {"model": "policy", "messages": long, "max_tokens": 1000, "n": 4, "seed": 5}
+
+    answer = served.post("/v1/chat/completions", asked).json()
+
+    assert answer["usage"]["prompt_tokens"] == CONTEXT_TOKENS // 2
