@@ -3,6 +3,7 @@
 It does not know manifests or training: the caller publishes the directory.
 """
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,17 +38,28 @@ def write_model_files(
     architecture: str,
     dtype: torch.dtype = torch.bfloat16,
 ) -> None:
-    """Write config.json and generation_config.json and copy the tokenizer's files."""
+    """Write config.json and generation_config.json and copy the tokenizer's files.
+
+    What ends a reply stays as the tokenizer's directory has it.
+    """
     published = type(config).from_dict(config.to_dict())
     published.architectures = [architecture]
     published.dtype = str(dtype).removeprefix("torch.")
     published.save_pretrained(directory)
     generation = GenerationConfig(
         bos_token_id=config.bos_token_id,
-        eos_token_id=config.eos_token_id,
+        eos_token_id=_ends(tokenizer_directory) or config.eos_token_id,
         pad_token_id=config.pad_token_id,
     )
     generation.save_pretrained(directory)
     for name in TOKENIZER_FILES:
         if (tokenizer_directory / name).exists():
             shutil.copyfile(tokenizer_directory / name, directory / name)
+
+
+def _ends(directory: Path) -> int | list[int] | None:
+    path = directory / "generation_config.json"
+    if not path.exists():
+        return None
+    ends: int | list[int] | None = json.loads(path.read_text("utf-8")).get("eos_token_id")
+    return ends
