@@ -12,9 +12,9 @@ from typing import IO, Any
 from asgiref.sync import sync_to_async
 from django.core import signals
 from django.core.exceptions import RequestAborted
-from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
 from django.core.handlers.base import BaseHandler
-from django.http import HttpResponseBase
+from django.http import HttpResponse, HttpResponseBadRequest, HttpResponseBase
 from django.urls import set_script_prefix
 
 Scope = dict[str, Any]
@@ -64,6 +64,15 @@ class Handler(ASGIHandler):
             await super().__call__(scope, receive, send)
         except BodyRefused as refused:
             await _refuse(send, status=refused.status)
+
+    def create_request(
+        self, scope: Scope, body_file: IO[bytes]
+    ) -> tuple[ASGIRequest, None] | tuple[None, HttpResponse]:
+        """The request, or the answer to one whose headers cannot be read."""
+        try:
+            return super().create_request(scope, body_file)
+        except (ValueError, LookupError):  # of a Content-Type whose charset makes no text
+            return None, HttpResponseBadRequest()
 
     async def read_body(self, receive: Receive) -> IO[bytes]:
         """The body, whole; BodyRefused where it is too large or too slow."""

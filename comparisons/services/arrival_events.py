@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from comparisons.formats.pairs import LineError, checked_text
 from comparisons.models import Arrival, ArrivalSource, Assignment, PlatformEvent
 from comparisons.services import assignment_ends
 from comparisons.services.assignment_states import move, overturn_rejection
@@ -45,14 +46,7 @@ def check_signature(*, body: bytes, timestamp: str, signature: str) -> None:
 
 def take_event(*, body: bytes, event_id: str) -> bool:
     """Heed one event of Prolific; False when it was heeded before."""
-    try:
-        event = json.loads(body)
-        kind, status = str(event["event_type"])[:60], str(event.get("status", ""))
-        submission_id = str(event["resource_id"])[:80]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EventRefused(
-            "the event is not a JSON object with event_type and resource_id"
-        ) from error
+    kind, status, submission_id = _read(body)
     if not event_id or len(event_id) > 80:
         raise EventRefused("the event has no id")
     status = status.upper().replace("_", " ").replace("-", " ")[:24]
@@ -73,6 +67,24 @@ def take_event(*, body: bytes, event_id: str) -> bool:
             return False
         raise
     return True
+
+
+def _read(body: bytes) -> tuple[str, str, str]:
+    """Type, status and submission of an event, as texts that every database stores."""
+    try:
+        event = json.loads(body)
+        said = (event["event_type"], event.get("status", ""), event["resource_id"])
+        kind, status, submission_id = (
+            checked_text(str(each), where=name)
+            for each, name in zip(said, ("event_type", "status", "resource_id"), strict=True)
+        )
+    except LineError as error:
+        raise EventRefused(f"the event cannot be stored: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise EventRefused(
+            "the event is not a JSON object with event_type and resource_id"
+        ) from error
+    return kind[:60], status, submission_id[:80]
 
 
 def _arrival(submission_id: str) -> Arrival | None:

@@ -54,7 +54,11 @@ def event(status: str, *, submission: str = SUBMISSION, number: int = 1, **chang
         "resource_id": submission, "event_type": "submission.status.change",
         "participant_id": PERSON, "status": status,
     }  # fmt: skip
-    body = json.dumps(fields).encode()
+    return signed(json.dumps(fields).encode(), number=number, **changes)
+
+
+def signed(body: bytes, *, number: int = 1, **changes):
+    """Any body, signed as Prolific does, as (body, headers)."""
     timestamp = changes.get("timestamp", str(int(time.time())))
     secret = changes.get("secret", SECRET)
     digest = hmac.new(secret.encode(), timestamp.encode() + body, hashlib.sha256).digest()

@@ -32,8 +32,14 @@ def scope(address: str, *, method: str = "GET") -> dict:
     }  # fmt: skip
 
 
-async def answered(application, address: str, *, method: str = "GET", body: bytes = b"") -> dict:
-    communicator = ApplicationCommunicator(application, scope(address, method=method))
+async def answered(
+    application, address: str, *, method: str = "GET", body: bytes = b"", kind: bytes = b""
+) -> dict:
+    asked = scope(address, method=method)
+    if kind:
+        asked["headers"] += [(b"content-type", kind), (b"accept", b"application/json")]
+        asked["query_string"] = b"a=%41"
+    communicator = ApplicationCommunicator(application, asked)
     await communicator.send_input({"type": "http.request", "body": body, "more_body": False})
     start = await communicator.receive_output(timeout=10)
     sent = b""
@@ -72,6 +78,25 @@ def test_a_form_arrives_with_its_body():
     answer = asyncio.run(answered(Pages(threads=1), "/note", method="POST", body=b"a=1&b=2"))
 
     assert (answer["status"], answer["body"]) == (200, b"a=1&b=2")
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("handler", [Pages, Handler])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        b"text/plain; a*=nobody''%41",
+        b"text/plain; charset*=utf-8''%00",
+        b"text/plain; charset=hex",
+        b"text/plain; charset=undefined",
+        b"text/plain; charset=utf-16",
+    ],
+)
+def test_a_header_that_cannot_be_read_is_the_clients_error(handler, kind):
+    answer = asyncio.run(answered(handler(), "/note", method="POST", body=b"a=1", kind=kind))
+
+    assert answer["status"] == 400
+    assert SEEN == []
 
 
 @pytest.mark.usefixtures("here")

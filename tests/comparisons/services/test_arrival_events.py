@@ -8,7 +8,7 @@ from django.urls import reverse
 from comparisons.models import Arrival, Assignment, PlatformEvent
 from comparisons.queries import work
 from comparisons.services import assignment_ends, chat, onboarding
-from tests.comparisons.arriving import PERSON, SECRET, arrive, event, make_source, prolific
+from tests.comparisons.arriving import PERSON, SECRET, arrive, event, make_source, prolific, signed
 from tests.comparisons.talking import answered, chosen, live_campaign, said
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
@@ -241,3 +241,32 @@ def test_a_rejected_submission_says_so_and_promises_no_pay(client, assignment):
     assert "4.00 USD" not in mine
     assert "This work was rejected on the platform" in last
     assert "Nothing was finished in time" not in last
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"event_type": ' + "[" * 20_000 + "]" * 20_000 + ', "resource_id": "x"}',
+        "[" * 20_000,
+        '{"event_type": "submission.status.change", "resource_id": "\\ud800"}',
+        '{"event_type": "\\udfff", "resource_id": "x"}',
+        '{"event_type": "x", "resource_id": "x", "status": "a\\u0000"}',
+    ],
+    ids=("nested", "never closed", "surrogate", "surrogate in the type", "nul"),
+)
+def test_a_signed_event_that_cannot_be_stored_is_refused(client, body):
+    body, headers = signed(body.encode())
+    client.raise_request_exception = False
+
+    answer = post(client, body, headers)
+
+    assert (answer.status_code, answer.json()["error"]) == (400, "unreadable")
+    assert not PlatformEvent.objects.exists()
+
+
+def test_an_event_without_a_status_is_noted(client):
+    body, headers = signed(b'{"event_type": "x", "resource_id": "y", "status": null}')
+
+    answer = post(client, body, headers)
+
+    assert (answer.status_code, PlatformEvent.objects.get().event_type) == (200, "x")

@@ -74,6 +74,11 @@ OF_DATABASES = {
 }
 STAFF_ODD = ("nul", "surrogate", "huge", "minus", "not a number", "long", "first day")
 FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data; boundary=x"
+CHARSETS = (
+    "hex", "base64", "rot13", "undefined", "idna", "punycode", "zlib", "unicode_escape", "utf-16",
+    "utf-7", "latin-1", "nobody-knows", "x" * 300,
+)  # fmt: skip
 ADDRESS_BYTES = 60_000  # servers take no longer address
 scene = test_manage.scene
 
@@ -186,6 +191,33 @@ def test_an_address_with_a_nul_is_refused_in_plain_words():
     assert ["NUL character (%00)" in each.content.decode() for each in pages] == [True] * 2
     assert [list(each.json()) for each in api] == [["detail"]] * 2
     assert client.get("/manage/crowd/?q=%2500").status_code == 200
+
+
+@pytest.mark.parametrize("kind", [MULTIPART, FORM, "text/plain", "application/json"])
+@pytest.mark.parametrize("charset", CHARSETS)
+def test_a_charset_other_than_utf_8_is_refused_before_anything_is_read(kind, charset):
+    client = Client(enforce_csrf_checks=True, raise_request_exception=False)
+    content_type = f"{kind}; charset={charset}"
+    body = b'--x\r\nContent-Disposition: form-data; name="username"\r\n\r\nab\xff\r\n--x--\r\n'
+
+    sent = client.generic("POST", "/sign-in/", body, content_type=content_type)
+    asked = client.generic("GET", "/sign-in/", body, content_type=content_type)
+    api = client.generic("POST", "/api/v1/releases/", body, content_type=content_type)
+
+    assert [each.status_code for each in (sent, asked, api)] == [400] * 3
+    assert "Send it in UTF-8." in sent.content.decode()
+    assert "Send it in UTF-8." in asked.content.decode()
+    assert list(api.json()) == ["detail"]
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF-8", "utf8", '"utf-8"'])
+def test_utf_8_by_any_of_its_names_is_read(charset):
+    client = Client()
+    content_type = f"{FORM}; charset={charset}"
+
+    answer = client.post("/sign-in/", written({"username": "x"}), content_type=content_type)
+
+    assert answer.status_code == 422
 
 
 def test_staff_read_why_what_they_sent_is_refused(scene):
