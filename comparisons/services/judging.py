@@ -80,6 +80,10 @@ class ConversationOver(ChoiceRefused):
     """The conversation takes no more choices."""
 
 
+class TakenBack(ChoiceRefused):
+    """What the key stored was undone since."""
+
+
 class UndoOver(ChoiceRefused):
     """The choice can no longer be taken back."""
 
@@ -196,8 +200,12 @@ def _hold(showing: Showing) -> None:
 
 
 def of_key(turn: Turn, choice_key: uuid.UUID) -> Comparison | None:
-    """What this key stored for the turn before."""
-    return Comparison.objects.filter(choice_key=choice_key, turn=turn).first()
+    """What this key stored for the turn before; refuses where that was taken back since."""
+    stored = Comparison.objects.filter(choice_key=choice_key, turn=turn).first()
+    if stored is not None and stored.superseded_at is not None:
+        words = _("This choice was taken back meanwhile. Here is how it stands now.")
+        raise TakenBack(words) from None
+    return stored
 
 
 def check_key(choice_key: uuid.UUID) -> None:

@@ -34,6 +34,7 @@ CODES = {
     judging.NotReady: "not_ready",
     judging.LeaseOver: "lease_over",
     judging.ConversationOver: "went_on",
+    judging.TakenBack: "taken_back",
     judging.UndoOver: "undo_over",
 }
 
@@ -128,6 +129,7 @@ def _write_page(
     sides = sides_of(showing) if is_shown else ()
     shown = next((each for each in sides if each.letter == side), None)
     message = "" if is_shown else _("You can write when both responses are complete.")
+    is_spent = isinstance(error, judging.TakenBack)  # its key never stores anything again
     context = {
         "turn": showing.turn,
         "side": side,
@@ -136,7 +138,7 @@ def _write_page(
         "is_edit": is_edit,
         "is_covered": is_shown and showing.is_covered,
         "text": request.POST.get("text", shown.text if shown and is_edit else ""),
-        "choice_key": request.POST.get("choice_key") or uuid.uuid4(),
+        "choice_key": (not is_spent and request.POST.get("choice_key")) or uuid.uuid4(),
         "spent": request.POST.get("active_milliseconds", ""),
         "message": str(error) if error else message,
     }

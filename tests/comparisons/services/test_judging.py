@@ -171,6 +171,20 @@ def test_undo_leaves_a_trace_and_lets_one_choose_again():
     assert turn.continued_by == second
 
 
+def test_a_choice_sent_again_after_its_undo_is_refused_and_stores_nothing():
+    turn, key = ready_turn(), uuid.uuid4()
+    judging.undo_choice(chosen(turn, key=key))
+
+    with pytest.raises(judging.TakenBack, match="taken back meanwhile"):
+        chosen(turn, key=key)
+    another = chosen(turn, side="B")
+    with pytest.raises(judging.TakenBack):
+        chosen(turn, key=key)
+
+    assert Comparison.objects.filter(superseded_at__isnull=True).get() == another
+    assert Comparison.objects.count() == 2
+
+
 def test_undo_is_over_after_the_next_message_the_window_or_the_first_undo():
     turn = ready_turn()
     comparison = chosen(turn)

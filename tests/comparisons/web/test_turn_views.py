@@ -75,6 +75,39 @@ def test_an_undone_choice_is_given_back_with_the_two_that_it_was_between(browser
     assert 'id="undone"' not in browser.get(page).content.decode()
 
 
+def test_a_choice_that_comes_again_after_its_undo_is_not_said_to_be_saved(browser, turn):
+    page = browser.get(reverse("conversation", args=[turn.conversation.public_id]))
+    form = {**hidden(page), "point": "2", "reason_text": "Why."}
+    place = reverse("choice", args=[turn.public_id])
+    browser.post(place, form)
+    browser.post(reverse("undo", args=[turn.public_id]))
+
+    again = browser.post(place, form, headers={"accept": "application/json"})
+
+    said = again.json()
+    assert (again.status_code, said["error"], said["dock"]) == (409, "taken_back", "strip")
+    assert said["message"] == "This choice was taken back meanwhile. Here is how it stands now."
+    assert "saved" not in said
+    fresh = re.search(r'name="choice_key" value="([^"]*)"', said["stage"])[1]
+    assert browser.post(place, {**form, "choice_key": fresh}).status_code == 302
+
+
+def test_a_text_that_comes_again_after_its_undo_is_shown_and_can_be_saved(browser, turn, place):
+    form = {**hidden(browser.get(place + "?side=B")), "text": "Twelve minutes of work."}
+    browser.post(place, form)
+    browser.post(reverse("undo", args=[turn.public_id]))
+
+    refused = browser.post(place, form)
+    saved = browser.post(place, {**form, **hidden(refused)})
+
+    assert refused.status_code == 409
+    assert "Twelve minutes of work." in refused.content.decode()
+    assert "This choice was taken back meanwhile." in refused.content.decode()
+    assert saved.status_code == 302
+    standing = Comparison.objects.get(superseded_at__isnull=True)
+    assert standing.picked.text == "Twelve minutes of work."
+
+
 def test_an_edit_of_a_response_that_was_written_anew_shows_the_new_one(browser, turn, place):
     form = {**hidden(browser.get(place + "?side=A")), "text": "My own words."}
     answered(turns.regenerate(turn), a="Third.", b="Fourth.")
