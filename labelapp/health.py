@@ -7,7 +7,6 @@ must not take every web process out of service. `statusz` tells the rest and gat
 import shutil
 from typing import Any
 
-import redis
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
@@ -18,6 +17,7 @@ from django.views.decorators.http import require_safe
 
 from comparisons.models import Turn
 from modelserving.presence import presence
+from modelserving.redis_away import RedisAway, asking_redis, brief_client
 from modelserving.warming import are_servers_missed
 from training.models import TrainingRun
 from training.queries import waiting_without_worker
@@ -91,6 +91,7 @@ def _has_database() -> bool:
 
 def _has_redis() -> bool:
     try:
-        return bool(redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2).ping())
-    except (redis.RedisError, OSError):
+        with asking_redis(), brief_client() as client:
+            return bool(client.ping())
+    except RedisAway:
         return False

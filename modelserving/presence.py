@@ -8,8 +8,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import redis
-from django.conf import settings
+from modelserving.redis_away import RedisAway, asking_redis, brief_client
 
 logger = logging.getLogger(__name__)
 
@@ -35,22 +34,22 @@ class Presence:
 def note(*, is_ready: bool) -> None:
     """Write down that somebody looked, and whether a server was ready."""
     try:
-        with _client() as client:
+        with asking_redis(), brief_client() as client:
             seconds, _microseconds = client.time()  # Redis' clock: hosts may differ
             client.set(LOOKED, seconds, ex=FADES_SECONDS)
             if is_ready:
                 client.set(READY, seconds, ex=FADES_SECONDS)
                 client.set(LAST_READY, seconds)
-    except (redis.RedisError, OSError) as away:
+    except RedisAway as away:
         logger.info("it was not noted how the model servers stand: %s", away)
 
 
 def presence() -> Presence | None:
     """How they stand; None where Redis is away too."""
     try:
-        with _client() as client:
+        with asking_redis(), brief_client() as client:
             looked, ready, last = client.mget(LOOKED, READY, LAST_READY)
-    except (redis.RedisError, OSError):
+    except RedisAway:
         return None
     return Presence(
         is_looked_after=looked is not None,
@@ -58,7 +57,3 @@ def presence() -> Presence | None:
         is_ready=ready is not None,
         ready_at=datetime.fromtimestamp(int(last), UTC) if last else None,
     )  # fmt: skip
-
-
-def _client() -> redis.Redis:
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=1)

@@ -9,10 +9,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import redis
+
+from modelserving.redis_away import forget_failures
 
 
 class PrivateRedis:
@@ -48,6 +51,16 @@ class PrivateRedis:
                 return
         raise RuntimeError("the private Redis did not start within 10 s")
 
+    @contextmanager
+    def hung(self) -> Iterator[None]:
+        """It takes connections and answers none of them."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """End it without a word."""
         if self.process is not None:
@@ -76,6 +89,12 @@ def private_redis() -> Iterator[PrivateRedis]:
     yield server
     server.kill()
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def redis_is_tried() -> None:
+    """No test leaves Redis alone because another one did not find it."""
+    forget_failures()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 Knows rows and configurations; the arithmetic, and every process, is elsewhere.
 """
 
-import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,19 +11,16 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
-from kombu.exceptions import OperationalError as BrokerAway
 
 from comparisons.models import Account, DatasetRelease
 from comparisons.services import audit
-from modelserving import registry
+from modelserving import doorbell, registry
 from modelserving.finding import NotFound, checkpoint_named
 from modelserving.models import Checkpoint
 from training import leases, question_sets
 from training.config import ConfigError, presets, to_dict, with_overrides
 from training.models import Iteration, TrainingRun
 from training.tasks import execute_run
-
-logger = logging.getLogger(__name__)
 
 RING_EXPIRES = 15.0  # seconds: the reconciler rings again by then, so bells do not pile up
 
@@ -78,7 +74,7 @@ def start_run(request: RunRequest, *, requested_by: Account | None) -> TrainingR
         if request.request_key is None or known is None:
             raise
         return known
-    transaction.on_commit(lambda: ring(run.pk))
+    transaction.on_commit(lambda: ring(run.pk), robust=True)
     return run
 
 
@@ -98,10 +94,7 @@ def request_stop(run: TrainingRun, *, actor: Account | None) -> None:
 
 def ring(run_id: int, *, expires: float | None = None) -> None:
     """Tell the training workers; when the broker is away the reconciler does it later."""
-    try:
-        execute_run.apply_async(kwargs={"run_id": run_id}, expires=expires)
-    except (BrokerAway, OSError) as away:
-        logger.warning("run %s waits: the queue does not answer (%s)", run_id, away)
+    doorbell.ring(execute_run, expires=expires, run_id=run_id)
 
 
 def ring_for_waiting_runs() -> None:

@@ -18,6 +18,7 @@ from comparisons.models import Assignment, Conversation, Crowdworker, Turn
 from comparisons.services import assignment_ends, onboarding, wellbeing
 from comparisons.services.active_time import count_active
 from comparisons.services.drawing import Look, add_responses, draw_pair
+from modelserving import doorbell
 
 QUESTIONS = ("success", "harmfulness", "actionability")
 OPEN_TURN = (Turn.State.GENERATING, Turn.State.READY, Turn.State.FAILED)
@@ -238,8 +239,7 @@ def lock_conversation(conversation: Conversation) -> Conversation:
 
 def ring(turn: Turn) -> None:
     """Ring for a worker once the rows are there; a lost bell is rung again by the reconciler."""
-    turn_id = turn.pk
-    transaction.on_commit(lambda: tasks.fill_turn.delay(turn_id=turn_id), robust=True)
+    doorbell.ring_on_commit(tasks.fill_turn, turn_id=turn.pk)
 
 
 def end_conversation(

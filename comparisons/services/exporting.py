@@ -28,6 +28,7 @@ from comparisons.models import Account, Comparison, DatasetRelease, ReleaseExpor
 from comparisons.services import audit
 from comparisons.services.releasing import SPLITS, directory_of, verify_release
 from comparisons.tasks import make_export as make_export_task
+from modelserving import doorbell
 from modelserving.core.artifacts import ArtefactError, file_sha256, fsync_path
 
 logger = logging.getLogger(__name__)
@@ -59,8 +60,7 @@ def request_export(
         ended = ReleaseExport.objects.filter(pk=export.pk, state=over)
         is_again = ended.update(state=ReleaseExport.State.QUEUED, failure="") == 1
         if is_new or is_again:
-            ring = lambda: make_export_task.delay(export_id=export.pk)  # noqa: E731
-            transaction.on_commit(ring, robust=True)  # a broker that is away must not fail it
+            doorbell.ring_on_commit(make_export_task, export_id=export.pk)
     export.refresh_from_db()
     return export
 

@@ -20,7 +20,7 @@ from comparisons.services.keeping import Keep, kept
 from comparisons.services.pacing import Pacing
 from comparisons.services.streaming import SIDES, TurnStream
 from comparisons.services.turn_leases import Lease
-from modelserving import generation
+from modelserving import doorbell, generation
 from modelserving.core.completion import Completion, Delta
 from modelserving.core.faults import hit
 from modelserving.core.sampling import sample_seed
@@ -65,7 +65,7 @@ def reconcile_turns() -> int:
     """Ring again for turns that nobody fills; returns how many."""
     forsaken = list(turn_leases.forsaken_turns().values_list("pk", flat=True)[:MOST_RINGS])
     for turn_id in forsaken:
-        tasks.fill_turn.apply_async(kwargs={"turn_id": turn_id}, expires=RING_EXPIRES_SECONDS)
+        doorbell.ring(tasks.fill_turn, expires=RING_EXPIRES_SECONDS, turn_id=turn_id)
     return len(forsaken)
 
 

@@ -31,6 +31,7 @@ from comparisons.queries.releases import (
 from comparisons.services import audit
 from comparisons.services.stale_releases import holds_what_left
 from comparisons.tasks import cut_release as cut_release_task
+from modelserving import doorbell
 from modelserving.core.artifacts import content_hash, publish, utc_now, verify, write_manifest
 
 logger = logging.getLogger(__name__)
@@ -76,8 +77,7 @@ def request_release(
         release = open_release(
             name, test_percent=test_percent, filters=filters, created_by=created_by
         )
-        ring = lambda: cut_release_task.delay(release_id=release.pk)  # noqa: E731
-        transaction.on_commit(ring, robust=True)  # a broker that is away must not fail the request
+        doorbell.ring_on_commit(cut_release_task, release_id=release.pk)
     return release
 
 

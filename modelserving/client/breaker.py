@@ -16,8 +16,14 @@ TRIAL_SECONDS = 60.0  # a trial that never reports back is given up after this
 class CircuitBreaker:
     """Closed: everybody passes. Open: nobody, until the pause is over; then one trial at a time."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        failures_to_open: int = FAILURES_TO_OPEN,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Start closed."""
+        self._failures_to_open = failures_to_open
         self._clock = clock
         self._lock = threading.Lock()
         self._failures = 0
@@ -49,10 +55,10 @@ class CircuitBreaker:
         """The endpoint failed once more."""
         with self._lock:
             self._failures += 1
-            beyond = max(0, self._failures - FAILURES_TO_OPEN)
+            beyond = max(0, self._failures - self._failures_to_open)
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(beyond, 10))
             self._open_until = self._clock() + pause
 
     @property
     def _is_tripped(self) -> bool:
-        return self._failures >= FAILURES_TO_OPEN
+        return self._failures >= self._failures_to_open

@@ -17,6 +17,9 @@ IN_PYTHON = {
     r"\byaml\.load\(": set(),
     r"(?<![.\w])(eval|exec)\(": set(),
     r"\.extra\(|\bRawSQL\b": set(),
+    r"\.(delay|apply_async|delay_on_commit|send_task)\(": {
+        "modelserving/doorbell.py"
+    },  # rings briefly
 }
 IN_TEMPLATES = [
     r"\|\s*safe\b",

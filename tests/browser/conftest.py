@@ -59,8 +59,9 @@ class Site:
     pool: ThreadPoolExecutor
     rings: list[int] = field(default_factory=list)
 
-    def delay(self, *, turn_id: int) -> None:
+    def apply_async(self, *, kwargs: dict[str, int], **_options: object) -> None:
         """The generation queue, in threads of this process."""
+        turn_id = kwargs["turn_id"]
         self.rings.append(turn_id)
         self.pool.submit(_fill, turn_id)
 

@@ -213,7 +213,7 @@ def test_a_change_of_models_between_turns_leaves_the_turn_with_its_own(visitor, 
         )
 
     monkeypatch.setattr(tasks, "fill_turn", site)
-    site.delay(turn_id=bell.rings[0])
+    site.apply_async(kwargs={"turn_id": bell.rings[0]})
     dock(page, "strip")
     assert set(turn.responses.values_list("deployment_id", flat=True)) == drawn
     leave_box(page)

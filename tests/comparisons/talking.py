@@ -27,8 +27,8 @@ class Bell:
 
     rings: list[int] = field(default_factory=list)
 
-    def delay(self, *, turn_id: int) -> None:
-        self.rings.append(turn_id)
+    def apply_async(self, *, kwargs: dict[str, int], **_options: object) -> None:
+        self.rings.append(kwargs["turn_id"])
 
 
 def live_campaign(

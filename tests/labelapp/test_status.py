@@ -11,6 +11,7 @@ from django.utils.timezone import now
 from comparisons.queries import dashboard
 from comparisons.queries.dashboard import concerns
 from modelserving import presence, promotion
+from modelserving.redis_away import brief_client
 from modelserving.warming import warm_servers
 from tests.comparisons.making import make_account, make_deployment
 from tests.fake_engine import FakeEngine
@@ -53,7 +54,7 @@ def test_staff_are_told_since_when_no_model_server_answers(slot, settings):
         warm_servers()
     since = told()["models_ready_at"]
     settings.MODELSERVER_URLS = ["http://127.0.0.1:9"]
-    with presence._client() as client:
+    with brief_client() as client:
         client.delete(presence.READY)  # as it fades within a minute
     warm_servers()
 
@@ -73,7 +74,7 @@ def test_staff_are_told_since_when_no_model_server_answers(slot, settings):
 )  # fmt: skip
 def test_since_an_earlier_day_is_said_with_its_day(slot, monkeypatch, ready_at, words):
     presence.note(is_ready=False)
-    with presence._client() as client:
+    with brief_client() as client:
         client.set(presence.LAST_READY, int(ready_at.timestamp()))
     monkeypatch.setattr(dashboard, "now", lambda: datetime(2031, 3, 4, 20, 0, tzinfo=UTC))
 

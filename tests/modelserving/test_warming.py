@@ -9,6 +9,7 @@ from django.db import connections
 
 from modelserving import presence, promotion
 from modelserving.models import Checkpoint
+from modelserving.redis_away import brief_client
 from modelserving.warming import warm_servers
 from tests.fake_engine import FakeEngine
 from tests.modelserving.serving import make_checkpoint, make_deployment, make_ranked, serving
@@ -93,7 +94,7 @@ def test_while_one_ring_loads_the_others_note_who_is_ready_and_go(settings, redi
         rings[0].start()
         while not engine.loads:
             time.sleep(0.01)
-        with presence._client() as client:
+        with brief_client() as client:
             client.delete(presence.LOOKED, presence.READY)  # as they fade within a minute
         rings[1].start()
         rings[1].join(20)
