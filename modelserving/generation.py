@@ -28,10 +28,11 @@ GATE_PATIENCE = 10.0  # a person waits for the gate
 class GenerationFailed(Exception):
     """No whole reply came. `is_retryable`: asking again may help."""
 
-    def __init__(self, reason: str, *, is_retryable: bool) -> None:
-        """The reason is for staff and logs; it may name servers."""
+    def __init__(self, reason: str, *, is_retryable: bool, brief: str = "") -> None:
+        """The reason is for who asked, and may quote an endpoint; what is kept and logged is `brief`."""
         super().__init__(reason)
         self.reason = reason
+        self.brief = brief or reason
         self.is_retryable = is_retryable
 
 
@@ -59,10 +60,10 @@ def stream(
             yield _best_of_ours(asked)
         else:
             yield _best_of_outside(asked)
-    except (EndpointError, NotRankable) as failed:
-        raise GenerationFailed(
-            str(failed), is_retryable=not isinstance(failed, Refused)
-        ) from failed
+    except EndpointError as failed:
+        raise _failed(failed) from failed
+    except NotRankable as failed:
+        raise GenerationFailed(str(failed), is_retryable=True) from failed
 
 
 def score(checkpoint: Checkpoint, dialogues: Sequence[Sequence[Message]]) -> list[float]:
@@ -79,12 +80,16 @@ def score(checkpoint: Checkpoint, dialogues: Sequence[Sequence[Message]]) -> lis
                 )
             )  # fmt: skip
         except EndpointError as failed:
-            is_retryable = not isinstance(failed, Refused)
-            raise GenerationFailed(str(failed), is_retryable=is_retryable) from failed
+            raise _failed(failed) from failed
         scores += [float(value) for value in answer.get("scores") or ()]
     if len(scores) != len(dialogues):
         raise GenerationFailed("the model server scored too few dialogues", is_retryable=True)
     return scores
+
+
+def _failed(failed: EndpointError) -> GenerationFailed:
+    is_retryable = not isinstance(failed, Refused)
+    return GenerationFailed(str(failed), is_retryable=is_retryable, brief=failed.brief)
 
 
 def answers(deployment: Deployment) -> Condition:
@@ -212,4 +217,5 @@ def _finish(stated: object) -> FinishReason:
     raise GenerationFailed(
         f"unknown finish reason {stated!r}" if stated else "the reply has no finish reason",
         is_retryable=stated is None,
+        brief="unknown finish reason" if stated else "",
     )

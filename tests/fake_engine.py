@@ -4,7 +4,7 @@
 
 modes: echo (repeats the last message, then seeded words), slow (the same, one word per half second),
 crash (breaks off after `crash_after` words), stall (falls silent there), hang (never says a word), garbage (no JSON),
-full (503), refuse (400), diverged (no numbers, said in the stream), never_loads (refuses to load).
+full (503), refuse (400), quote (400, with the last message in it), diverged (no numbers, said in the stream), never_loads (refuses to load).
 """
 
 import argparse
@@ -159,6 +159,8 @@ class FakeEngine:
             await exchange.fail(503, "queue_full", "the queue is full", retry_after="1")
         elif mode == "refuse":
             await exchange.fail(400, "context_length_exceeded", "the prompt is too long")
+        elif mode == "quote":
+            await exchange.fail(400, "bad_words", f"not this: {content['messages'][-1]['content']}")
         elif mode == "diverged":
             await exchange.start("text/event-stream")
             error = {"code": "not_finite", "type": "generation_error", "message": "not a number"}

@@ -128,9 +128,9 @@ class _Filling:
         try:
             completion = self._completed(side)
         except GenerationFailed as failed:
-            logger.warning("turn %s side %s: %s", self.lease.turn_id, side, failed.reason)
+            logger.warning("turn %s side %s: %s", self.lease.turn_id, side, failed.brief)
             hit("turn.before_fail")
-            state = turn_leases.fail(self.lease, side=side, reason=failed.reason)
+            state = turn_leases.fail(self.lease, side=side, reason=failed.brief)
             if state is not None and not self.lease.is_held_back:
                 self.stream.publish("failed", side=side)
             return state
@@ -169,7 +169,7 @@ class _Filling:
                     return None
                 if not failed.is_retryable or chance == CHANCES - 1:
                     raise
-                logger.info("turn %s side %s again: %s", self.lease.turn_id, side, failed.reason)
+                logger.info("turn %s side %s again: %s", self.lease.turn_id, side, failed.brief)
                 self.pacing.restart(side)
             else:
                 return None if self.keep.lost.is_set() else completion

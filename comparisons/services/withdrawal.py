@@ -21,6 +21,8 @@ from comparisons.models import (
 from comparisons.services import assignment_ends, audit, streaming
 from comparisons.services.stale_releases import mark_releases_stale
 
+NO_TEXT = {"text": "", "candidates": [], "token_ids": [], "failure": ""}  # a failure may quote
+
 
 def withdraw(crowdworker: Crowdworker) -> None:
     """Blank what the person wrote and what was written to them; leave future releases without it."""
@@ -104,12 +106,12 @@ def _blank_turns(turns: QuerySet[Turn]) -> None:
     )
     turns.update(message="")
     Flag.objects.filter(turn__in=turns).update(note="")
-    Response.objects.filter(turn__in=turns).update(text="", candidates=[], token_ids=[])
+    Response.objects.filter(turn__in=turns).update(**NO_TEXT)
 
 
 def _give_up_replies(crowdworker: Crowdworker) -> None:
     """The person's written replies, those that wait to be compared, and a prompt in hand."""
-    Response.objects.filter(author=crowdworker).update(text="", candidates=[], token_ids=[])
+    Response.objects.filter(author=crowdworker).update(**NO_TEXT)
     blank = Showing.objects.filter(Q(side_a__author=crowdworker) | Q(side_b__author=crowdworker))
     blank.filter(purpose=Showing.Purpose.SECOND_OPINION, replaced_at__isnull=True).update(
         replaced_at=timezone.now()

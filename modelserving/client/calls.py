@@ -70,7 +70,7 @@ def stream(call: Call) -> Generator[Event, None, None]:
         except EndpointError as failed:
             tries.note(endpoint, failed)
             if has_text:
-                raise StreamBroken(str(failed)) from failed
+                raise StreamBroken(str(failed), code=failed.brief) from failed
             tries.mend(endpoint, failed)
         else:
             return
@@ -91,7 +91,7 @@ def fetch(call: Call) -> Event:
         endpoint.breaker.succeeded()
         if isinstance(answer, dict):
             return answer
-        raise Refused("the server's answer is not a JSON object")
+        raise Refused("the server's answer is not a JSON object", code="not_an_object")
     raise AssertionError("tries end by an answer or an error")
 
 
@@ -114,7 +114,8 @@ class Tries:
                     yield endpoint
             wait, self._asked_to_wait = max(pause, self._asked_to_wait), 0.0
             if self._call.is_stopped() or self._spent + wait > self._call.patience:
-                raise Unreachable(f"no model server answered: {self._last or 'all are resting'}")
+                words = f"no model server answered: {self._last or 'all are resting'}"
+                raise Unreachable(words, code=_brief(self._last) if self._last else "resting")
             time.sleep(wait)
             pause = min(LONGEST_PAUSE, pause * 2)
 
@@ -126,7 +127,7 @@ class Tries:
         """Only silence and nonsense speak against an endpoint; refusing and being full do not."""
         is_mended = isinstance(failed, NotLoaded) and self._may_load(endpoint)
         level = logging.DEBUG if is_mended else logging.INFO  # a first use loads: no news
-        logger.log(level, "%s: %s: %s", endpoint.url, type(failed).__name__, failed)
+        logger.log(level, "%s: %s", endpoint.url, _brief(failed))
         self._last = failed
         if isinstance(failed, Unreachable | ValueError):
             endpoint.breaker.failed()
@@ -141,7 +142,7 @@ class Tries:
             self._asked_to_wait = max(self._asked_to_wait, failed.seconds)
         if isinstance(failed, NotLoaded):
             if not self._may_load(endpoint):
-                raise Refused(str(failed)) from failed
+                raise Refused(str(failed), code=failed.brief) from failed
             for needed in self._call.needs:
                 self._load(endpoint, needed)
 
@@ -155,6 +156,11 @@ class Tries:
             self._asked_to_wait = max(self._asked_to_wait, full.seconds)
         except Unreachable as silent:
             self.note(endpoint, silent)
+
+
+def _brief(failed: Exception) -> str:
+    """What of a failure may stand in a log: an endpoint's words may quote the prompt."""
+    return failed.brief if isinstance(failed, EndpointError) else type(failed).__name__
 
 
 def _events_of(endpoint: Endpoint, call: Call) -> Iterator[Event]:
@@ -209,6 +215,7 @@ def _answer(endpoint: Endpoint, call: Call) -> Iterator[httpx.Response]:
                 raise error_of(response)
             yield response
     except httpx.HTTPError as failed:
-        raise Unreachable(f"{type(failed).__name__}: {failed}") from failed
+        kind = type(failed).__name__
+        raise Unreachable(f"{kind}: {failed}", code=kind) from failed
     finally:
         endpoint.active -= 1

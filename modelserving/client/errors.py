@@ -3,6 +3,7 @@
 Knows statuses and codes; knows neither deployments nor conversations.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +12,23 @@ import httpx
 SECONDS_TO_WAIT = 1.0  # where a server is full and does not say for how long
 LONGEST_WAIT = 30.0
 # what a policy computes is no number, or takes too long: that speaks of the policy
+CODE = re.compile(r"[A-Za-z0-9_.-]{1,60}")  # what is longer or has spaces may be a sentence
 OF_THE_REQUEST = frozenset({"not_finite", "not_rankable", "deadline"})
 
 
 class EndpointError(Exception):
-    """An endpoint did not do what was asked."""
+    """An endpoint did not do what was asked; the message may hold its own words, which may quote the prompt."""
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        """`code`: status and code as the protocol states them."""
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def brief(self) -> str:
+        """What may be kept and logged: the kind and the code, no word of the endpoint's."""
+        kind = type(self).__name__
+        return f"{kind} ({self.code})" if self.code else kind
 
 
 class Unreachable(EndpointError):
@@ -25,9 +38,9 @@ class Unreachable(EndpointError):
 class Overloaded(EndpointError):
     """It is full: the same request may succeed after `seconds`."""
 
-    def __init__(self, message: str, *, seconds: float = SECONDS_TO_WAIT) -> None:
+    def __init__(self, message: str, *, code: str = "", seconds: float = SECONDS_TO_WAIT) -> None:
         """Keep how long the server asks to wait."""
-        super().__init__(message)
+        super().__init__(message, code=code)
         self.seconds = seconds
 
 
@@ -67,18 +80,26 @@ def stated_error(
 ) -> EndpointError:
     """The error that an error object of the protocol means; inside a stream, by its code and type alone."""
     code, message = str(stated.get("code") or ""), str(stated.get("message") or f"status {status}")
+    brief = _code(code, status=status)
     if code == "model_not_loaded":
-        return NotLoaded(message)
+        return NotLoaded(message, code=brief)
     if code in OF_THE_REQUEST and status in {0, 500}:
-        return RequestFailed(message)
+        return RequestFailed(message, code=brief)
     kind = "" if status else str(stated.get("type") or "")
     if status in {429, 503} or kind == "overloaded_error":
         seconds = float(retry_after) if retry_after.isdigit() else SECONDS_TO_WAIT
-        return Overloaded(message, seconds=min(seconds, LONGEST_WAIT))
+        return Overloaded(message, code=brief, seconds=min(seconds, LONGEST_WAIT))
     if status in {401, 403}:
-        return Refused(f"the model server does not accept our secret: {message}")
+        words = f"the model server does not accept our secret: {message}"
+        return Refused(words, code=brief)
     if status == 404 and "model" in message.lower():  # how other servers say it
-        return NotLoaded(message)
+        return NotLoaded(message, code=brief)
     if 400 <= status < 500 or kind in {"invalid_request_error", "checkpoint_error"}:
-        return Refused(message)
-    return Unreachable(message)
+        return Refused(message, code=brief)
+    return Unreachable(message, code=brief)
+
+
+def _code(code: str, *, status: int) -> str:
+    """The status, and the code where it is one and no sentence."""
+    is_code = CODE.fullmatch(code) and code != str(status)
+    return " ".join(part for part in (str(status or ""), code if is_code else "") if part)

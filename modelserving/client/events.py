@@ -32,11 +32,13 @@ def events(response: httpx.Response) -> Iterator[dict[str, Any]]:
         try:
             event = json.loads(text)
         except (ValueError, RecursionError):
-            raise Unreachable("the server sent an event that is not JSON") from None
+            words = "the server sent an event that is not JSON"
+            raise Unreachable(words, code="not_json") from None
         if not isinstance(event, dict):
-            raise Unreachable("the server sent an event that is not an object")
+            words = "the server sent an event that is not an object"
+            raise Unreachable(words, code="not_an_object")
         yield event
-    raise Unreachable("the stream ended without saying that it is complete")
+    raise Unreachable("the stream ended without saying that it is complete", code="no_end")
 
 
 def _data(response: httpx.Response) -> Iterator[str | None]:
@@ -56,4 +58,4 @@ def _data(response: httpx.Response) -> Iterator[str | None]:
                 yield b"\n".join(collected).decode("utf-8", "replace")
                 collected.clear()
         if len(waiting) + sum(map(len, collected)) > LONGEST_EVENT:
-            raise Unreachable("the server sent an event that is too long")
+            raise Unreachable("the server sent an event that is too long", code="too_long")

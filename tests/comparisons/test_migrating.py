@@ -32,6 +32,7 @@ from tests.comparisons.making import (
 
 PLATFORMS = ("prolific", "mturk", "external")
 NOTE = import_module("comparisons.migrations.0011_set_aside_cause").note_causes
+FORGET = import_module("comparisons.migrations.0022_failures_without_words").forget_words
 
 
 def old(*, message: str, conversation=None, **values) -> Comparison:
@@ -164,3 +165,18 @@ def test_the_cause_of_rows_from_before_is_read_from_what_is_known_of_them():
     }
     assert (about.set_aside_at is None, about.set_aside_reason) == (False, "a number")
     assert release.stale_at is not None
+
+
+@pytest.mark.django_db
+def test_what_endpoints_said_is_forgotten_and_what_we_said_stays():
+    comparison = make_comparison(make_conversation())
+    said = {comparison.picked_id: "not this: canary", comparison.other_id: "the reply is empty"}
+    for response, words in said.items():
+        Response.objects.filter(pk=response).update(failure=words)
+
+    FORGET(apps, connection.schema_editor())
+
+    assert dict(Response.objects.values_list("pk", "failure")) == {
+        comparison.picked_id: "",
+        comparison.other_id: "the reply is empty",
+    }

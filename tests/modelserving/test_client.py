@@ -262,6 +262,16 @@ def test_errors_are_sorted_by_what_to_do():
     assert stated_error({}, status=503, retry_after="99999").seconds == 30.0
 
 
+def test_what_may_be_kept_of_an_error_is_its_kind_status_and_code():
+    said = {"code": "bad_words", "message": "not this: canary"}
+    sentence = {"code": "not this: canary", "message": "no"}
+
+    assert stated_error(said, status=400).brief == "Refused (400 bad_words)"
+    assert stated_error(sentence, status=400).brief == "Refused (400)"
+    assert stated_error({"code": 429}, status=429).brief == "Overloaded (429)"
+    assert stated_error(said).brief == "Unreachable (bad_words)"
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [

@@ -152,8 +152,22 @@ def test_a_side_that_fails_twice_fails_the_turn_and_keeps_the_other(settings, re
     states = sorted(response.state for response in sides(turn).values())
     assert (turn.state, states) == ("failed", ["failed", "ready"])
     failed = next(r for r in sides(turn).values() if r.state == "failed")
-    assert (failed.failure, failed.text) == ("the prompt is too long", "")
+    assert (failed.failure, failed.text) == ("Refused (400 context_length_exceeded)", "")
     assert streamed(turn, redis_url)[-1][:2] == ("failed", "")
+
+
+def test_an_endpoints_own_words_are_neither_kept_nor_logged(settings, redis_url, caplog):
+    caplog.set_level("DEBUG")
+    engine, turn = FakeEngine(mode="quote", needs_loading=False), make_turn()
+    Turn.objects.filter(pk=turn.pk).update(message="canary: my address")
+
+    with serving(settings, engine):
+        generating.fill_turn(turn.pk)
+
+    assert {r.failure for r in sides(turn).values()} == {"Refused (400 bad_words)"}
+    assert "canary: my address" in str(engine.requests)
+    assert "Refused (400 bad_words)" in caplog.text
+    assert "canary" not in caplog.text
 
 
 def test_a_failed_side_that_is_asked_for_again_is_written_and_the_other_kept(settings, redis_url):

@@ -42,6 +42,7 @@ def test_withdrawing_blanks_texts_in_place_and_marks_releases():
     turn = answered(said(conversation, SECRET), a=SECRET, b=SECRET + "!")
     comparison = chosen(turn, reason_text=SECRET)
     kept = chosen(answered(said(begun(campaign, other), "Somebody else's")))
+    turn.responses.update(failure=SECRET)  # as an endpoint may have quoted it
     release = DatasetRelease.objects.create(name="r1", state="frozen")
     ReleaseComparison.objects.create(release=release, comparison=comparison, split="train")
 
