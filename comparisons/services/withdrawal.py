@@ -18,7 +18,7 @@ from comparisons.models import (
     Turn,
     WantedReply,
 )
-from comparisons.services import assignment_ends, audit, streaming
+from comparisons.services import assignment_ends, audit, opinions, streaming
 from comparisons.services.stale_releases import mark_releases_stale
 
 NO_TEXT = {"text": "", "candidates": [], "token_ids": [], "failure": ""}  # a failure may quote
@@ -107,6 +107,18 @@ def _blank_turns(turns: QuerySet[Turn]) -> None:
     turns.update(message="")
     Flag.objects.filter(turn__in=turns).update(note="")
     Response.objects.filter(turn__in=turns).update(**NO_TEXT)
+    _take_out_of_hands(turns)
+
+
+def _take_out_of_hands(turns: QuerySet[Turn]) -> None:
+    """Second opinions that wait or that others read just now: what they would pick from is gone."""
+    Showing.objects.filter(
+        ~opinions.IS_JUDGED,
+        turn__in=turns,
+        purpose=Showing.Purpose.SECOND_OPINION,
+        replaced_at__isnull=True,
+        judged_at__isnull=True,
+    ).update(replaced_at=timezone.now())
 
 
 def _give_up_replies(crowdworker: Crowdworker) -> None:

@@ -11,6 +11,7 @@ from comparisons.models import (
     DatasetRelease,
     Flag,
     Response,
+    Showing,
     Turn,
 )
 from comparisons.models.release import ReleaseComparison
@@ -227,3 +228,33 @@ def test_what_others_noted_about_an_erased_conversation_goes_too(is_whole):
 
     assert [*Comparison.objects.exclude(reason_text="")] == []
     assert [*Flag.objects.values_list("note", flat=True)] == [""]
+
+
+@pytest.mark.parametrize("is_whole", [True, False], ids=["withdrawn", "deleted"])
+def test_nobody_gives_an_opinion_on_texts_that_are_gone(is_whole):
+    campaign = live_campaign(second_opinion_percent=100)
+    person, judge, third = (agreed_person(campaign) for _ in range(3))
+    conversation = begun(campaign, person)
+    chosen(answered(said(conversation, "First")))
+    judged = opinions.take(third)
+    texts = {"A": judged.side_a.text_sha256, "B": judged.side_b.text_sha256}
+    kept = judging.record_choice(
+        judged, side="A", strength=2, choice_key=uuid.uuid4(), text_sha256=texts
+    )
+    chosen(answered(said(conversation, "Second"), a="One", b="Two"))
+    item = opinions.take(judge)
+    texts = {"A": item.side_a.text_sha256, "B": item.side_b.text_sha256}
+    chat.end_conversation(conversation)
+
+    if is_whole:
+        withdrawal.withdraw(person)
+    else:
+        withdrawal.delete_conversation(conversation)
+    with pytest.raises(judging.LeaseOver):
+        judging.record_choice(
+            item, side="B", strength=2, choice_key=uuid.uuid4(), text_sha256=texts
+        )
+
+    standing = Showing.objects.filter(purpose="second_opinion", replaced_at__isnull=True)
+    assert [*standing] == [kept.showing]
+    assert not judge.comparisons.exists()
