@@ -64,8 +64,7 @@ class RunDirectory:
         self._writes = self.ranks.is_main  # under torchrun one process writes for all
         self.config: RunConfig = from_dict(_read(path / "config.json"))
         self._inputs: dict[str, dict[str, str]] = _read(path / "inputs.json")
-        self._checked: dict[str, Path] = {}
-        self._interrupted = False
+        self._checked, self._interrupted = dict[str, Path](), False
         self._total, self._first_step, self._started = -1, 0, 0.0  # of the pace
         kept = path / "milestones.json"
         self._milestones: set[str] = set(_read(kept)["kept"]) if kept.exists() else set()

@@ -125,7 +125,7 @@ def test_what_is_shown_of_each_kind_can_be_set(kind: str, capsys):
         (["--input", "release"], "--input release has no value: write --input release=…"),
         (["--config", "broken.json"], "broken.json is not valid JSON"),
         (["--config", "five.json"], "five.json holds no object of named values"),
-        (["--config", "none.json"], "none.json cannot be read"),
+        (["--config", "none.json"], "none.json is not there"),
         (["--set", "lora.rnk=4"], "unknown key lora.rnk: did you mean lora.rank?"),
     ],
 )

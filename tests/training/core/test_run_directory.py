@@ -253,7 +253,7 @@ def test_too_little_memory_is_refused_with_the_number_to_change(
     ("name", "content", "reason"),
     [
         ("config.json", "{", "not valid JSON"),
-        ("config.json", "[]", "no JSON object"),
+        ("config.json", "[]", "no object of named values"),
         ("config.json", '{"kind": "poem"}', "poem"),
         ("config.json", None, "is not there"),
         ("inputs.json", None, "is not there"),
