@@ -94,14 +94,13 @@ const moves = {
   choice: (said) => {
     const turn = lastTurn();
     if (!talk.dataset.conversation) { arriveAtNext(said && words.opinionChosen.replace("{words}", said)); return; }
-    const below = (turn.querySelector(".said") ?? turn).getBoundingClientRect().bottom - dock().getBoundingClientRect().top;
-    if (below > 0) window.scrollBy({ top: below + 8, behavior: "instant" });
+    showEnd(turn.querySelector(".said") ?? turn);
     announce(words.chosen.replace("{words}", said));
     if (matchMedia("(pointer: fine)").matches) focusMessage();
     else focusOn(turn.querySelector("h2"));
   },
   pass: () => arriveAtNext(words.skipped),
-  skip: () => { announce(words.skipped); if (matchMedia("(pointer: fine)").matches) focusMessage(); },
+  skip: () => { showEnd(lastTurn().querySelector("[data-send=unskip]")); announce(words.skipped); if (matchMedia("(pointer: fine)").matches) focusMessage(); },
   flag: () => { document.querySelector("#flag-dialog form").reset(); closeDialog(document.getElementById("flag-dialog")); announce(words.flagged); line(words.flagged, { isRisk: false }); },
 };
 
@@ -114,6 +113,12 @@ function arriveAtNext(done) {
   if (done) announce(done);
   announce(place ? words.opinionNext.replace("{place}", place) : heading.textContent);
   focusOn(heading);
+}
+
+// Above the dock, so that the way back is in view.
+function showEnd(node) {
+  const below = (node?.getBoundingClientRect().bottom ?? 0) - dock().getBoundingClientRect().top;
+  if (below > 0) window.scrollBy({ top: below + 8, behavior: "instant" });
 }
 
 function focusOn(heading) {
