@@ -136,6 +136,7 @@ def stage_context(request: HttpRequest, conversation: Conversation) -> dict[str,
         "undone": undone_choice(last) if last and dock == "strip" else None,
         "turn_number": (last.number if last and last.is_open else len(turns) + 1),
         "turn_count": len(turns),
+        "total": conversations_of(conversation),
         "chosen_count": done,
         "message_key": uuid.uuid4(),
         "choice_key": uuid.uuid4(),
@@ -161,12 +162,17 @@ def undone_choice(turn: TurnView) -> dict[str, Any] | None:
     }
 
 
+def conversations_of(own: Conversation) -> int:
+    """How many there are in the conversation's assignment."""
+    return own.assignment.conversations_required if own.assignment else 1
+
+
 def page_context(own: Conversation) -> dict[str, Any]:
     """What stands around the stage: panel, dialogs, keys."""
     assert own.campaign is not None
     assert own.crowdworker is not None
     instructions = current_instructions(own.campaign)
-    total = own.assignment.conversations_required if own.assignment else 1
+    total = conversations_of(own)
     account = own.crowdworker.account
     keys = preferences.keys_of(account)
     return {

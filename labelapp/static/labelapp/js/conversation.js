@@ -194,7 +194,7 @@ let pausedAt = null;
 let pausedTop = 0;
 
 function pause(value) {
-  if (!document.getElementById("pause-cover")) return false;
+  if (!document.getElementById("pause-cover") || dock().dataset.dock === "ended") return false;
   if (value) { pausedAt = document.activeElement; pausedTop = window.scrollY; }
   activity.pause(value);
   document.getElementById("stage").hidden = value;

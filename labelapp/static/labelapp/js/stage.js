@@ -20,13 +20,16 @@ export function applyStage(html) {
 function replaceDock(next) {
   const present = document.getElementById("dock");
   if (!next || !present) return false;
-  const place = next.querySelector("[data-place]")?.textContent;
-  const shown = document.getElementById("turn-place");
-  if (shown && place) shown.textContent = place;
+  for (const fresh of next.querySelectorAll("template[data-fresh]")) renew(document.getElementById(fresh.dataset.fresh), fresh);
   const isSame = ["dock", "turn", "version"].every((name) => present.dataset[name] === next.dataset[name]);
   if (isSame) return false;
   present.replaceWith(document.adoptNode(next));
   return true;
+}
+
+// What the panel beside the stage says of it.
+function renew(node, fresh) {
+  if (node && node.innerHTML !== fresh.innerHTML) node.replaceChildren(document.importNode(fresh.content, true));
 }
 
 export async function fetchStage(url) {
