@@ -4,7 +4,8 @@ import pytest
 from playwright.sync_api import expect
 
 from comparisons.models import Comparison, Turn
-from tests.browser.steps import announced, dock, leave_box, press, say, start
+from tests.browser.scenes import chosen_one
+from tests.browser.steps import announced, dock, leave_box, opened, press, say, start
 from tests.comparisons.talking import agreed_person, live_campaign
 
 
@@ -16,6 +17,26 @@ def campaign(site):
 @pytest.fixture
 def person(campaign):
     return agreed_person(campaign)
+
+
+def test_the_panel_follows_and_keeps_the_end_and_the_menu_the_ways_out_at_hand(visitor):
+    at = chosen_one()
+    versions = at.campaign.instruction_versions
+    versions.update(summary="\n\n".join(["- One more rule to keep in mind."] * 60))
+    page = opened(visitor, at)
+    expect(page.locator("#panel-now")).to_have_text("Turn 2 of about 4")
+    expect(page.locator("aside").get_by_text("End conversation")).to_be_in_viewport(ratio=1)
+
+    say(page, "And then?")
+    dock(page, "strip")
+    leave_box(page)
+    press(page, "2", "Enter")
+    dock(page, "message")
+    expect(page.locator("#panel-now")).to_have_text("Turn 3 of about 4")
+    expect(page.locator("#panel-place")).to_contain_text("turn 3")
+    page.locator(".top .menu summary").click()
+    found = page.locator(".top .menu-body a").all_inner_texts()
+    assert [each for each in found if "ork" in each] == ["Work", "My work"]
 
 
 def test_a_choice_and_a_skip_can_be_taken_back(visitor, campaign, person):
