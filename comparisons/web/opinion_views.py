@@ -29,6 +29,8 @@ from comparisons.web.stage import flag_words, key_rows, opinion_context
 from comparisons.web.strip import side_of, strength_of
 from comparisons.web.words import script_words
 
+KEYS = ("both_bad", "reason", "skip", "flag", "show", "instructions", "pause", "keys")
+
 
 def _stage(request: HttpRequest, showing: Showing | None, **more: Any) -> dict[str, Any]:
     if showing is None:
@@ -54,7 +56,8 @@ def next_item(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
     keys = preferences.keys_of(account)
     more = {
         "keys": keys,
-        "key_rows": key_rows(keys),
+        "key_rows": key_rows(keys, only=KEYS),
+        "is_reading": True,
         "words": script_words(),
         "flag_kinds": flag_words(),
     }

@@ -28,6 +28,8 @@ from comparisons.web.stage import key_rows, strip_words
 from comparisons.web.strip import QUESTIONS, side_of, strength_of
 from comparisons.web.words import script_words
 
+KEYS = ("both_bad", "reason", "show", "instructions", "keys")
+
 
 @require_safe
 @crowdworker_required
@@ -44,7 +46,8 @@ def practice(request: HttpRequest, crowdworker: Crowdworker, slug: str) -> HttpR
     keys = preferences.keys_of(account)
     page = {
         "keys": keys,
-        "key_rows": key_rows(keys),
+        "key_rows": key_rows(keys, only=KEYS),
+        "is_reading": True,
         "words": script_words(),
         "has_single_keys": account.has_single_keys,
         "nav": [],

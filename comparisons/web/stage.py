@@ -4,6 +4,7 @@ Knows states and words; every change goes through the services.
 """
 
 import uuid
+from collections.abc import Collection
 from functools import cache
 from typing import Any
 
@@ -107,9 +108,10 @@ def strip_words(campaign: Campaign, *, is_opinion: bool = False) -> dict[str, An
     return {"strip_fields": fields, "content_language": campaign.language}
 
 
-def key_rows(keys: dict[str, str]) -> list[tuple[str, str, str]]:
-    """Action, what it does in words, and this person's key for it."""
-    return [(name, words, keys[name]) for name, words in key_words().items()]
+def key_rows(keys: dict[str, str], *, only: Collection[str] = ()) -> list[tuple[str, str, str]]:
+    """Action, what it does in words, and this person's key for it; `only`: what the page can do."""
+    rows = [(name, words, keys[name]) for name, words in key_words().items()]
+    return [row for row in rows if not only or row[0] in only]
 
 
 def stage_context(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:

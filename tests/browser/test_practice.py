@@ -37,6 +37,9 @@ def test_practice_is_done_by_keyboard_alone(campaign, visitor):
         press(page, "7" if turned else "2", "Enter")
         dock(page, "next")
         announced(page, "We see it the same way")
+        with page.context.expect_page() as instructions:
+            press(page, "g")
+        instructions.value.close()
         expect(page.locator("#turns")).to_contain_text(f"Because of {number}.")
         press(page, "Enter")
 
