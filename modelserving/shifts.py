@@ -1,14 +1,18 @@
-"""What a change does to a slot's places, deployment by deployment: told before a roll-back and after it.
+"""What changes do to a slot's places, deployment by deployment: before a roll-back, after it, and since when each holds.
 
 Knows slots and their events; changes nothing, and knows neither pages nor commands.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from modelserving.core.traffic import RETIRED, Place
+from modelserving.core.traffic import RETIRED, SERVING, TRIAL, Place
 from modelserving.models import Deployment, PromotionEvent, Slot, SlotDeployment
 from modelserving.promotion import last_promotion, places_of
+
+ROLES = (SERVING, TRIAL, RETIRED)  # the order in which places are read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,26 @@ def who_left(event: PromotionEvent) -> list[str]:
     if event.kind != PromotionEvent.Kind.ROLL_BACK:
         return []
     return [shift.name for shift in shifts_of(event) if shift.leaves]
+
+
+def places_with_ages(slot: Slot) -> list[SlotDeployment]:
+    """The slot's places, serving first; `since` of each is when it took its role, by the slot's history.
+
+    The column holds the last change of any kind, also of a share that another deployment's trial took from it.
+    """
+    began: dict[int, datetime] = {}
+    for event in slot.events.order_by("-pk"):
+        for key in {each["deployment"] for each in event.after} - began.keys():
+            if _role_of(key, places=event.before) != _role_of(key, places=event.after):
+                began[key] = event.at
+    found = list(slot.places.select_related("deployment__checkpoint"))
+    for place in found:
+        place.since = began.get(place.deployment_id, place.since)
+    return sorted(found, key=lambda place: (ROLES.index(place.role), -place.traffic, place.pk))
+
+
+def _role_of(deployment: int, *, places: Sequence[Mapping[str, Any]]) -> str | None:
+    return next((each["role"] for each in places if each["deployment"] == deployment), None)
 
 
 def _shifts(before: Sequence[Place], after: Sequence[Place]) -> list[Shift]:

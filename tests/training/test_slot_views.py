@@ -3,12 +3,15 @@
 Knows pages by address; model servers are fakes that answer.
 """
 
+from datetime import timedelta
+
 import pytest
 from django.urls import reverse
+from django.utils.timezone import now
 
 from comparisons.models import AuditEntry
 from modelserving import promotion
-from modelserving.models import Deployment, PromotionEvent
+from modelserving.models import Deployment, PromotionEvent, SlotDeployment
 from tests.comparisons.making import (
     make_checkpoint,
     make_comparison,
@@ -180,6 +183,25 @@ def test_the_leaderboard_gives_n_and_intervals_and_keeps_objectives_apart(slot):
     assert '<line class="interval"' not in page
     assert "Fewer than 100 choices: not ranked" in page
     assert "No choice between two deployments yet" in harmless
+
+
+def test_a_place_says_since_when_it_has_its_role_and_serving_comes_first(slot):
+    trial = make_deployment("new")
+    promotion.put_on_trial(slot, trial, traffic=30, expected_generation=slot.generation)
+    days = {event.kind: now() - timedelta(days=9 - event.generation) for event in slot.events.all()}
+    for event in slot.events.all():
+        PromotionEvent.objects.filter(pk=event.pk).update(at=days[event.kind])
+
+    client = signed_in()
+    client.get(reverse("lab_slots"))
+    shown = client.get(reverse("slot", args=[slot.pk])).context["places"]
+    SlotDeployment.objects.filter(role="serving").update(role="retired", traffic=0)
+    swapped = client.get(reverse("slot", args=[slot.pk])).context["places"]
+
+    assert [(each.role, each.since) for each in shown] == [
+        ("serving", days["promote"]), ("trial", days["trial"]),
+    ]  # fmt: skip
+    assert [each.role for each in swapped] == ["trial", "retired"]
 
 
 def test_the_leaderboard_counts_in_the_singular_and_says_what_it_left_out(slot):

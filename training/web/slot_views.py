@@ -19,7 +19,7 @@ from comparisons.web.confirming import confirm_to_change
 from modelserving import promotion
 from modelserving.core.traffic import PlacesError
 from modelserving.models import Deployment, Slot
-from modelserving.shifts import shifts_of_roll_back, who_left
+from modelserving.shifts import places_with_ages, shifts_of_roll_back, who_left
 from training import trials
 from training.evidence import evidence_for, serving_in
 from training.report.standings import dots
@@ -33,23 +33,22 @@ Refusals = (promotion.PromotionRace, promotion.GateNotMet, promotion.NothingToRo
 @researcher_required
 def slots(request: HttpRequest) -> HttpResponse:
     """Every slot with what serves and what is on trial."""
-    found = Slot.objects.prefetch_related("places__deployment__checkpoint", "campaigns")
-    return render(request, "training/slots.html", lab(request, slots=found))
+    found = Slot.objects.prefetch_related("campaigns")
+    standing = [(each, places_with_ages(each)) for each in found]
+    return render(request, "training/slots.html", lab(request, slots=standing))
 
 
 @require_GET
 @researcher_required
 def slot(request: HttpRequest, pk: int) -> HttpResponse:
     """One slot: its places and its whole history."""
-    found = get_object_or_404(
-        Slot.objects.prefetch_related("places__deployment__checkpoint"), pk=pk
-    )
+    found = get_object_or_404(Slot, pk=pk)
     events = list(found.events.select_related("deployment", "previous", "actor"))
     for event in events:
         event.who_left = who_left(event)
     context = lab(
         request, slot=found, events=events, serving=serving_in(found), last=promotion.last_promotion(found),
-        campaigns=found.campaigns.all(),
+        campaigns=found.campaigns.all(), places=places_with_ages(found),
     )  # fmt: skip
     return render(request, "training/slot.html", context)
 
