@@ -210,16 +210,6 @@ def _fast_signals(looked_at: QuerySet[Comparison]) -> list[Signal]:
     ]  # fmt: skip
 
 
-def last_choices(crowdworker: Crowdworker, *, count: int = 20) -> list[Comparison]:
-    """The newest choices of one person with what they saw, as they saw it."""
-    rows = Comparison.objects.filter(crowdworker=crowdworker, superseded_at__isnull=True)
-    return list(
-        rows.select_related(
-            "showing__side_a", "showing__side_b", "turn__conversation__campaign", "picked"
-        ).order_by("-pk")[:count]
-    )
-
-
 def median_seconds(crowdworker: Crowdworker) -> float | None:
     """The middle of this person's times from ready to choice."""
     times = list(

@@ -20,6 +20,7 @@ from comparisons.queries.exposure import exposure
 from comparisons.queries.leaderboard import shifts_without
 from comparisons.queries.pages import page_of
 from comparisons.queries.replies import reply_rows
+from comparisons.queries.seen_choices import last_choices
 from comparisons.services import quality
 from comparisons.services.onboarding import make_invitation
 from comparisons.web.access import account_of, administrator_required
@@ -76,7 +77,7 @@ def person(request: HttpRequest, public_id: str) -> HttpResponse:
         "person": crowdworker,
         "signals": habits.signals(crowdworker),
         "is_effect_asked": is_effect_asked,
-        "choices": habits.last_choices(crowdworker),
+        "choices": last_choices(crowdworker),
         "median_seconds": habits.median_seconds(crowdworker),
         "history": person_history(crowdworker),
         "counted": habits.standing_choices().filter(crowdworker=crowdworker).count(),

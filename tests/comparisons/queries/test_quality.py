@@ -5,12 +5,12 @@ import pytest
 from comparisons.models import Comparison, Flag, Showing
 from comparisons.queries.quality import (
     agreement_rows,
-    last_choices,
     median_seconds,
     open_flags,
     people_looked_at,
     signals,
 )
+from comparisons.queries.seen_choices import last_choices
 from tests.comparisons.making import (
     make_campaign,
     make_comparison,
