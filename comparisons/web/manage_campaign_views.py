@@ -3,6 +3,8 @@
 Each view reads through querysets or calls one service.
 """
 
+from collections.abc import Iterable
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -91,7 +93,7 @@ def _saved(request: HttpRequest, campaign: Campaign, form: CampaignForm) -> Http
         changed = campaigns.change_campaign(
             campaign, changes=chosen, actor=account_of(request), based_on=based_on
         )
-    said = " ".join([_said(changed), *_kept_said(changed)])
+    said = " ".join([_said(changed, form), *_kept_said(changed, form)])
     messages.success(request, said, extra_tags="stored")  # then the page's script drops the draft
     return redirect("manage_campaign", slug=campaign.slug)
 
@@ -103,7 +105,7 @@ def _changes_page(
     context = {
         "campaign": campaign,
         "changes": listed(campaign, fields=changed.fields, form=form),
-        "kept": _kept_said(changed),
+        "kept": _kept_said(changed, form),
         "people": people_at_work(campaign),
         "sent": [(name, each) for name in form.fields for each in request.POST.getlist(name)],
     }
@@ -123,17 +125,21 @@ def _merged(form: CampaignForm) -> CampaignForm:
     return CampaignForm(instance=campaign, initial={**typed, "based_on": newest})
 
 
-def _said(changed: campaigns.Changed) -> str:
-    fields = ", ".join(changed.fields).replace("_", " ")
-    return f"Saved: {fields}." if fields else "Nothing changed."
+def _said(changed: campaigns.Changed, form: CampaignForm) -> str:
+    return f"Saved: {_labels(changed.fields, form)}." if changed.fields else "Nothing changed."
 
 
-def _kept_said(changed: campaigns.Changed) -> list[str]:
+def _kept_said(changed: campaigns.Changed, form: CampaignForm) -> list[str]:
     said = []
     for name in sorted({each.by for each in changed.kept}):
-        kept = ", ".join(each.field for each in changed.kept if each.by == name)
-        said.append(f"Kept as {name} changed it meanwhile: {kept.replace('_', ' ')}.")
+        kept = [each.field for each in changed.kept if each.by == name]
+        said.append(f"Kept as {name} changed it meanwhile: {_labels(kept, form)}.")
     return said
+
+
+def _labels(fields: Iterable[str], form: CampaignForm) -> str:
+    """What the fields are called on the page; some names have commas of their own."""
+    return "; ".join(str(form[name].label) for name in fields)
 
 
 def _campaign_context(campaign: Campaign) -> dict[str, object]:

@@ -54,7 +54,7 @@ def test_a_live_campaign_is_published_by_key_after_its_list(editor):
     go_to(page, "main button[name=publish]")
     press(page, "Enter")
 
-    expect(page.locator(".messages")).to_contain_text("Saved: title.")
+    expect(page.locator(".messages")).to_contain_text("Saved: Title.")
     page.wait_for_load_state("networkidle")
     assert Campaign.objects.get().title == "Busy people"
     assert drafts(page) == []

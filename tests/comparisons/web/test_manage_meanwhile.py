@@ -54,8 +54,11 @@ def test_what_only_the_other_changed_stands(campaign):
         "Busy people", Decimal("0.10"), 20,
     )  # fmt: skip
     page = " ".join(ada.get(answer["Location"]).content.decode().split())
-    assert "Saved: title." in page
-    assert "Kept as bo changed it meanwhile: opinion pay, red team daily cap." in page
+    assert "Saved: Title." in page
+    assert (
+        "Kept as bo changed it meanwhile: Pay for a second opinion; Red team: responses per person and day."
+        in page
+    )
     assert [entry.detail for entry in AuditEntry.objects.filter(action="campaign.change")] == [
         {"opinion_pay": ["0.050", "0.10"], "red_team_daily_cap": ["60", "20"]},
         {"title": ["Busy", "Busy people"]},

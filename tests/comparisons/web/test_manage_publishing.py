@@ -157,7 +157,8 @@ def test_the_list_leaves_out_what_only_another_changed_and_says_so(campaign, ada
     page = send(ada, typed)
 
     assert [row[0] for row in rows(page)] == ["Title"]
-    assert "Kept as bo changed it meanwhile: red team daily cap." in page.content.decode()
+    kept = "Kept as bo changed it meanwhile: Red team: responses per person and day."
+    assert kept in page.content.decode()
 
 
 def test_what_both_changed_is_said_before_the_list(campaign, ada):
