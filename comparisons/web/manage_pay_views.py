@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from comparisons.formats.csv import safe_cell
 from comparisons.models import Campaign
 from comparisons.queries.pay import pay_rows, totals
+from comparisons.queries.settling import steps
 from comparisons.services import paying
 from comparisons.web.access import account_of, administrator_required
 from comparisons.web.confirming import confirm_to_change, confirm_to_download
@@ -36,6 +37,7 @@ def pay(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "made_at": made_at.isoformat(),
         "campaign": campaign, "rows": rows[:SHOWN], "count": len(rows), "totals": totals(rows),
+        "steps": steps(rows),
     }  # fmt: skip
     return manage_page(request, "pay.html", place="manage_campaigns", context=context)
 

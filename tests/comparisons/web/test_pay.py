@@ -114,6 +114,7 @@ def test_staff_see_accept_and_pay_all_of_it(client, campaign):
     said_then = client.post(
         settle, {"to": "accepted", "made_at": timezone.now().isoformat()}, follow=True
     ).content.decode()
+    accepted = client.get(page).content.decode()
     client.post(settle, {"to": "paid", "made_at": timezone.now().isoformat()})
     table = client.get(reverse("manage_pay_csv", args=[campaign.slug])).content.decode()
 
@@ -121,6 +122,10 @@ def test_staff_see_accept_and_pay_all_of_it(client, campaign):
     assert invited.pseudonym in before
     assert "0.20 USD submitted" in before
     assert "2 accepted." in said_then
+    assert 'value="accepted">Accept all that was handed in: 2 lines, 0.20 USD' in before
+    assert 'value="paid" disabled>Mark what is accepted as paid: nothing waits' in before
+    assert 'value="accepted" disabled>' in accepted
+    assert 'value="paid">Mark what is accepted as paid: 2 lines, 0.20 USD' in accepted
     lines = [line.split(",") for line in table.splitlines()[1:]]
     assert {(each[0], each[3], each[5]) for each in lines} == {
         (person.pseudonym, "second opinions", "paid"), (invited.pseudonym, "conversations", "paid"),
