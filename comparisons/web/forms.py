@@ -119,6 +119,22 @@ class KeysForm(forms.Form):
                 widget=forms.TextInput(attrs={"autocomplete": "off", "size": "2"}),
             )
 
+    def clean(self) -> dict[str, Any]:
+        """Refuse a key that several actions have, at each of them and by their names."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        holders: dict[str, list[str]] = {}
+        for name, value in cleaned.items():
+            if name.startswith("key_"):
+                holders.setdefault(value.lower(), []).append(name)
+        for key, names in holders.items():
+            if len(names) > 1:
+                words = f"{key}: {', '.join(str(self.fields[each].label) for each in names)}"
+                said = _("Two actions have the same key. Give each its own.")
+                self.add_error(None, f"{said} {words}")
+                for each in names:
+                    self.add_error(each, words)
+        return cleaned
+
     def key_map(self) -> dict[str, str]:
         """Action → key, as sent."""
         return {
