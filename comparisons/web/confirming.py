@@ -23,12 +23,14 @@ from comparisons.web.access import NOT_YOURS, PageView, account_of
 from comparisons.web.account_views import TOO_FAST, forget_tries, safe_next, seconds_to_wait
 from comparisons.web.error_views import CONFIRMING, sent_fields, wants_json
 from comparisons.web.forms import ConfirmForm
+from comparisons.web.manage_acts import waiting_act
 from comparisons.web.middleware import page_it_came_from
 from comparisons.web.password_views import ACT
 
 P = ParamSpec("P")
 READS = {"GET", "HEAD", "OPTIONS"}
-NOT_SENT_ON = {"csrfmiddlewaretoken", CONFIRMING}
+ASKED_ON = "confirming_from"  # the page to go back to, which a second try no longer comes from
+NOT_SENT_ON = {"csrfmiddlewaretoken", CONFIRMING, ASKED_ON}
 
 
 def confirm_to_change(view: PageView[P]) -> PageView[P]:
@@ -49,7 +51,11 @@ def confirm_to_change(view: PageView[P]) -> PageView[P]:
         if form.is_bound and _is_right(request, form):
             return view(request, *args, **kwargs)
         kept = [pair for pair in sent_fields(request) if pair[0] not in NOT_SENT_ON]
-        way_on = {"address": request.get_full_path(), "kept": kept, "is_act": True}
+        asked_on = request.POST.get(ASKED_ON) or page_it_came_from(request)
+        way_on = {
+            "address": request.get_full_path(), "kept": kept, "is_act": True,
+            "back": safe_next(request, asked_on), "asked_on": asked_on,
+        }  # fmt: skip
         return _ask(request, form, way_on=way_on, status=403)
 
     return guarded
@@ -86,7 +92,8 @@ def confirm(request: HttpRequest) -> HttpResponse:
 
 
 def _way_by_page(target: str) -> dict[str, object]:
-    return {"address": reverse("confirm"), "kept": [("next", target)], "next": target}
+    way_on = {"address": reverse("confirm"), "kept": [("next", target)], "next": target}
+    return {**way_on, "back": target}
 
 
 def _is_right(request: HttpRequest, form: ConfirmForm) -> bool:
@@ -115,7 +122,7 @@ def _ask(
     account = account_of(request)
     context = {
         "form": form, "name": account.username, "minutes": settings.CONFIRM_MINUTES,
-        "has_password": account.has_usable_password(), **way_on,
+        "has_password": account.has_usable_password(), "act": waiting_act(request), **way_on,
     }  # fmt: skip
     if form.errors:
         status = 429 if form.seconds_to_wait else 422

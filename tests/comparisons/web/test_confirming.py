@@ -54,6 +54,26 @@ def test_the_password_sends_the_same_form_on_and_holds_for_the_next_minutes(staf
     assert next_act.status_code == 200
 
 
+def test_the_page_says_what_waits_and_leads_back(staff, minute, suspend):
+    address, fields, is_done = suspend
+    minute(16)
+    page = reverse("manage_crowd") + "?q=kx"
+
+    first = staff.post(address, fields, headers={"Referer": f"http://testserver{page}"})
+    kept = hidden_fields(first.content.decode())
+    again = staff.post(
+        address, kept | {FIELD: WRONG}, headers={"Referer": f"http://testserver{address}"}
+    )
+    elsewhere = staff.post(address, fields | {"confirming_from": "https://evil.example/"})
+
+    assert "Waiting for it: <b>Suspend a person</b>." in first.content.decode()
+    for answer in (first, again):
+        assert f'<a class="btn" href="{page}">Cancel</a>' in answer.content.decode()
+    assert f'href="{reverse("home")}">Cancel</a>' in elsewhere.content.decode()
+    assert "evil.example" not in elsewhere.content.decode().split(">Cancel</a>")[0].split("<a ")[-1]
+    assert not is_done()
+
+
 def test_reading_never_asks(staff, minute):
     minute(60)
 
