@@ -54,6 +54,15 @@ def said(name: str, **posted: str) -> str:
     return " ".join(str(each) for each in get_messages(answer.wsgi_request))
 
 
+def test_a_server_at_a_socket_is_this_machines(settings, tmp_path):
+    settings.MODELSERVER_URLS = [f"unix://{tmp_path}/modelserver.sock", "http://127.0.0.1:9"]
+
+    said = page()
+
+    assert "<h2>This machine: no answer</h2>" in said
+    assert "<h2>http://127.0.0.1:9: no answer</h2>" in said
+
+
 def test_counts_stand_in_plain_words(policy: Checkpoint, running: Served):
     for _ in range(3):
         says_hello(running)

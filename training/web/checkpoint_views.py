@@ -125,6 +125,7 @@ def _described(status: ServerStatus, *, names: Mapping[str, str]) -> dict[str, A
     kinds = dict(Checkpoint.Kind.choices)
     return {
         "status": status,
+        "is_here": status.url.startswith("unix:"),
         "done": server_words.done(counts),
         "wrong": server_words.wrong(counts),
         "checkpoints": [

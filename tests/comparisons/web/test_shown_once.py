@@ -35,3 +35,6 @@ def test_a_page_that_is_loaded_again_makes_nothing_more(client, name, typed, mad
     assert [bool(each) for each in secrets] == [True, False, True]
     assert "was made already; it was shown once." in again.content.decode()
     assert made.objects.count() == 2
+    assert ("data-copy-of=" in first.content.decode(), "data-copy-of=" in again.content.decode()) == (
+        True, False,
+    )  # fmt: skip
