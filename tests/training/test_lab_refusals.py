@@ -128,7 +128,7 @@ def test_a_run_that_waits_says_nothing_of_reading():
 
     page = text_of(signed_in().get(reverse("run", args=[run.public_id])))
 
-    assert "reading its data" not in page
+    assert "data-is-waiting" in page  # its curves wait with "No figures yet." until it begins
     assert "Attempt" not in page
 
 

@@ -4,6 +4,7 @@ Knows pages by address; no model is trained here.
 """
 
 import json
+import re
 import uuid
 
 import pytest
@@ -18,6 +19,7 @@ from training import leases, run_files
 from training.models import TrainingRun
 
 pytestmark = pytest.mark.django_db
+TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="\w+"')
 HOSTILE = "<img src=x onerror=alert(1)>"
 PAGES = [
     "lab_runs", "new_run", "lab_iterations", "lab_checkpoints", "lab_slots", "leaderboard", "lab_servers",
@@ -101,7 +103,19 @@ def test_a_poll_reads_the_rows_state_and_no_file_of_the_run():
     assert {"samples", "medians", "log", "elo", "evaluation"} & set(
         polled.context.flatten()
     ) == set()
-    assert text_of(polled) in text_of(whole)
+    polled_text, whole_text = (TOKEN.sub("", text_of(each)) for each in (polled, whole))
+    assert polled_text in whole_text
+    assert "Stop…" in polled_text
+
+
+def test_a_poll_of_an_ended_run_has_nothing_to_stop_and_is_the_last():
+    run = make_run()
+    TrainingRun.objects.filter(pk=run.pk).update(state="done")
+
+    polled = signed_in().get(reverse("run", args=[run.public_id]), headers={"HX-Request": "true"})
+
+    assert polled.status_code == 286  # htmx asks no more
+    assert "Stop…" not in text_of(polled)
 
 
 def test_the_newest_samples_are_shown_however_many_were_written():
@@ -126,6 +140,7 @@ def test_rows_are_handed_out_from_a_byte_offset_on():
 
     assert first["rows"] == [{"step": 1, "pm/loss": 0.7}]
     assert second["rows"] == [{"step": 2, "pm/loss": 0.6}]
+    assert first["is_waiting"]
     assert (first["is_over"], client.get(f"{address}?offset=-1").status_code) == (False, 200)
     assert client.get(f"{address}?offset={'9' * 5000}").json() == client.get(address).json()
 

@@ -24,6 +24,7 @@ from training.web.shell import lab
 
 OFFERED = ("preference_model", "ppo", "best_of_k", "evaluation", "language_model")
 MOST_LINES = 100
+POLL_NO_MORE = 286  # htmx's own status: this answer is shown, and no further one is asked for
 
 
 @require_GET
@@ -111,7 +112,8 @@ def run(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
         "is_over": found.state not in {TrainingRun.State.QUEUED, TrainingRun.State.RUNNING},
     }
     if request.headers.get("HX-Request"):
-        return render(request, "training/_run_state.html", state)
+        status = POLL_NO_MORE if state["is_over"] else 200
+        return render(request, "training/_run_state.html", state, status=status)
     directory, evaluation = run_files.directory_of(found), queries.evaluation(found)
     context = lab(
         request, **state, evaluation=evaluation, samples=queries.samples(found), elo=elo_tables(evaluation),
@@ -131,7 +133,10 @@ def run_rows(request: HttpRequest, public_id: uuid.UUID) -> JsonResponse:
     path = run_files.directory_of(found) / "metrics.jsonl"
     rows, after = run_files.rows_after(path, offset=offset)
     is_over = found.state not in {TrainingRun.State.QUEUED, TrainingRun.State.RUNNING}
-    return JsonResponse({"rows": rows, "offset": after, "is_over": is_over})
+    is_waiting = found.state == TrainingRun.State.QUEUED
+    return JsonResponse(
+        {"rows": rows, "offset": after, "is_over": is_over, "is_waiting": is_waiting}
+    )
 
 
 @require_GET

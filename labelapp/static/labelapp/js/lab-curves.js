@@ -8,6 +8,7 @@ const EVERY = 2000;
 const board = document.querySelector("[data-rows-url]");
 const rows = [];
 let offset = 0, isOver = false, isHeld = false, isBusy = false, wasLive = false;
+let isWaiting = board?.hasAttribute("data-is-waiting") ?? false; // for a worker: nothing is read yet
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
@@ -47,7 +48,7 @@ function draw(figure) {
   figure.lines = lines(figure);
   if (!figure.lines.some((line) => line.points.length)) {
     figure.figure.hidden = rows.length > 0 && isOver;
-    figure.place.textContent = board.dataset.nothingYet ?? "";
+    figure.place.textContent = (isWaiting ? board.dataset.waiting : board.dataset.nothingYet) ?? "";
     return;
   }
   const width = Math.max(240, figure.place.clientWidth);
@@ -68,7 +69,8 @@ function read(figure, event) {
         if (Math.abs(figure.px(point[0]) - x) < Math.abs(figure.px(nearest[0]) - x)) nearest = point;
       }
     }
-    return `${line.name} ${short(nearest[1])} @ ${short(nearest[0])} (n=${line.points.length})`;
+    const n = line.points.length;
+    return `${line.name} ${short(nearest[1])} @ ${short(nearest[0])} (${n} ${n === 1 ? board.dataset.point : board.dataset.points})`;
   }).join(" · ");
 }
 
@@ -89,6 +91,10 @@ async function ask() {
     const body = await answer.json();
     if (body.offset < offset) rows.length = 0;
     offset = body.offset;
+    if (isWaiting !== body.is_waiting) {
+      isWaiting = body.is_waiting;
+      figures.forEach(draw);
+    }
     take(body.rows);
     if (body.is_over && !body.rows.length) end();
     else if (!body.is_over) wasLive = true;
