@@ -5,6 +5,8 @@ Knows evidence, slots and the audit; how a reply is made and how a slot is swapp
 
 from collections.abc import Mapping
 
+from django.db import transaction
+
 from comparisons.models import Account
 from comparisons.services import audit
 from modelserving import promotion
@@ -19,15 +21,16 @@ def put_on_trial(
 ) -> PromotionEvent:
     """Give a deployment that answers a share of the slot's traffic; nothing is restarted."""
     _require_answer(deployment)
-    event = promotion.put_on_trial(
-        slot,
-        deployment,
-        traffic=traffic,
-        expected_generation=slot.generation,
-        actor=actor,
-        reason=reason,
-    )
-    _note(event, actor=actor)
+    with transaction.atomic():
+        event = promotion.put_on_trial(
+            slot,
+            deployment,
+            traffic=traffic,
+            expected_generation=slot.generation,
+            actor=actor,
+            reason=reason,
+        )
+        _note(event, actor=actor)
     return event
 
 
@@ -42,11 +45,12 @@ def promote(
 ) -> PromotionEvent:
     """Let a deployment serve on the crowd's evidence. Not even force lets a silent one serve."""
     evidence: Evidence = evidence_for(slot, deployment).plus(_require_answer(deployment))
-    event = promotion.promote(
-        slot, deployment, evidence=evidence, expected_generation=expected_generation, actor=actor,
-        reason=reason, is_forced=is_forced,
-    )  # fmt: skip
-    _note(event, actor=actor)
+    with transaction.atomic():
+        event = promotion.promote(
+            slot, deployment, evidence=evidence, expected_generation=expected_generation, actor=actor,
+            reason=reason, is_forced=is_forced,
+        )  # fmt: skip
+        _note(event, actor=actor)
     return event
 
 
@@ -54,10 +58,11 @@ def roll_back(
     slot: Slot, *, expected_generation: int, actor: Account | None, reason: str
 ) -> PromotionEvent:
     """Back to what served before the newest promotion that stands."""
-    event = promotion.roll_back(
-        slot, expected_generation=expected_generation, actor=actor, reason=reason
-    )
-    _note(event, actor=actor)
+    with transaction.atomic():
+        event = promotion.roll_back(
+            slot, expected_generation=expected_generation, actor=actor, reason=reason
+        )
+        _note(event, actor=actor)
     return event
 
 
@@ -70,10 +75,11 @@ def retire(
     reason: str,
 ) -> PromotionEvent:
     """Take a deployment out of the draw; turns already begun finish on it."""
-    event = promotion.retire(
-        slot, deployment, expected_generation=expected_generation, actor=actor, reason=reason
-    )
-    _note(event, actor=actor)
+    with transaction.atomic():
+        event = promotion.retire(
+            slot, deployment, expected_generation=expected_generation, actor=actor, reason=reason
+        )
+        _note(event, actor=actor)
     return event
 
 
@@ -87,15 +93,16 @@ def set_traffic(
 ) -> PromotionEvent:
     """Share the traffic out anew: percent by deployment, 100 in all."""
     about = Deployment.objects.get(pk=max(shares, key=lambda key: shares[key]))
-    event = promotion.set_traffic(
-        slot,
-        about,
-        shares=shares,
-        expected_generation=expected_generation,
-        actor=actor,
-        reason=reason,
-    )
-    _note(event, actor=actor)
+    with transaction.atomic():
+        event = promotion.set_traffic(
+            slot,
+            about,
+            shares=shares,
+            expected_generation=expected_generation,
+            actor=actor,
+            reason=reason,
+        )
+        _note(event, actor=actor)
     return event
 
 
@@ -109,6 +116,7 @@ def _require_answer(deployment: Deployment) -> Condition:
 
 
 def _note(event: PromotionEvent, *, actor: Account | None) -> None:
+    """Say so in the audit, within the transaction of the change: neither stands without the other."""
     audit.record(
         actor=actor, action=f"slot.{event.kind}", object_type="slot", object_id=event.slot_id,
         detail={"deployment": event.deployment.name, "generation": event.generation, "reason": event.reason},
