@@ -171,6 +171,33 @@ def test_answers_is_a_gate(settings):
     assert (condition.standing, condition.says) == ("not_met", "the prompt is too long")
 
 
+class Terse(FakeEngine):
+    """Has nothing to say to some seeds."""
+
+    silent = {1}
+
+    def text_of(self, request, *, sample=0):
+        return [] if request["seed"] in self.silent else super().text_of(request, sample=sample)
+
+
+def test_a_policy_that_is_silent_at_one_seed_answers(settings):
+    with serving(settings, Terse()):
+        assert answers(make_deployment("terse")).standing == "met"
+
+
+def test_a_policy_that_is_always_silent_does_not_answer(settings):
+    engine = Terse()
+    engine.silent = set(generation.GATE_SEEDS)
+
+    with serving(settings, engine):
+        condition = answers(make_deployment("mute"))
+
+    assert (condition.standing, condition.says) == (
+        "not_met",
+        "its replies to 4 seeds are empty",
+    )
+
+
 def test_text_that_no_database_could_hold_is_cleaned_on_the_way(settings):
     hostile = [{"role": "user", "content": "a\x00b\ud800c"}]
 
