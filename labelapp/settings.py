@@ -237,7 +237,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": "labelapp:",
 }
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat-schedule")
+CELERY_BEAT_SCHEDULER = "labelapp.beat:Unfiled"
 CELERY_BEAT_SCHEDULE = {
     "reconcile-turns": {
         "task": "comparisons.reconcile_turns",
