@@ -27,6 +27,12 @@ class SignInForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Typing begins at the name; where the form comes back, at the password."""
+        super().__init__(*args, **kwargs)
+        first = "password" if self.is_bound else "username"
+        self.fields[first].widget.attrs["autofocus"] = True
+
 
 class CodeForm(forms.Form):
     """An invitation code, as it was sent."""
