@@ -87,6 +87,34 @@ def test_a_text_outlives_a_lost_session(visitor):
     assert page.evaluate(DRAFTS) == []
 
 
+def test_one_edits_beside_the_original_and_the_other_response(visitor):
+    page, _, place = at_pair(visitor)
+    page.goto(place)
+    page.locator("#own").fill("Mine.")
+
+    beside = page.locator("main section.pair > div")
+    expect(beside.nth(0)).to_contain_text("Response A You could soften the opening")
+    expect(beside.nth(1)).to_contain_text("Response B, as it was")
+    expect(beside.nth(1)).to_contain_text("call the council")
+    page.locator("#own").fill("")
+    press(page, "Control+Enter")
+    expect(page.locator("main .limit")).to_have_text("Nothing is written yet.")
+    announced(page, "Nothing is written yet.")
+
+
+def test_the_box_of_a_new_conversation_has_focus_where_there_is_a_mouse(visitor):
+    at = scene()
+    page = opened(visitor, at)
+    expect(page.locator("#message")).to_be_focused()
+    press(page, "Control+Enter")
+    announced(page, "Nothing is written yet.")
+
+    page = visitor.signed_in(at.person.account, has_touch=True, is_mobile=True)
+    page.goto(at.path)
+    page.wait_for_load_state()
+    expect(page.locator("#message")).not_to_be_focused()
+
+
 def test_an_unfinished_edit_waits_for_its_own_response_and_no_other(visitor):
     page, at, place = at_pair(visitor)
     page.goto(place)

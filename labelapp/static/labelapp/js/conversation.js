@@ -6,7 +6,7 @@ import * as cover from "./cover.js";
 import { closeDialog, openDialog } from "./dialog.js";
 import { line, takeBack } from "./dock-line.js";
 import { label, listen } from "./keys.js";
-import { isTooLong, showIn } from "./limit.js";
+import { maySend, showIn } from "./limit.js";
 import * as outbox from "./outbox.js";
 import { applyStage, fetchStage, SignedOut } from "./stage.js";
 import { TurnStream } from "./stream.js";
@@ -142,8 +142,7 @@ async function submit(form, submitter) {
   const kind = form.dataset.send;
   if (form.dataset.busy) return;
   if (kind === "choice" && !mayChoose()) return;
-  if (kind === "message" && !form.elements.text.value.trim()) return;
-  if (isTooLong(form)) return;
+  if (!maySend(form)) return;
   form.dataset.busy = "1";
   const said = strip.picked()?.getAttribute("aria-label") ?? "";
   const url = kind === "flag" ? dock().dataset.flagUrl : form.getAttribute("action"); // one dialog for whichever turn is open
@@ -213,6 +212,14 @@ function reason() {
   return true;
 }
 
+function closeReason(from) {
+  const details = document.getElementById("reason");
+  if (!details?.open || (from.matches("textarea, input[type=text]") && !details.contains(from))) return false;
+  if (details.contains(from)) from.blur();
+  details.open = false;
+  return true;
+}
+
 function end() {
   const open = ["strip", "waiting", "held", "failed"].includes(dock().dataset.dock);
   if (open) { line(words.chooseFirst); alertUrgently(words.chooseFirst); }
@@ -228,6 +235,7 @@ const actions = {
   send: (box) => { box.form?.dataset.send && box.form.requestSubmit(); },
   both_bad: () => press("#dock [data-action-box=both_bad]"),
   reason,
+  close: closeReason,
   skip: () => press("#dock [data-action=skip]"),
   flag: () => { if (!dock().dataset.flagUrl) return false; openDialog(document.getElementById("flag-dialog")); return true; },
   stop: () => press("#dock [data-action=stop]"),
@@ -281,6 +289,7 @@ follow();
 if (performance.getEntriesByType("navigation")[0]?.type === "navigate" && document.querySelectorAll("#turns > section").length > 1) {
   lastTurn().scrollIntoView({ block: "start", behavior: "instant" });
 }
+if (document.getElementById("start-turn") && matchMedia("(pointer: fine)").matches && !document.querySelector("dialog[open]")) focusMessage();
 sendLeftovers();
 if (outbox.isBehind()) refresh();
 document.addEventListener("visibilitychange", () => {

@@ -1,7 +1,7 @@
 // A long text in a plain form: kept on this device until the form was sent, sent with Ctrl+Enter.
 // Knows forms with data-kept and the time spent at them; where they lead is the server's.
 import * as activity from "./activity.js";
-import { isTooLong, showIn } from "./limit.js";
+import { maySend, showIn } from "./limit.js";
 import { noteSent, settle } from "./sent.js";
 import { device } from "./storage.js";
 
@@ -19,13 +19,7 @@ if (box) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
   form.addEventListener("submit", (event) => {
-    if (!box.value.trim()) {
-      event.preventDefault();
-      box.closest("details")?.setAttribute("open", "");
-      box.focus();
-      return;
-    }
-    if (isTooLong(form)) { event.preventDefault(); return; }
+    if (!maySend(form)) { event.preventDefault(); return; }
     const spent = form.elements.active_milliseconds;
     spent.value = Number(spent.value) + activity.milliseconds(); // it holds what a refused page gave back
     activity.begin();

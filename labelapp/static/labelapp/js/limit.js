@@ -1,4 +1,5 @@
-// A text that may only be so long: counted as it is typed and never cut. Above the limit a line says so, and its button is inert.
+// A text that may only be so long: counted as it is typed and never cut. Above the limit a line says so, and its button is inert;
+// where nothing is written the line says that when it is to be sent.
 // Knows boxes with data-limit and the line of their form; the server counts again.
 import { alertUrgently } from "./announcer.js";
 
@@ -21,14 +22,20 @@ export function showIn(place) {
   for (const box of place?.querySelectorAll("[data-limit]") ?? []) show(box);
 }
 
-// For a form that is about to be sent: says why it is not.
-export function isTooLong(form) {
+// For a form that is about to be sent: whether it may be, else why not.
+export function maySend(form) {
   const box = form.querySelector("[data-limit]");
-  if (!box || !show(box)) return false;
-  alertUrgently(form.querySelector("[data-limit-words]").textContent);
+  if (!box) return true;
+  const isOver = show(box);
+  const isEmpty = !box.value.trim();
+  if (!isOver && !isEmpty) return true;
+  const line = form.querySelector("[data-limit-words]");
+  if (isEmpty) line.textContent = line.dataset.emptyWords;
+  line.hidden = false;
+  alertUrgently(line.textContent);
   box.closest("details")?.setAttribute("open", "");
   box.focus();
-  return true;
+  return false;
 }
 
 document.addEventListener("input", (event) => { if (event.target.dataset?.limit) show(event.target); });
