@@ -38,7 +38,7 @@ def go_to(page: Page, selector: str, *, most: int = 60) -> None:
 def say(page: Page, text: str) -> None:
     """Write and send."""
     page.wait_for_load_state()  # scripts have run by then
-    press(page, "m")
+    press(page, "Escape", "m")  # out of a box that has focus already
     page.keyboard.type(text)
     press(page, "Control+Enter")
 

@@ -75,7 +75,7 @@ def test_keys_do_nothing_in_text_fields(visitor, campaign, person):
     page = visitor.page(person.account)
     start(page, campaign.slug)
 
-    press(page, "m")
+    page.focus("#message")
     page.keyboard.type("skip 1 to 8, bxzg?")
 
     expect(page.locator("#message")).to_have_value("skip 1 to 8, bxzg?")
@@ -140,13 +140,14 @@ def test_typed_text_and_an_unsent_message_survive_a_reload(visitor, campaign, pe
     visitor.allowed = ("ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "dialog: beforeunload")
     page = visitor.page(person.account)
     start(page, campaign.slug)
-    press(page, "m")
+    page.focus("#message")
     page.keyboard.type("half a thought")
     page.reload()
     expect(page.locator("#message")).to_have_value("half a thought")
 
     page.route("**/messages", lambda route: route.abort())
-    press(page, "m", "Control+Enter")
+    page.focus("#message")
+    press(page, "Control+Enter")
     expect(page.locator("#dock-line")).to_contain_text("Not saved yet")
     page.unroute("**/messages")
     page.reload()

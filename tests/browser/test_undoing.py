@@ -1,9 +1,9 @@
-"""Taking back a choice or a skip, by keyboard: what was said is there again, and the way back is in view."""
+"""Taking back a choice, a skip or a reason, by keyboard: what was said is there again, and the way back is in view."""
 
 from playwright.sync_api import expect
 
 from comparisons.models import Comparison
-from tests.browser.scenes import FIRST, SECOND, chosen_one, scene
+from tests.browser.scenes import FIRST, SECOND, chosen_one, ready, scene
 from tests.browser.steps import dock, leave_box, opened, press
 from tests.comparisons.talking import answered, said
 
@@ -67,3 +67,17 @@ def test_undo_is_in_view_after_a_skip_below_a_long_message(visitor):
     above = undo.bounding_box()
     assert above["y"] + above["height"] <= page.locator("#dock").bounding_box()["y"]
     expect(page.locator("#message")).to_be_focused()
+
+
+def test_escape_closes_the_reason_and_keeps_it(visitor):
+    page = opened(visitor, ready())
+    page.wait_for_load_state()
+    press(page, "7", "e")
+    page.fill("#reason_text", "It names a day.")
+
+    press(page, "Escape")
+    expect(page.locator("#reason_text")).to_be_hidden()
+    press(page, "6", "Enter")
+    dock(page, "message")
+
+    assert Comparison.objects.latest("pk").reason_text == "It names a day."

@@ -156,7 +156,7 @@ def test_a_red_team_task(visitor, site, theme, axe):
     dock(page, "start")
     found += record.step(page, "intent", axe=axe)
 
-    press(page, "m")
+    press(page, "Escape", "m")
     page.keyboard.type("I will try to get an insult.")
     press(page, "Control+Enter")
     dock(page, "message")

@@ -35,6 +35,7 @@ export function listen(actions, { isPaused }) {
       if (isPaused() && name !== "pause") return;
       if (actions[name]?.(...values) !== false) event.preventDefault();
     };
+    if (event.key === "Escape" && actions.close(event.target)) { event.preventDefault(); return; }
     if (isText(event.target)) return inText(event, run);
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (event.key === "Enter") { if (!isControl(event.target)) run("choose"); return; }
