@@ -1,6 +1,7 @@
 """Comparisons as CSV for spreadsheets: flat columns, no cell that a spreadsheet would run.
 
-Knows the row schema; the transcript stands in one cell in the HH way.
+An apostrophe stands before what looks like a formula, so analysis reads Parquet instead. Knows the row schema; the
+transcript stands in one cell in the HH way, without the newlines it begins with.
 """
 
 import csv
@@ -40,7 +41,7 @@ def csv_writer(path: Path) -> Iterator[Write]:
                 question=row["question"], picked=row["picked"], other=row["other"]
             )
             flat = {
-                **row, "prompt": render(row["messages"]), "chosen": chosen, "rejected": rejected,
+                **row, "prompt": render(row["messages"]).lstrip("\n"), "chosen": chosen, "rejected": rejected,
             }  # fmt: skip
             sheet.writerow([safe_cell(flat.get(column)) for column in COLUMNS])
 

@@ -152,13 +152,13 @@ def write_export(
     directory: Path,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Path]:
-    """Write train and test of a release in this format into a directory."""
+    """Write the splits of a release that have rows in this format into a directory; `datasets` loads no empty file."""
     _check(release, format_name)
     verify_release(release)
     directory.mkdir(parents=True, exist_ok=True)
     done = 0
     paths = []
-    for split in SPLITS:
+    for split in [each for each in SPLITS if release.counts.get(each)]:
         path = directory / f"{split}.{ENDINGS[format_name]}"
         draft = path.with_name(path.name + ".partial")
         with ExitStack() as stack:

@@ -47,12 +47,17 @@ class Options:
 def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     """Parse the words after ./start (run or demo)."""
     parser = argparse.ArgumentParser(prog="./start", usage=SHORT_USAGE, add_help=False)
-    parser.add_argument("command", nargs="?", default="run", choices=("run", "demo"))
+    parser.add_argument("command", nargs="?", default="run")
     parser.add_argument("--port", type=int)
     parser.add_argument("--host")
     parser.add_argument("--threads", type=int, default=32)
     parser.add_argument("--verbose", action="store_true")
     words = parser.parse_args(arguments)
+    if words.command not in {"run", "demo"}:
+        raise CannotStart(
+            f"there is no ./start {words.command}: choose run, demo, test, bench or manage; "
+            "management commands, doctor among them, are ./start manage COMMAND"
+        )
     if words.port is not None and not 0 < words.port < 1 << 16:
         raise CannotStart(f"--port {words.port} is not a port: choose one from 1 to 65535")
     if words.threads < 1:

