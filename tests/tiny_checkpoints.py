@@ -58,6 +58,7 @@ def _config(**sizes: Any) -> LlamaConfig:
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": CONTEXT_TOKENS,
+        "tie_word_embeddings": False,
         **sizes,
     }
     end = tokenizer.token_id("<|endoftext|>")
@@ -66,7 +67,6 @@ def _config(**sizes: Any) -> LlamaConfig:
         bos_token_id=end,
         eos_token_id=end,
         pad_token_id=tokenizer.token_id(PAD),
-        tie_word_embeddings=False,
         initializer_range=0.3,
         **shape,
     )

@@ -21,6 +21,7 @@ from modelserving.core.adapters import WEIGHTS, AdapterConfig
 from modelserving.core.architectures import CheckpointRefused
 from modelserving.lm.llama_body import LlamaBody
 from modelserving.lm.matrices import Matrix
+from modelserving.lm.own_memory import owned
 from modelserving.lm.slots import KeyValueShape
 
 PREFIX, DOWN, UP = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
@@ -106,7 +107,7 @@ def load_adapter(directory: Path, *, config: AdapterConfig, base: PreTrainedMode
             raise CheckpointRefused(f"{WEIGHTS}: {name} has other shapes than the base: {shapes}")
         if not bool(torch.isfinite(down).all() and torch.isfinite(up).all()):
             raise CheckpointRefused(f"{WEIGHTS}: {name} is not finite: the run diverged")
-        parts[name] = _LowRank(down=down, up=config.scale * up)
+        parts[name] = _LowRank(down=owned(down), up=config.scale * up)
     return Adapter(parts)
 
 

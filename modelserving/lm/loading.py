@@ -31,6 +31,7 @@ from modelserving.core.architectures import (
 from modelserving.core.artifacts import ArtefactError, Manifest, content_hash, verify
 from modelserving.core.dialogue import DialogueFormat
 from modelserving.lm.adapters import load_adapter
+from modelserving.lm.own_memory import own
 from modelserving.lm.tokenizer import TextTokenizer, TokenizerFailure
 
 transformers_logging.disable_progress_bar()
@@ -138,7 +139,7 @@ def _load_merged(
             f"{directory} is an adapter of checkpoint {config.base}, {found} is another"
         )
     load_adapter(directory, config=config, base=loaded.model).merge_into(loaded.model)
-    return replace(loaded, hash=content_hash(manifest))
+    return replace(loaded, hash=_hash_after(directory, manifest=manifest))
 
 
 def _load(
@@ -167,13 +168,15 @@ def _load(
         output_loading_info=True,
     )
     _check_weights(directory, report=report)
+    model = model.to(device).eval()
+    own(model)
     longest = min(layout.context_tokens, positions_of(model.config) or layout.context_tokens)
     return LoadedModel(
-        model=model.to(device).eval(),
+        model=model,
         tokenizer=tokenizer,
         dialogue_format=replace(layout, context_tokens=longest),
         config=model.config,
-        hash=content_hash(manifest),
+        hash=_hash_after(directory, manifest=manifest),
     )
 
 
@@ -187,6 +190,14 @@ def _verified(directory: Path, *, kinds: tuple[str, ...]) -> Manifest:
             f"{directory} is a {manifest.kind}, expected {' or '.join(kinds)}: choose another"
         )
     return manifest
+
+
+def _hash_after(directory: Path, *, manifest: Manifest) -> str:
+    """The hash of what was read, checked again: a file may have been put in another's place meanwhile."""
+    found = content_hash(_verified(directory, kinds=(manifest.kind,)))
+    if found != content_hash(manifest):
+        raise CheckpointRefused(f"{directory} changed while it was read: load it again")
+    return found
 
 
 def _check_weights(directory: Path, *, report: dict[str, Any]) -> None:

@@ -223,7 +223,7 @@ class CheckpointReader:
             raise Refused("only policies are served as adapters", code="checkpoint_refused")
         config = adapter_config(directory, manifest=manifest)
         adapter = load_adapter(directory, config=config, base=base.loaded.model)
-        verify(directory)  # what was read is what was verified
+        _identified(directory, name=identity)  # what was read is what was verified
         return ServedCheckpoint(
             name=name or identity,
             hash=identity,
