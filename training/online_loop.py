@@ -85,9 +85,10 @@ def advance(iteration: Iteration) -> Iteration:
 
 def start_now(iteration: Iteration, *, actor: Account | None) -> Iteration:
     """Begin with the comparisons there are, fewer than were wanted."""
-    _change(iteration, fewest_new=0)
-    note(iteration, step="release", what="started now", why=_by(actor))
-    _audit(iteration, "iteration.start_now", actor=actor, detail={})
+    with transaction.atomic():
+        _change(iteration, fewest_new=0)
+        note(iteration, step="release", what="started now", why=_by(actor))
+        _audit(iteration, "iteration.start_now", actor=actor, detail={})
     return advance(iteration)
 
 
@@ -97,11 +98,12 @@ def retry(iteration: Iteration, *, step: str, reason: str, actor: Account | None
     if step not in RETRIED or found is None or found.state != "failed":
         raise LoopRefused("Only a failed release, preference model or policy can be tried again.")
     tries = LoopSettings.of(iteration).tries
-    _change(iteration, tries=tries | {step: tries.get(step, 0) + 1})
-    if step == "release":
-        Iteration.objects.filter(pk=iteration.pk).update(release=None)
-    note(iteration, step=step, what="tried again", why=reason)
-    _audit(iteration, "iteration.retry", actor=actor, detail={"step": step, "reason": reason})
+    with transaction.atomic():
+        _change(iteration, tries=tries | {step: tries.get(step, 0) + 1})
+        if step == "release":
+            Iteration.objects.filter(pk=iteration.pk).update(release=None)
+        note(iteration, step=step, what="tried again", why=reason)
+        _audit(iteration, "iteration.retry", actor=actor, detail={"step": step, "reason": reason})
     return advance(iteration)
 
 
@@ -110,10 +112,10 @@ def end(iteration: Iteration, *, reason: str, actor: Account | None) -> Iteratio
     if not reason.strip():
         raise LoopRefused("Say why the iteration ends: the reason is kept with it.")
     still_open = Iteration.objects.filter(pk=iteration.pk, state__in=OPEN)
-    is_ended = still_open.update(state=State.CANCELLED, finished_at=now())
-    if is_ended:  # before its runs are stopped: then nothing new begins
-        note(iteration, step="loop", what="cancelled", why=reason)
-        _audit(iteration, "iteration.cancel", actor=actor, detail={"reason": reason})
+    with transaction.atomic():  # before its runs are stopped: then nothing new begins
+        if still_open.update(state=State.CANCELLED, finished_at=now()):
+            note(iteration, step="loop", what="cancelled", why=reason)
+            _audit(iteration, "iteration.cancel", actor=actor, detail={"reason": reason})
     iteration.refresh_from_db()
     return _left_behind(iteration, actor=actor)
 
@@ -287,12 +289,9 @@ def _audit(
     iteration: Iteration, action: str, *, actor: Account | None, detail: dict[str, Any]
 ) -> None:
     audit.record(
-        actor=actor,
-        action=action,
-        object_type="iteration",
-        object_id=iteration.number,
+        actor=actor, action=action, object_type="iteration", object_id=iteration.number,
         detail=detail,
-    )
+    )  # fmt: skip
 
 
 def _by(actor: Account | None) -> str:

@@ -105,9 +105,13 @@ def change_password(account: Account, *, current: str | None, new: str) -> None:
 def make_sign_in_link(account: Account, *, lifetime: timedelta = LINK_LIFETIME) -> str:
     """A new one-time link for the account, as a path on this site."""
     token = secrets.token_urlsafe(32)
-    SignInLink.objects.create(
-        account=account, token_sha256=token_hash(token), expires_at=now() + lifetime
-    )
+    until = now() + lifetime
+    with transaction.atomic():
+        SignInLink.objects.create(account=account, token_sha256=token_hash(token), expires_at=until)
+        audit.record(  # by nobody who is signed in: a command makes it
+            actor=None, action="sign_in_link.create", object_type="account",
+            object_id=account.public_id, detail={"expires_at": until.isoformat()},
+        )  # fmt: skip
     return reverse("sign_in_link", args=[token])
 
 
@@ -117,10 +121,15 @@ def use_sign_in_link(token: str) -> Account:
     # the condition stands on the row itself: one that hangs on a join is not looked at again
     # by PostgreSQL when two uses meet
     unused = SignInLink.objects.filter(token_sha256=token_hash(token), used_at__isnull=True)
-    if link is None or unused.update(used_at=now()) != 1:
-        raise SignInLinkInvalid(
-            "this link was used before or has run out: ask an administrator for a new one"
-        )
+    with transaction.atomic():
+        if link is None or unused.update(used_at=now()) != 1:
+            raise SignInLinkInvalid(
+                "this link was used before or has run out: ask an administrator for a new one"
+            )
+        audit.record(
+            actor=link.account, action="sign_in_link.use", object_type="account",
+            object_id=link.account.public_id,
+        )  # fmt: skip
     return link.account
 
 

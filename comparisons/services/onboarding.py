@@ -26,7 +26,7 @@ from comparisons.models import (
 )
 from comparisons.models.campaign import Origin
 from comparisons.queries.work import pay_rule_of
-from comparisons.services import qualifying
+from comparisons.services import audit, qualifying
 from comparisons.services.accounts import create_account
 from comparisons.services.arrival_ids import external_id_hash
 from comparisons.services.assignment_ends import give_back
@@ -71,14 +71,19 @@ def make_invitation(
 ) -> str:
     """A new invitation; its code is returned now and kept only as a hash."""
     code = secrets.token_urlsafe(12)
-    Invitation.objects.create(
-        code_sha256=hash_of_code(code),
-        label=label,
-        pool=pool,
-        uses_left=uses,
-        expires_at=expires_at,
-        created_by=created_by,
-    )
+    with transaction.atomic():
+        invitation = Invitation.objects.create(
+            code_sha256=hash_of_code(code),
+            label=label,
+            pool=pool,
+            uses_left=uses,
+            expires_at=expires_at,
+            created_by=created_by,
+        )
+        audit.record(
+            actor=created_by, action="invitation.create", object_type="invitation",
+            object_id=invitation.pk, detail={"label": label, "pool": pool, "uses": uses},
+        )  # fmt: skip
     return code
 
 

@@ -8,10 +8,11 @@ import secrets
 from pathlib import Path
 
 from django.conf import settings
+from django.db import transaction
 
 from comparisons.models import Account, Campaign, InstructionVersion
 from comparisons.models.campaign import Objective, Question, Tranche
-from comparisons.services import accounts, onboarding
+from comparisons.services import accounts, audit, onboarding
 from comparisons.services.campaigns import PRESETS
 from comparisons.services.importing import import_hh
 from modelserving import registry
@@ -87,7 +88,12 @@ def _make_deployments(starter: Checkpoint) -> tuple[Deployment, Deployment]:
 def _make_slot(name: str, *, serving: Deployment, trial: Deployment) -> Slot:
     slot = ensure_slot(name, deployment=serving)
     if slot.generation == 1:  # just made: nobody decided anything about it yet
-        put_on_trial(slot, trial, traffic=50, expected_generation=1, reason="demo")
+        with transaction.atomic():
+            put_on_trial(slot, trial, traffic=50, expected_generation=1, reason="demo")
+            audit.record(
+                actor=None, action="slot.trial", object_type="slot", object_id=slot.pk,
+                detail={"deployment": trial.name, "generation": 2, "reason": "demo"},
+            )  # fmt: skip
     return slot
 
 

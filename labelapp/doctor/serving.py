@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils.timezone import now
 
-from comparisons.models import Campaign
+from comparisons.models import AuditEntry, Campaign
 from comparisons.services import audit
 from labelapp.celery import app
 from labelapp.doctor.findings import Check, Finding, warning
@@ -69,6 +69,15 @@ def audit_is_whole() -> Iterator[Finding]:
             what=f"audit entry {entry}: {what}",
             cure="compare with a backup: somebody wrote to the database past the application",
         )
+    entries = AuditEntry.objects.filter(object_type="slot").only("action", "object_id", "detail")
+    told = {(each.object_id, each.action, each.detail.get("generation")) for each in entries}
+    events = PromotionEvent.objects.exclude(generation=1)  # that one came with the slot
+    for event in events.select_related("slot").order_by("pk"):
+        if (str(event.slot_id), f"slot.{event.kind}", event.generation) not in told:
+            yield Finding(
+                what=f"slot {event.slot}: the audit does not tell of generation {event.generation}",
+                cure="find out who changed it: its page names them, unless it was written past the application",
+            )
 
 
 def redis_answers() -> Iterator[Finding]:

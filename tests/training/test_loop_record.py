@@ -4,6 +4,7 @@ Knows rows; no model is trained here.
 """
 
 import pytest
+from django.db import DatabaseError
 
 from comparisons.models import DatasetRelease
 from modelserving import promotion
@@ -70,3 +71,24 @@ def test_a_run_that_began_while_the_iteration_was_ended_is_stopped_too(slot):
 
     late.refresh_from_db()
     assert late.state == TrainingRun.State.STOPPED
+
+
+@pytest.mark.parametrize("act", ["start_now", "retry", "end"])
+def test_what_cannot_be_audited_does_not_happen(slot, monkeypatch, act):
+    release = DatasetRelease.objects.create(name="r-1", state="failed")
+    iteration = Iteration.objects.create(number=1, slot=slot, release=release)
+    before = Iteration.objects.values().get()
+    acts = {
+        "start_now": lambda: online_loop.start_now(iteration, actor=None),
+        "retry": lambda: online_loop.retry(iteration, step="release", reason="why", actor=None),
+        "end": lambda: online_loop.end(iteration, reason="why", actor=None),
+    }
+
+    def fails(**_entry):
+        raise DatabaseError("the disk is full")
+
+    monkeypatch.setattr(online_loop.audit, "record", fails)
+    with pytest.raises(DatabaseError):
+        acts[act]()
+
+    assert Iteration.objects.values().get() == before

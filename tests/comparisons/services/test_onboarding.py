@@ -6,10 +6,10 @@ import pytest
 from django.db import IntegrityError
 from django.utils import timezone
 
-from comparisons.models import Account, Assignment, Crowdworker, Invitation
+from comparisons.models import Account, Assignment, AuditEntry, Crowdworker, Invitation
 from comparisons.queries import pay
 from comparisons.services import assignment_ends, chat, onboarding, turns
-from tests.comparisons.making import PASSWORD, make_crowdworker
+from tests.comparisons.making import PASSWORD, make_account, make_crowdworker
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
@@ -25,6 +25,18 @@ def test_an_invitation_lets_in_as_many_as_it_says():
     assert (person.pool, person.account.role) == ("select", "crowdworker")
     assert list(Account.objects.values_list("username", flat=True)) == ["grace"]
     assert code not in str(Invitation.objects.values())
+
+
+def test_making_an_invitation_is_in_the_audit_without_its_code():
+    admin = make_account("administrator")
+
+    code = onboarding.make_invitation(label="friends", pool="select", uses=3, created_by=admin)
+
+    (entry,) = AuditEntry.objects.values()
+    assert (entry["actor_id"], entry["action"]) == (admin.pk, "invitation.create")
+    assert entry["detail"] == {"label": "friends", "pool": "select", "uses": 3}
+    assert code not in str(entry)
+    assert onboarding.hash_of_code(code) not in str(entry)
 
 
 def test_a_sign_up_that_fails_leaves_the_invitation_unused():

@@ -15,7 +15,7 @@ from labelapp.doctor.examining import examine
 from modelserving import registry
 from modelserving.deployments import create_deployment
 from modelserving.models import Slot, SlotDeployment
-from modelserving.promotion import ensure_slot
+from modelserving.promotion import ensure_slot, put_on_trial
 from tests.comparisons.making import make_campaign, make_comparison, make_conversation
 from tests.tiny_checkpoints import make_tiny_language_model
 from training.models import TrainingRun
@@ -92,6 +92,13 @@ def _edit_the_audit():
     AuditEntry.objects.update(action="other")
 
 
+def _change_a_slot_untold():
+    slot = Slot.objects.get(name="helpful")
+    first = slot.places.get().deployment
+    second = create_deployment(name="Tiny too", checkpoint=first.checkpoint)
+    put_on_trial(slot, second, traffic=10, expected_generation=1)
+
+
 def _damage_the_release():
     from comparisons.models import DatasetRelease
 
@@ -146,6 +153,7 @@ def _open_the_secret():
         (_edit_a_text_and_its_hash, {"prefix"}),
         (_edit_the_first_message, {"first-messages", "splits"}),
         (_edit_the_audit, {"audit"}),
+        (_change_a_slot_untold, {"audit"}),
         (_damage_the_release, {"releases"}),
         (_damage_the_checkpoint, {"checkpoints"}),
         (_lose_the_checkpoint, {"checkpoints"}),
