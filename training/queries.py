@@ -6,7 +6,7 @@ Reads only: rows, and the files a run's process wrote.
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ HEADLINES = {  # kind -> (key in results, words)
     "language_model": ("held_out_loss", "held-out loss"),
     "context_distillation": ("held_out_kl", "held-out KL"),
 }
+CALIBRATION_ERROR = "expected_calibration_error"
 MOST_COMPARED = 6  # lines that one picture can hold
 MOST_DIGITS = 7  # of a page number in an address
 STALLED_AFTER = 20  # seconds without a sign of life
@@ -131,9 +132,20 @@ def figure(value: Any, *, key: str) -> str:
     return f"{text}, n={value['n']:,}" if value.get("n") else text
 
 
-def results(run: TrainingRun) -> list[tuple[str, str]]:
-    """Every headline number of the run as (words, text)."""
-    return [(key.replace("_", " "), figure(value, key=key)) for key, value in run.results.items()]
+def results(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Every headline number of a run or checkpoint as (words, text)."""
+    return [
+        (key.replace("_", " "), figure(value, key=key) + _n_of_calibration(key, found=found))
+        for key, value in found.items()
+    ]
+
+
+def _n_of_calibration(key: str, *, found: Mapping[str, Any]) -> str:
+    """A calibration error stands alone in the files: it is of the comparisons that the accuracy beside it is of."""
+    prefix = key.removesuffix(CALIBRATION_ERROR)
+    beside = found.get(f"{prefix}test_accuracy") or found.get(f"{prefix}accuracy")
+    has_n = key.endswith(CALIBRATION_ERROR) and isinstance(beside, dict) and beside.get("n")
+    return f", n={beside['n']:,}" if has_n else ""
 
 
 def evaluation(run: TrainingRun) -> dict[str, Any]:

@@ -185,6 +185,45 @@ def test_figures_are_svg_drawn_from_the_run_or_not_there():
     assert client.get(reverse("run_figure", args=[run.public_id, "no-such"])).status_code == 404
 
 
+def test_a_figure_opens_large_with_the_look_that_it_brings_along():
+    run = make_run()
+    TrainingRun.objects.filter(pk=run.pk).update(state="done")
+    write(run, metrics__jsonl='{"step": 1, "pm/loss": 0.7}\n')
+    client, figure = signed_in(), reverse("run_figure", args=[run.public_id, "learning"])
+
+    page = text_of(client.get(reverse("run", args=[run.public_id])))
+    large = client.get(figure + "?large")
+    policy, (tag,) = (
+        large["Content-Security-Policy"],
+        re.findall(r"<svg[^>]*>", large.content.decode()),
+    )
+
+    assert "viewBox=" in tag
+    assert "width=" not in tag
+    assert "height=" not in tag
+    assert f'<a href="{figure}?large"><img src="{figure}"' in page
+    assert "style-src 'unsafe-inline'" in policy
+    assert "default-src 'none'" in policy
+
+
+def test_accuracies_stand_in_percent_and_turns_are_counted_from_one():
+    share = {"value": 2 / 3, "low": 0.354, "high": 0.879, "n": 9}
+    run = make_run()
+    TrainingRun.objects.filter(pk=run.pk).update(
+        state="done", results={"test_accuracy": share, "expected_calibration_error": 0.1891}
+    )
+    found = {"by_objective": {"helpful": share}, "by_turn": {"0": share, "1": share, "6+": share}}
+    write(run, evaluation__json=json.dumps(found))
+
+    page = text_of(signed_in().get(reverse("run", args=[run.public_id])))
+
+    cells = '<td class="number">66.7</td><td class="number">35.4</td><td class="number">87.9</td>'
+    for part in ("helpful", "turn 1", "turn 2", "turn 7+"):
+        assert f"<td>{part}</td>{cells}" in page
+    assert "turn 0" not in page
+    assert "<dd>0.1891, n=9</dd>" in page
+
+
 def test_a_run_is_started_once_however_often_the_form_is_sent():
     make_release("r1")
     client, key = signed_in(), str(uuid.uuid4())

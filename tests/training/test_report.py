@@ -23,7 +23,7 @@ EVALUATION = {
         {"low": 0.5, "high": None, "mean_margin": 0.9, "expected": 0.71, "accuracy": SHARE},
     ],
     "by_threshold": [{"threshold": -1.5, "accuracy": SHARE}, {"threshold": 0.5, "accuracy": SHARE}],
-    "by_turn": {"1": SHARE, "2": SHARE},
+    "by_turn": {"0": SHARE, "1": SHARE, "6+": SHARE},
     "by_objective": {"helpful": SHARE},
     "by_tranche": {"base": SHARE},
     "histogram": {"low": -1.0, "high": 1.0, "chosen": [1, 2], "rejected": [2, 1]},

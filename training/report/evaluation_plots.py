@@ -4,10 +4,12 @@ Pure; reads evaluation.json, knows no training.
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.report import recorded
+from training.report.accuracies import turn_name
 from training.report.drawing import BASELINE, COLOURS, DASHES, axes, intervals
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def by_threshold(directory: Path) -> "Figure | None":
 
 def by_turn(directory: Path) -> "Figure | None":
     """Accuracy by turn."""
-    return _parts(directory, key="by_turn", x_label="turn of the dialogue")
+    return _parts(directory, key="by_turn", x_label="turn of the dialogue", named=turn_name)
 
 
 def by_objective(directory: Path) -> "Figure | None":
@@ -121,14 +123,16 @@ def by_k(directory: Path) -> "Figure | None":
     return figure
 
 
-def _parts(directory: Path, *, key: str, x_label: str) -> "Figure | None":
+def _parts(
+    directory: Path, *, key: str, x_label: str, named: Callable[[str], str] = str
+) -> "Figure | None":
     found: dict[str, dict[str, Any]] = recorded.evaluation(directory).get(key) or {}
     if not found:
         return None
     figure, area = axes(x_label=x_label, y_label="share of comparisons right")
     intervals(area, x=list(range(len(found))), shares=list(found.values()), name="test split")
     area.axhline(HALF, color=BASELINE, linestyle=":", linewidth=1, label="chance")
-    area.set_xticks(range(len(found)), list(found))
+    area.set_xticks(range(len(found)), [named(each) for each in found])
     area.set_xlim(-0.5, len(found) - 0.5)
     area.set_ylim(0, 1.08)
     area.legend(fontsize=8, frameon=False, loc="lower right")

@@ -25,6 +25,7 @@ from modelserving.models import Checkpoint, Slot
 from training import queries
 from training.models import TrainingRun
 from training.report import plots
+from training.report.accuracies import accuracies
 from training.web import server_words
 from training.web.forms import DeploymentForm, TrialForm
 from training.web.shell import lab
@@ -160,7 +161,7 @@ def _page(request: HttpRequest, found: Checkpoint) -> dict[str, Any]:
     evaluation = queries.evaluation(run) if run else {}
     return lab(
         request, checkpoint=found, run=run, speaks=speaks, parents=found.parents.all(),
-        results=[(k.replace("_", " "), queries.figure(v, key=k)) for k, v in found.results.items()],
+        results=queries.results(found.results), accuracies=accuracies(evaluation),
         deployments=found.deployments.prefetch_related("places__slot"),
         ranks=found.ranked.all(), adapters=found.adapters.all()[:50], evaluation=evaluation,
         runs_from=found.runs_from.order_by("-pk")[:RUNS_SHOWN],

@@ -4,9 +4,12 @@ Knows forms and templates; what a run is and when it may begin is the services' 
 """
 
 import json
+import re
 import uuid
 from typing import Any
 
+from csp.constants import NONE, UNSAFE_INLINE
+from csp.decorators import csp_replace
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -18,12 +21,14 @@ from training.elo_tables import elo_tables
 from training.models import TrainingRun
 from training.preflight import checks
 from training.report import plots
+from training.report.accuracies import accuracies
 from training.services import RunRefused, request_stop, start_run
 from training.web.forms import NewRunForm
 from training.web.shell import lab
 
 OFFERED = ("preference_model", "ppo", "best_of_k", "evaluation", "language_model")
 MOST_LINES = 100
+OWN_SIZE = re.compile(r' (?:width|height)="[\d.]+pt"')  # an SVG without it fills the window
 POLL_NO_MORE = 286  # htmx's own status: this answer is shown, and no further one is asked for
 
 
@@ -107,7 +112,7 @@ def run(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     state = {
         "run": found,
         "line": queries.line(found),
-        "results": queries.results(found),
+        "results": queries.results(found.results),
         "waiting": queries.waiting_without_worker(),
         "is_over": found.state not in {TrainingRun.State.QUEUED, TrainingRun.State.RUNNING},
     }
@@ -117,6 +122,7 @@ def run(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     directory, evaluation = run_files.directory_of(found), queries.evaluation(found)
     context = lab(
         request, **state, evaluation=evaluation, samples=queries.samples(found), elo=elo_tables(evaluation),
+        accuracies=accuracies(evaluation),
         medians=queries.medians(found, page=request.GET.get("page", "")),
         log=run_files.tail(directory / "log.txt"), inputs=run_files.read_object(directory / "inputs.json"),
         figures=plots.offered(found.kind, evaluation=evaluation) if state["is_over"] else [],
@@ -141,12 +147,17 @@ def run_rows(request: HttpRequest, public_id: uuid.UUID) -> JsonResponse:
 
 @require_GET
 @researcher_required
-def run_figure(_request: HttpRequest, public_id: uuid.UUID, name: str) -> HttpResponse:
-    """One figure of the run as SVG, drawn from its files."""
+@csp_replace(
+    {"default-src": [NONE], "style-src": [UNSAFE_INLINE]}
+)  # opened by itself: its own look
+def run_figure(request: HttpRequest, public_id: uuid.UUID, name: str) -> HttpResponse:
+    """One figure of the run as SVG, drawn from its files; as large as the window where it is to be read."""
     found = get_object_or_404(TrainingRun, public_id=public_id)
     svg = queries.figure_of(found, name)
     if svg is None:
         raise Http404
+    if "large" in request.GET:
+        svg = OWN_SIZE.sub("", svg, count=2)
     return HttpResponse(svg, content_type="image/svg+xml")
 
 
