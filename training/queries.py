@@ -13,6 +13,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils.timezone import now
 
+from comparisons.models import DatasetRelease
 from modelserving.models import Checkpoint
 from training import run_files
 from training.config import presets, to_dict
@@ -207,6 +208,15 @@ def settings_of(public_id: str, *, kind: str) -> tuple[dict[str, Any], dict[str,
         "ranker": run.ranker_id, "test_pm": run.test_pm_id, "questions": run.questions, "name": run.name,
     }  # fmt: skip
     return initial, typed
+
+
+def named_inputs(asked: Mapping[str, str]) -> dict[str, Any]:
+    """Form values for the release and the preference model that a link to a new run names, where they exist."""
+    found = {
+        "release": DatasetRelease.objects.filter(name=asked.get("release", "")).first(),
+        "ranker": preference_models().filter(hash=asked.get("ranker", "")).first(),
+    }
+    return {name: each.pk for name, each in found.items() if each is not None}
 
 
 def picked(public_ids: list[str]) -> list[TrainingRun]:

@@ -69,6 +69,26 @@ def test_the_newest_release_is_chosen_unless_another_is():
     assert again.context["form"]["release"].value() in {older, older.pk}
 
 
+def test_a_release_says_which_runs_used_it_and_leads_to_a_new_one():
+    older, newest = make_release("r1"), make_release("r2")
+    run = TrainingRun.objects.create(
+        kind="preference_model", config={"kind": "preference_model"}, initial=make_checkpoint(),
+        release=older,
+    )  # fmt: skip
+    client = signed_in()
+
+    used, unused = (
+        text_of(client.get(reverse("manage_release", args=[each.name]))) for each in (older, newest)
+    )
+    link = reverse("new_run") + "?kind=preference_model&release=r1"
+
+    assert "Used by 1 run:" in used
+    assert reverse("run", args=[run.public_id]) in used
+    assert "No run has used it yet." in unused
+    assert link.replace("&", "&amp;") in used
+    assert client.get(link).context["form"]["release"].value() == older.pk
+
+
 def test_what_stands_ready_follows_the_preset_and_the_release():
     make_release("r1", count=20)
     few = make_release("r2", count=8)

@@ -62,6 +62,38 @@ def test_from_checkpoint_to_trial_without_a_restart(slot, engine):
     assert {"deployment.create", "slot.trial"} <= actions
 
 
+def test_a_trial_is_offered_in_slots_that_the_deployment_takes_no_part_in(slot):
+    made = make_deployment("new")
+    other = promotion.ensure_slot("other", deployment=Deployment.objects.get(name="steady"))
+    client, address = signed_in(), reverse("checkpoint", args=[made.checkpoint.hash])
+
+    def offered() -> list[str]:
+        ((_made, form),) = client.get(address).context["deployments"]
+        return [] if form is None else [str(each) for each in form.fields["slot"].queryset]
+
+    before = offered()
+    promotion.put_on_trial(slot, made, traffic=30, expected_generation=slot.generation)
+    after = offered()
+    promotion.put_on_trial(other, made, traffic=30, expected_generation=other.generation)
+
+    assert (before, after, offered()) == (["main", "other"], ["other"], [])
+    assert "It takes part in every slot already." in text_of(client.get(address))
+
+
+def test_a_preference_model_leads_to_a_policy_trained_against_it():
+    make_checkpoint(kind="preference_model", name="older")
+    pm = make_checkpoint(kind="preference_model", name="pm")
+    make_checkpoint(kind="preference_model", name="newer")
+    client = signed_in()
+
+    page = client.get(reverse("checkpoint", args=[pm.hash])).content.decode()
+    link = reverse("new_run") + f"?kind=ppo&ranker={pm.hash}"
+    form = client.get(link).context["form"]
+
+    assert f'href="{link.replace("&", "&amp;")}">Train a policy against this</a>' in page
+    assert form["ranker"].value() == pm.pk
+
+
 def test_a_deployment_that_cannot_work_is_refused_in_words(slot):
     policy = make_checkpoint()
     form = {"name": "x", "temperature": "1", "top_p": "1", "max_new_tokens": "64", "best_of": "4"}

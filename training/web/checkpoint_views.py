@@ -21,7 +21,7 @@ from modelserving.client.calls import Needed
 from modelserving.client.errors import EndpointError
 from modelserving.client.statuses import ServerStatus
 from modelserving.deployments import DeploymentRefused, create_deployment
-from modelserving.models import Checkpoint, Slot
+from modelserving.models import Checkpoint, Deployment, Slot
 from training import queries
 from training.models import TrainingRun
 from training.report import plots
@@ -162,11 +162,18 @@ def _page(request: HttpRequest, found: Checkpoint) -> dict[str, Any]:
     return lab(
         request, checkpoint=found, run=run, speaks=speaks, parents=found.parents.all(),
         results=queries.results(found.results), accuracies=accuracies(evaluation),
-        deployments=found.deployments.prefetch_related("places__slot"),
+        deployments=[_on_offer(each) for each in found.deployments.prefetch_related("places__slot")],
         ranks=found.ranked.all(), adapters=found.adapters.all()[:50], evaluation=evaluation,
         runs_from=found.runs_from.order_by("-pk")[:RUNS_SHOWN],
         figures=plots.offered(run.kind, evaluation=evaluation) if run else [],
         samples=queries.samples(run) if run else [],
         deployment_form=DeploymentForm(initial={"name": f"{found.name}"[:100]}),
-        trial_form=TrialForm(), has_slots=Slot.objects.exists(),
+        has_slots=Slot.objects.exists(),
     )  # fmt: skip
+
+
+def _on_offer(deployment: Deployment) -> tuple[Deployment, TrialForm | None]:
+    """A deployment with the form that puts it on trial; None where it takes part in every slot."""
+    form = TrialForm(deployment=deployment, auto_id=f"trial-{deployment.pk}-%s")
+    slots: Any = form.fields["slot"]
+    return deployment, form if slots.queryset.exists() else None

@@ -12,7 +12,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from comparisons.models import DatasetRelease
-from modelserving.models import Checkpoint, Slot, SlotDeployment
+from modelserving.models import Checkpoint, Deployment, Slot, SlotDeployment
 from training import queries, question_sets
 from training.config import choices_of, presets, to_dict
 from training.iterations import LoopSettings
@@ -198,6 +198,14 @@ class TrialForm(forms.Form):
         label=_("Share of traffic, percent"), initial=30, min_value=1, max_value=99
     )
     reason = forms.CharField(label=_("Reason"), required=False, max_length=400)
+
+    def __init__(self, *args: Any, deployment: Deployment | None = None, **kwargs: Any) -> None:
+        """Of a deployment only the slots are offered that it takes no part in yet."""
+        super().__init__(*args, **kwargs)
+        if deployment is not None:
+            part = deployment.places.exclude(role=SlotDeployment.Role.RETIRED)
+            slots: Any = self.fields["slot"]
+            slots.queryset = Slot.objects.exclude(pk__in=part.values("slot"))
 
 
 class PromotionForm(forms.Form):

@@ -79,7 +79,7 @@ def new_run(request: HttpRequest) -> HttpResponse:
         raise Http404
     if request.method == "GET":
         initial, typed = queries.settings_of(request.GET.get("from", ""), kind=kind)
-        initial["request_key"] = uuid.uuid4()
+        initial |= queries.named_inputs(request.GET) | {"request_key": uuid.uuid4()}
         form = NewRunForm(kind=kind, initial=initial, typed=typed)
         return render(request, "training/new_run.html", _new_run(request, form, kind=kind))
     form = NewRunForm(request.POST, kind=kind)
