@@ -4,7 +4,6 @@ Knows parsed pairs and the database; the file formats are read in `formats`.
 """
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -24,8 +23,8 @@ from comparisons.formats.pairs import LineError, Pair
 from comparisons.formats.readers import READERS, advice_for
 from comparisons.models import Comparison, Conversation, Response, Showing, Turn
 from comparisons.models.campaign import Objective, Origin, Question, Tranche
-
-logger = logging.getLogger(__name__)
+from comparisons.queries.imports import already_elsewhere, newest_comparison
+from comparisons.services import audit
 
 BATCH = 500
 STORED = (Conversation, Turn, Response, Showing, Comparison)
@@ -46,6 +45,7 @@ class ImportReport:
     lines: int = 0
     imported: int = 0
     already_there: int = 0
+    already_elsewhere: int = 0  # imported, though the same pair was here
     same_text: list[int] = field(default_factory=list)  # line numbers, left out
     odd: list[int] = field(default_factory=list)  # line numbers, imported
     empty_reply: list[int] = field(default_factory=list)  # line numbers, imported
@@ -58,6 +58,7 @@ class ImportReport:
             "lines": self.lines,
             "imported": self.imported,
             "already_there": self.already_there,
+            "already_elsewhere": self.already_elsewhere,
             "same_text": self.same_text,
             "odd": self.odd,
             "empty_reply": self.empty_reply,
@@ -102,13 +103,16 @@ def import_lines(
     entries = _entries(
         numbered, read=READERS[reader], objective=objective, tranche=tranche, report=report
     )
-    while batch := list(islice(entries, BATCH)):
-        _import_batch(batch, source=source, report=report)
-        if on_progress:
-            on_progress(report)
+    newest = newest_comparison()
+    try:
+        while batch := list(islice(entries, BATCH)):
+            _import_batch(batch, source=source, newest=newest, report=report)
+            if on_progress:
+                on_progress(report)
+    finally:  # also of a file that breaks off, for what stood before is kept
+        _write_down(report, source=source)
     if report.imported:
         _refresh_statistics()
-    logger.debug("imported %d of %d lines from %s", report.imported, report.lines, source or "?")
     return report
 
 
@@ -153,10 +157,11 @@ def import_key(pair: Pair) -> str:
     return sha256(json.dumps(identity, ensure_ascii=False).encode()).hexdigest()
 
 
-def _import_batch(batch: list[_Entry], *, source: str, report: ImportReport) -> None:
+def _import_batch(batch: list[_Entry], *, source: str, newest: int, report: ImportReport) -> None:
     """Store what is new; when another import was quicker with one of them, look again once."""
     for is_last_try in (False, True):
         fresh = _without_known(batch)
+        elsewhere = already_elsewhere([entry.pair for entry in fresh.values()], up_to=newest)
         try:
             with transaction.atomic():
                 _store(list(fresh.values()), source=source)
@@ -166,6 +171,7 @@ def _import_batch(batch: list[_Entry], *, source: str, report: ImportReport) -> 
             continue
         report.imported += len(fresh)
         report.already_there += len(batch) - len(fresh)
+        report.already_elsewhere += elsewhere
         return
 
 
@@ -217,6 +223,15 @@ def _store(entries: list[_Entry], *, source: str) -> None:
     # the one comparison of an imported turn also carries its dialogue on
     own = Comparison.objects.filter(turn=OuterRef("pk")).values("pk")[:1]
     Turn.objects.filter(pk__in=[turn.pk for turn in turns]).update(continued_by=Subquery(own))
+
+
+def _write_down(report: ImportReport, *, source: str) -> None:
+    if report.imported:
+        counts = {"imported": report.imported, "already_elsewhere": report.already_elsewhere}
+        audit.record(
+            actor=None, action="comparisons.import", object_type="import",
+            object_id=source[:64], detail={"source": source[:200], **counts},
+        )  # fmt: skip
 
 
 def _refresh_statistics() -> None:

@@ -15,7 +15,7 @@ from comparisons.models import ApiToken
 from comparisons.queries import dashboard as overview
 from comparisons.queries.costs import costs_today
 from comparisons.queries.happening import happening_now
-from comparisons.queries.imports import import_sources
+from comparisons.queries.imports import import_sources, repeating_imports
 from comparisons.services.accounts import make_api_token, revoke_api_token
 from comparisons.web.access import account_of, administrator_required, researcher_required
 from comparisons.web.confirming import confirm_to_change
@@ -50,7 +50,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 @researcher_required
 def imports(request: HttpRequest) -> HttpResponse:
     """What was imported, and how to import more."""
-    context = {"sources": import_sources()}
+    context = {"sources": import_sources(), "repeating": repeating_imports()}
     return manage_page(request, "imports.html", place="manage_imports", context=context)
 
 

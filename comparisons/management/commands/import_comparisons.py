@@ -26,6 +26,10 @@ HUB_FILES = {  # the public repository's folders: objective, tranche
     "helpful-online": (Objective.HELPFUL, Tranche.ONLINE),
     "harmless-base": (Objective.HARMLESS, Tranche.BASE),
 }
+ELSEWHERE = (
+    "  {count:,} of them are already here under another tranche or objective, or came in another "
+    "format: a release holds them twice unless you cut it with --without-source"
+)
 SHOWN_LINES = 12  # line numbers named per kind; --json names all
 
 
@@ -124,6 +128,8 @@ class Command(BaseCommand):
         )
         if report.already_there:
             self.stdout.write(f"  already there: {report.already_there:,}")
+        if report.already_elsewhere:
+            self.stdout.write(ELSEWHERE.format(count=report.already_elsewhere))
         for label, numbers in (
             ("left out, both replies the same", report.same_text),
             ("kept, the two texts part early or hold a turn marker", report.odd),

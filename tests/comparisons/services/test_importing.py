@@ -47,6 +47,7 @@ def test_lines_become_conversations_turns_responses_showings_and_comparisons():
         "lines": 6,
         "imported": 3,
         "already_there": 0,
+        "already_elsewhere": 0,
         "same_text": [4],
         "odd": [6],
         "empty_reply": [2],
