@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from comparisons.models import Account
 from comparisons.web.access import account_of, administrator_required, researcher_required
+from comparisons.web.confirming import confirm_to_change
 from training import iterations, online_loop
 from training.models import Iteration
 from training.web.forms import IterationForm
@@ -31,6 +32,7 @@ def lab_iterations(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @administrator_required
+@confirm_to_change
 def begin_iteration(request: HttpRequest) -> HttpResponse:
     """Open the next iteration."""
     form = IterationForm(request.POST)
@@ -75,6 +77,7 @@ def advance_iteration(request: HttpRequest, number: int) -> HttpResponse:
 
 @require_POST
 @administrator_required
+@confirm_to_change
 def start_iteration_now(request: HttpRequest, number: int) -> HttpResponse:
     """Begin with the comparisons there are."""
     return _do(request, number, lambda found, actor: online_loop.start_now(found, actor=actor))
@@ -82,6 +85,7 @@ def start_iteration_now(request: HttpRequest, number: int) -> HttpResponse:
 
 @require_POST
 @researcher_required
+@confirm_to_change
 def retry_step(request: HttpRequest, number: int) -> HttpResponse:
     """Ask for a failed step again."""
     step, reason = request.POST.get("step", ""), request.POST.get("reason", "")[:400]
