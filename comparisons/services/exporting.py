@@ -26,7 +26,8 @@ from comparisons.formats.parquet import parquet_writer
 from comparisons.formats.rich import ComparisonRow
 from comparisons.models import Account, Comparison, DatasetRelease, ReleaseExport
 from comparisons.services import audit
-from comparisons.services.releasing import SPLITS, directory_of, verify_release
+from comparisons.services.release_rows import SPLITS
+from comparisons.services.releasing import directory_of, verify_release
 from comparisons.tasks import make_export as make_export_task
 from modelserving import doorbell
 from modelserving.core.artifacts import ArtefactError, file_sha256, fsync_path

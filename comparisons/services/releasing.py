@@ -7,10 +7,8 @@ import fcntl
 import logging
 import re
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from hashlib import sha256
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +16,14 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils.timezone import now
 
-from comparisons.core.splits import split_of
-from comparisons.formats.lines import gzip_writer, line_of
-from comparisons.formats.parquet import parquet_writer
 from comparisons.models import Account, DatasetRelease, ReleaseComparison
 from comparisons.queries.releases import (
     LEFT_OUT,
     ReleaseFilters,
-    kept_rows,
     release_counts,
 )
 from comparisons.services import audit
+from comparisons.services.release_rows import write_rows
 from comparisons.services.stale_releases import holds_what_left
 from comparisons.tasks import cut_release as cut_release_task
 from modelserving import doorbell
@@ -37,7 +32,6 @@ from modelserving.core.artifacts import content_hash, publish, utc_now, verify, 
 logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
-SPLITS = ("train", "test")
 MEMBERS_AT_ONCE = 1000
 
 
@@ -203,7 +197,9 @@ def _write_and_freeze(release: DatasetRelease) -> None:
     partial.mkdir(parents=True)
     filters = ReleaseFilters.from_dict(release.filters)
     before = release_counts(filters)
-    counts, members = _write_rows(partial, filters=filters, test_percent=release.test_percent)
+    counts, members = write_rows(partial, filters=filters, test_percent=release.test_percent)
+    if not members:
+        raise ReleaseRefused("every comparison left in the meantime: widen the filters")
     counts["left_out"] = {reason: count for reason, _words, count in before.left_out}
     counts["left_out_words"] = {reason: LEFT_OUT[reason] for reason in counts["left_out"]}
     _add_members(release, members)
@@ -227,47 +223,6 @@ def _freeze(release: DatasetRelease, *, manifest_sha256: str, counts: Mapping[st
         )  # fmt: skip
         if frozen and holds_what_left(release):
             row.update(stale_at=now())
-
-
-def _write_rows(
-    directory: Path, *, filters: ReleaseFilters, test_percent: int
-) -> tuple[dict[str, Any], list[tuple[int, str]]]:
-    """Stream every kept row into the files of its split; returns counts and (comparison, split)."""
-    rows: Counter[str] = Counter()
-    groups: Counter[tuple[str, str, str]] = Counter()
-    conversations: dict[str, set[bytes]] = {split: set() for split in SPLITS}
-    members: list[tuple[int, str]] = []
-    with ExitStack() as stack:
-        lines = {
-            split: stack.enter_context(gzip_writer(directory / f"{split}.jsonl.gz"))
-            for split in SPLITS
-        }
-        tables = {
-            split: stack.enter_context(parquet_writer(directory / f"{split}.parquet"))
-            for split in SPLITS
-        }
-        for key, row in kept_rows(filters):
-            split = split_of(row.messages[0]["content"], test_percent=test_percent)
-            record = row.to_dict()
-            lines[split].write(line_of(record))
-            tables[split](record)
-            rows[split] += 1
-            groups[row.objective, row.tranche, split] += 1
-            conversations[split].add(sha256(row.conversation.encode()).digest()[:12])
-            members.append((key, split))
-    if not members:
-        raise ReleaseRefused("every comparison left in the meantime: widen the filters")
-    by = sorted({(objective, tranche) for objective, tranche, _split in groups})
-    counts = {
-        **{split: rows[split] for split in SPLITS},
-        "conversations": {split: len(conversations[split]) for split in SPLITS},
-        "by": [
-            {"objective": objective, "tranche": tranche}
-            | {split: groups[objective, tranche, split] for split in SPLITS}
-            for objective, tranche in by
-        ],
-    }
-    return counts, members
 
 
 def _add_members(release: DatasetRelease, members: list[tuple[int, str]]) -> None:
