@@ -4,17 +4,23 @@ Reads only.
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 
 from comparisons.core.splits import first_message_sha256
 from comparisons.core.transcript import Message
 from comparisons.formats.pairs import Pair
 from comparisons.models import AuditEntry, Comparison
+from comparisons.models.campaign import Objective, Tranche
 
 MOST_TOLD = 20
+LABELLED = re.compile(
+    rf"(?P<name>.*)@(?P<objective>{'|'.join(Objective.values)})/(?P<tranche>{'|'.join(Tranche.values)})",
+    re.DOTALL,
+)
 
 
 def import_sources() -> QuerySet[Comparison, dict[str, object]]:
@@ -25,6 +31,33 @@ def import_sources() -> QuerySet[Comparison, dict[str, object]]:
         .annotate(count=Count("pk"), last=Max("created_at"))
         .order_by("-last", "import_source")
     )
+
+
+def sources_by_label() -> list[tuple[str, str]]:
+    """Each source as `NAME@OBJECTIVE/TRANCHE`, and in words: what a release can leave out."""
+    rows = Comparison.objects.filter(import_key__isnull=False).order_by()
+    counted = rows.values_list("import_source", "objective", "tranche").annotate(Count("pk"))
+    return [
+        (
+            f"{name}@{objective}/{tranche}",
+            f"{name or 'not named'}, {objective} {tranche}: {count:,}",
+        )
+        for name, objective, tranche, count in sorted(counted)
+    ]
+
+
+def from_sources(named: Iterable[str]) -> Q:
+    """Imported comparisons of any of these sources, each `NAME` or `NAME@OBJECTIVE/TRANCHE`.
+
+    The longer form parts what one file brought in under several labels.
+    """
+    wanted = list(named)
+    found = Q(import_source__in=wanted)
+    for each in wanted:
+        if labelled := LABELLED.fullmatch(each):
+            name, objective, tranche = labelled.groups()
+            found |= Q(import_source=name, objective=objective, tranche=tranche)
+    return Q(import_key__isnull=False) & found
 
 
 def repeating_imports() -> QuerySet[AuditEntry]:

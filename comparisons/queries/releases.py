@@ -29,6 +29,7 @@ from comparisons.formats.rich import ComparisonRow
 from comparisons.models import Comparison, Crowdworker, DatasetRelease, Response, Turn
 from comparisons.models.campaign import Objective, Origin, Tranche
 from comparisons.queries.flags import HEEDED, PERSONAL_DATA, flagged
+from comparisons.queries.imports import from_sources
 
 PAGE = 500
 UNSURE = 1
@@ -42,6 +43,7 @@ LEFT_OUT = {
     "simulated": "simulated",
     "objective": "another objective",
     "tranche": "another tranche",
+    "source": "of a source that was left out",
     "unfinished": "a response is not complete",
     "stopped": "a response was stopped",
     "same_text": "both responses say the same",
@@ -57,6 +59,7 @@ class ReleaseFilters:
     objectives: tuple[str, ...] = ()
     tranches: tuple[str, ...] = ()
     has_simulated: bool = False
+    without_sources: tuple[str, ...] = ()  # of imports: NAME, or NAME@OBJECTIVE/TRANCHE
 
     def __post_init__(self) -> None:
         for each in self.objectives:
@@ -73,6 +76,7 @@ class ReleaseFilters:
             objectives=tuple(stored.get("objectives", ())),
             tranches=tuple(stored.get("tranches", ())),
             has_simulated=bool(stored.get("has_simulated", False)),
+            without_sources=tuple(stored.get("without_sources", ())),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,6 +85,7 @@ class ReleaseFilters:
             "objectives": sorted(self.objectives),
             "tranches": sorted(self.tranches),
             "has_simulated": self.has_simulated,
+            "without_sources": sorted(self.without_sources),
         }
 
 
@@ -108,6 +113,7 @@ def with_reason(comparisons: QuerySet[Comparison], filters: ReleaseFilters) -> Q
         "simulated": Q(origin=Origin.SIMULATED) if not filters.has_simulated else None,
         "objective": ~Q(objective__in=filters.objectives) if filters.objectives else None,
         "tranche": ~Q(tranche__in=filters.tranches) if filters.tranches else None,
+        "source": from_sources(filters.without_sources) if filters.without_sources else None,
         "unfinished": ~Q(picked__state=Response.State.READY)
         | ~Q(other__state=Response.State.READY),
         "stopped": Q(picked__finish_reason=stopped) | Q(other__finish_reason=stopped),

@@ -8,8 +8,6 @@ import logging
 import threading
 from dataclasses import dataclass, replace
 
-from django.db import transaction
-
 from comparisons import tasks
 from comparisons.core.transcript import Message
 from comparisons.models import Response, Turn
@@ -108,8 +106,7 @@ class _Filling:
         elif not self.keep.lost.is_set() or Turn.State.GENERATING in states:
             turn_leases.release(self.lease)  # unfinished: the reconciler rings again
             if states == {Turn.State.GENERATING}:  # all is written, and a failed side asked for
-                turn_id = self.lease.turn_id
-                transaction.on_commit(lambda: tasks.fill_turn.delay(turn_id=turn_id), robust=True)
+                doorbell.ring_on_commit(tasks.fill_turn, turn_id=self.lease.turn_id)
         let_go_of_connection()
 
     def _side(self, side: str, states: dict[str, str | None]) -> None:

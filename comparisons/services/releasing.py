@@ -16,7 +16,8 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils.timezone import now
 
-from comparisons.models import Account, DatasetRelease, ReleaseComparison
+from comparisons.models import Account, Comparison, DatasetRelease, ReleaseComparison
+from comparisons.queries.imports import from_sources
 from comparisons.queries.releases import (
     LEFT_OUT,
     ReleaseFilters,
@@ -91,6 +92,7 @@ def open_release(
     if not 0 <= test_percent <= 90:
         raise ReleaseRefused(f"test share {test_percent} %: choose 0 to 90")
     filters = filters or ReleaseFilters()
+    _refuse_unknown_sources(filters)
     if not release_counts(filters).kept:
         raise ReleaseRefused(
             "no comparison is left to release: collect or import some, or widen the filters"
@@ -108,6 +110,14 @@ def open_release(
             detail={"filters": filters.to_dict(), "test_percent": test_percent},
         )  # fmt: skip
     return release
+
+
+def _refuse_unknown_sources(filters: ReleaseFilters) -> None:
+    for source in filters.without_sources:
+        if not Comparison.objects.filter(from_sources([source])).exists():
+            raise ReleaseRefused(
+                f"nothing was imported from {source!r}: the page of imports names the sources"
+            )
 
 
 def _taken_name(name: str, asked: Mapping[str, Any]) -> DatasetRelease:

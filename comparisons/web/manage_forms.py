@@ -14,6 +14,7 @@ from django.utils.text import slugify
 
 from comparisons.models import ApiToken, Campaign
 from comparisons.models.campaign import Objective, Tranche
+from comparisons.queries.imports import sources_by_label
 from comparisons.queries.releases import ReleaseFilters
 from comparisons.services.campaigns import CHANGEABLE, PRESETS
 from modelserving.models import Slot
@@ -197,6 +198,15 @@ class ReleaseForm(PlainLabels, forms.Form):
         help_text="None ticked: all.",
     )  # fmt: skip
     has_simulated = forms.BooleanField(label="Let simulated comparisons in", required=False)
+    without_sources = forms.MultipleChoiceField(
+        label="Leave out imports", choices=sources_by_label, required=False,
+        widget=forms.CheckboxSelectMultiple, help_text="None ticked: all are in.",
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not sources_by_label():
+            del self.fields["without_sources"]
 
     def filters(self) -> ReleaseFilters:
         """The filters chosen so far, also while the rest of the form is not filled in."""
@@ -206,6 +216,7 @@ class ReleaseForm(PlainLabels, forms.Form):
             objectives=tuple(chosen.get("objectives", ())),
             tranches=tuple(chosen.get("tranches", ())),
             has_simulated=chosen.get("has_simulated", False),
+            without_sources=tuple(chosen.get("without_sources", ())),
         )
 
 

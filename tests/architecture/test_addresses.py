@@ -19,6 +19,7 @@ OPEN_TO_ALL = {
 ASKS_BEFORE_IT_CHANGES = {
     "manage_outcome", "manage_release_new", "manage_export", "manage_pay_settle", "manage_arrival_settle", "manage_api",
     "put_on_trial", "promote", "roll_back", "set_traffic",
+    "begin_iteration", "start_iteration_now", "retry_step",
 }  # fmt: skip
 ASKS_BEFORE_IT_DOWNLOADS = {"manage_export_download", "manage_pay_csv", "manage_arrival_pay"}
 SAMPLES = {UUIDConverter: uuid.UUID(int=7), IntConverter: 7}

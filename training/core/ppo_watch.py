@@ -49,7 +49,7 @@ def rollout_metrics(
         "response/length": tokens / rollout.size,
         "response/ended": float(rollout.ended.float().mean()),
         "response/distinct": len(set(rollout.texts)) / rollout.size,
-        "response/empty": sum(not text for text in rollout.texts) / rollout.size,
+        "response/empty": sum(not text.strip() for text in rollout.texts) / rollout.size,
     }
 
 

@@ -30,6 +30,14 @@ class Command(BaseCommand):
         parser.add_argument("--objective", action="append", choices=Objective.values, default=[])
         parser.add_argument("--tranche", action="append", choices=Tranche.values, default=[])
         parser.add_argument("--include-simulated", action="store_true")
+        parser.add_argument(
+            "--without-source",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="leave out what was imported from NAME, as the page of imports names it, "
+            "or only NAME@OBJECTIVE/TRANCHE; may be repeated",
+        )
         parser.add_argument("--json", action="store_true", help="print the counts as JSON")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -37,6 +45,7 @@ class Command(BaseCommand):
             objectives=tuple(options["objective"]),
             tranches=tuple(options["tranche"]),
             has_simulated=options["include_simulated"],
+            without_sources=tuple(options["without_source"]),
         )
         percent = options["test_percent"]
         if percent is None:

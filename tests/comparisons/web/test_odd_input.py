@@ -30,7 +30,7 @@ FIELDS = (
 )  # fmt: skip
 STAFF_FIELDS = (
     *CHANGEABLE, "preset", "slug", "summary", "body", "consent", "based_on", "label", "uses", "days",
-    "name", "test_percent", "objectives", "tranches", "has_simulated", "scope", "format", "to", "made_at",
+    "name", "test_percent", "objectives", "tranches", "has_simulated", "without_sources", "scope", "format", "to", "made_at",
     "lines", "pass_mark", "attempts", "item-0-prompt", "item-0-known_side", "platform", "places",
     "external_study_id", "completion_code", "completion_url", "id_parameter", "submission_parameter",
     "is_open", "outcome", "reason", "state", "q", "standing",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from modelserving.core.sampling import sample_seed
 from modelserving.lm.loading import LoadedModel
 from modelserving.lm.rollouts import sample
 from modelserving.lm.stopping import stop_ids
@@ -50,7 +51,7 @@ def test_packed_logprobs_equal_a_plain_forward_and_the_samplers_own(
         samples_per_prompt=2,
         max_new_tokens=12,
         temperature=TEMPERATURE,
-        seeds=[[3 * 1_000_003 + 2 * i + j for j in range(2)] for i in range(3)],
+        seeds=[[sample_seed(seed=3, index=2 * i + j) for j in range(2)] for i in range(3)],
         stop_ids=stop_ids(policy),
     )
 

@@ -29,7 +29,10 @@ function replaceDock(next) {
 
 // What the panel beside the stage says of it.
 function renew(node, fresh) {
-  if (node && node.innerHTML !== fresh.innerHTML) node.replaceChildren(document.importNode(fresh.content, true));
+  if (!node) return;
+  const next = node.cloneNode(false);
+  next.append(document.importNode(fresh.content, true));
+  if (!node.isEqualNode(next)) node.replaceChildren(...next.childNodes);
 }
 
 export async function fetchStage(url) {
