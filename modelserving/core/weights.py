@@ -58,9 +58,20 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
 
 
 def count_parameters(directory: Path) -> int:
-    """The number of weights stored in a checkpoint directory."""
-    files = sorted(directory.glob("*.safetensors"))
+    """The number of weights that a checkpoint directory is loaded from."""
+    files = _loaded_files(directory)
     return sum(tensor.size for path in files for tensor in tensors_of(path).values())
+
+
+def _loaded_files(directory: Path) -> list[Path]:
+    """What transformers reads: one file, or those of the index. Others repeat the weights in another layout."""
+    every = sorted(directory.glob("*.safetensors"))
+    try:
+        index = json.loads((directory / "model.safetensors.index.json").read_text("utf-8"))
+        named = set(index["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        named = {"model.safetensors"}
+    return [path for path in every if path.name in named] or every
 
 
 def _tensor(entry: dict[str, object]) -> Tensor:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import struct
 from pathlib import Path
 
@@ -205,6 +206,9 @@ def test_import_without_a_network_names_the_cure(settings):
 def test_weights_are_counted_from_headers(tmp_path):
     write_model(tmp_path / "model", size=10)
 
+    assert count_parameters(tmp_path / "model") == 12
+    for again in ("consolidated.safetensors", "original.safetensors"):
+        shutil.copy(tmp_path / "model" / "model.safetensors", tmp_path / "model" / again)
     assert count_parameters(tmp_path / "model") == 12
 
 
