@@ -20,7 +20,7 @@ from modelserving.core.traffic import PlacesError
 from modelserving.deployments import DeploymentRefused, create_deployment
 from modelserving.models import Deployment, Slot, SlotDeployment
 from modelserving.registry import CheckpointNotRegistered
-from training import iterations, trials
+from training import iterations, services, trials
 from training.evidence import evidence_for
 from training.iterations import LoopSettings
 from training.models import Iteration, TrainingRun, Trial
@@ -187,14 +187,15 @@ def _has_release(iteration: Iteration, wanted: LoopSettings) -> bool:
 
 def _leaves_release(iteration: Iteration, release: DatasetRelease) -> bool:
     """Cut anew where something was taken out before the policies began; what was trained on it is left behind."""
-    pms = iterations.pm_runs(iteration)
+    pms, policies = iterations.pm_runs(iteration), iterations.policy_runs(iteration)
     is_training = any(run.state in iterations.WAITING_RUNS for run in pms)
-    if is_training or iterations.policy_runs(iteration):
+    # those that were refused for what was taken out meanwhile never began
+    if is_training or any(run.reason != services.words_of_stale(release) for run in policies):
         return is_training
     held = Iteration.objects.filter(pk=iteration.pk, release=release)
     if held.update(release=None):
         tries = LoopSettings.of(iteration).tries
-        again = ["release", "preference_model"] if pms else ["release"]
+        again = ["release", *["preference_model"] * bool(pms), *["policies"] * bool(policies)]
         _change(iteration, tries=tries | {step: tries.get(step, 0) + 1 for step in again})
         why = f"comparisons of {release.name} were taken out"
         note(iteration, step="release", what="cut anew", why=why)

@@ -23,7 +23,7 @@ from django.db import OperationalError, close_old_connections
 from modelserving import registry
 from modelserving.core.faults import hit
 from modelserving.models import Checkpoint
-from training import leases, run_files
+from training import leases, run_files, services
 from training.models import TrainingRun
 from training.report import plots
 
@@ -58,8 +58,10 @@ def execute(run_id: int) -> None:
     if run is None:
         return
     try:
+        if run.attempt == 1:  # it may have waited for days; one that has begun goes on
+            services.check_release(run.release, kind=run.kind)
         path = run_files.prepare(run)
-    except (run_files.InputMissing, OSError) as refused:
+    except (services.RunRefused, run_files.InputMissing, OSError) as refused:
         if run.attempt > 1:  # it was there before, and may come back
             _wait_for_room(run, lack=str(refused))
         else:

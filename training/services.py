@@ -132,7 +132,7 @@ def _checked(request: RunRequest) -> TrainingRun:
             f"--input {role}=PATH`, then train: `python -m training.core RUN_DIR`."
         )
     _check_rollouts(config)
-    _check_release(request)
+    check_release(request.release, kind=request.kind)
     initial = request.initial or registry.ensure_starter()
     if initial.kind == Checkpoint.Kind.PREFERENCE_MODEL and request.kind not in TAKES_SCORERS:
         raise RunRefused(
@@ -212,12 +212,17 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}" if parts.scheme in {"http", "https"} else ""
 
 
-def _check_release(request: RunRequest) -> None:
-    release = request.release
+def words_of_stale(release: DatasetRelease) -> str:
+    """What a run is refused with whose release lost something since it was cut."""
+    return f"Release {release.name} holds comparisons that were taken out since: cut a new one and choose that."
+
+
+def check_release(release: DatasetRelease | None, *, kind: str) -> None:
+    """Refuse a release that such a run cannot train on, or may not any more."""
     if release is None:
-        if request.kind in NEEDS_RELEASE:
+        if kind in NEEDS_RELEASE:
             raise RunRefused(
-                f"A {request.kind.replace('_', ' ')} run needs a release: cut one, then choose it here."
+                f"A {kind.replace('_', ' ')} run needs a release: cut one, then choose it here."
             )
         return
     if release.state != DatasetRelease.State.FROZEN:
@@ -225,11 +230,9 @@ def _check_release(request: RunRequest) -> None:
             f"Release {release.name} is not frozen ({release.get_state_display()}): wait or cut another."
         )
     if release.stale_at:
-        raise RunRefused(
-            f"Release {release.name} holds comparisons that were taken out since: cut a new one and choose that."
-        )
+        raise RunRefused(words_of_stale(release))
     counts = release.counts
-    if request.kind == "preference_model" and not (counts.get("train") and counts.get("test")):
+    if kind == "preference_model" and not (counts.get("train") and counts.get("test")):
         raise RunRefused(
             f"Release {release.name} has {counts.get('train', 0)} training and {counts.get('test', 0)} test "
             "comparisons; both are needed. Cut one with more comparisons or a larger test share."

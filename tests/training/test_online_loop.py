@@ -20,7 +20,7 @@ from tests.comparisons.making import make_account, make_deployment
 from tests.fake_engine import FakeEngine
 from tests.modelserving.serving import serving
 from tests.training.making import end_run, make_comparisons, write_starter
-from training import iterations, online_loop
+from training import iterations, online_loop, process
 from training.iterations import LoopSettings
 from training.models import Iteration, TrainingRun, Trial
 
@@ -270,3 +270,29 @@ def test_a_release_that_something_left_is_cut_anew_and_its_preference_model_left
     assert iteration.runs.filter(kind="preference_model").count() == (2 if is_trained else 1)
     assert not iteration.runs.filter(kind="ppo").exists()
     assert "were taken out" in iteration.notes[-1]["why"]
+
+
+def test_policies_refused_for_what_was_taken_out_meanwhile_begin_anew(slot):
+    make_comparisons(30)
+    iteration = cut(begin(slot, fewest_new=10))
+    end_run(iteration.runs.get(kind="preference_model"), kind="preference_model")
+    online_loop.advance(iteration)
+    first, old = iteration.runs.get(kind="ppo"), iteration.release
+    DatasetRelease.objects.update(stale_at=now())
+    assert online_loop.advance(iteration).release == old  # it may have begun
+
+    process.execute(first.pk)
+    for _ in range(3):
+        online_loop.advance(iteration)
+    iteration = cut(iteration)
+    end_run(iterations.pm_runs(iteration)[0], kind="preference_model")
+    online_loop.advance(iteration)
+
+    (again,) = iterations.policy_runs(iteration)
+    first.refresh_from_db()
+    assert (first.state, again.state) == ("failed", "queued")
+    assert (again.release, again.ranker) == (
+        iteration.release, iterations.preference_model(iteration),
+    )  # fmt: skip
+    assert iteration.release.name == f"{old.name}-1"
+    assert iteration.runs.count() == 4

@@ -1,4 +1,4 @@
-"""Runs that found too little disk or memory, or an input gone, wait without losing a try."""
+"""Runs that found too little disk or memory, or an input gone, wait without losing a try; what a release lost meanwhile is heeded."""
 
 import subprocess
 import sys
@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
+from comparisons.models import DatasetRelease
 from modelserving import registry
 from tests.training.making import make_release, write_starter
-from training import process
+from training import process, run_files
 from training.models import TrainingRun
-from training.services import RunRequest, start_run
+from training.services import RunRequest, start_run, words_of_stale
 
 pytestmark = pytest.mark.django_db(transaction=True)
 State = TrainingRun.State
@@ -61,3 +62,31 @@ def test_an_input_that_went_away_after_an_attempt_is_waited_for():
 
     assert (run.state, run.attempt) == (State.QUEUED, 2)
     assert run.reason.startswith("It waits")
+
+
+def test_a_release_that_lost_something_while_the_run_waited_is_not_trained_on():
+    run = begin()
+    DatasetRelease.objects.update(stale_at=timezone.now())
+
+    process.execute(run.pk)
+
+    run.refresh_from_db()
+    assert (run.state, run.attempt) == (State.FAILED, 1)
+    assert run.reason == words_of_stale(run.release)
+    assert not run_files.directory_of(run).exists()
+
+
+def test_a_run_that_began_before_its_release_lost_something_goes_on(monkeypatch):
+    run = begin()
+    TrainingRun.objects.filter(pk=run.pk).update(attempt=1)
+    DatasetRelease.objects.update(stale_at=timezone.now())
+    begun = []
+    monkeypatch.setattr(process, "_start", lambda path, **_: begun.append(path) or _over())
+
+    process.execute(run.pk)
+
+    assert begun == [run_files.directory_of(run)]
+
+
+def _over() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", f"exit({process.REFUSED})"])
