@@ -3,10 +3,11 @@
 Knows turns, responses and the generation service; knows nothing of choices or pages.
 """
 
-import hashlib
 import logging
 import threading
 from dataclasses import dataclass, replace
+
+from django.utils.crypto import salted_hmac
 
 from comparisons import tasks
 from comparisons.core.transcript import Message
@@ -23,6 +24,7 @@ from modelserving.core.completion import Completion, Delta
 from modelserving.core.faults import hit
 from modelserving.core.sampling import sample_seed
 from modelserving.generation import GenerationFailed
+from modelserving.models import Deployment
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ def fill_turn(turn_id: int) -> None:
             stream=stream,
             pacing=Pacing(stream, is_stopped=keep.is_stopped),
             messages=messages_of(turn),
-            user=_user(turn),
+            crowdworker_id=turn.conversation.crowdworker_id,
             responses={side: by_key[lease.responses[side]] for side in SIDES},
         )
         let_go_of_connection()
@@ -76,7 +78,7 @@ class _Filling:
     stream: TurnStream
     pacing: Pacing
     messages: list[Message]
-    user: str
+    crowdworker_id: int | None
     responses: dict[str, Response]
 
     def run(self) -> None:
@@ -180,7 +182,7 @@ class _Filling:
             deployment,
             self.messages,
             seed=seed,
-            user=self.user,
+            user=user_of(self.crowdworker_id, deployment),
             is_stopped=self.keep.is_stopped,
         )
         for item in stream:
@@ -224,7 +226,7 @@ def _give_up(lease: Lease, stream: TurnStream) -> None:
     stream.publish("failed")
 
 
-def _user(turn: Turn) -> str:
-    """A stable name for fairness between users that says nothing about the person."""
-    text = f"crowdworker {turn.conversation.crowdworker_id}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def user_of(crowdworker_id: int | None, deployment: Deployment) -> str:
+    """A stable name for fairness between users: nobody else can guess it, and no two endpoints can compare it."""
+    asked = "ours" if deployment.checkpoint_id else f"deployment {deployment.public_id}"
+    return salted_hmac(asked, f"crowdworker {crowdworker_id}", algorithm="sha256").hexdigest()[:16]

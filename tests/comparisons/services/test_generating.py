@@ -248,3 +248,31 @@ def test_a_reply_without_words_is_not_a_response(settings, redis_url, monkeypatc
     assert turn.state == "failed"
     assert {r.failure for r in sides(turn).values()} == {"the reply is empty"}
     assert len({request["seed"] for request in engine.requests}) == 4
+
+
+def test_outside_endpoints_get_a_number_that_none_can_guess_or_compare(settings, redis_url):
+    first, second = FakeEngine(needs_loading=False), FakeEngine(needs_loading=False)
+
+    with serving(settings, first, second) as urls:
+        settings.ALLOWED_ENDPOINTS = urls
+        deployments = [
+            make_deployment(f"outside {n}", endpoint_url=f"{url}/v1", endpoint_model="m")
+            for n, url in enumerate(urls)
+        ]
+        turn = make_turn(deployments=deployments)
+        again = make_turn(deployments=deployments, conversation=turn.conversation)
+        for each in (turn, again):
+            generating.fill_turn(each.pk)
+
+    named = [{asked["user"] for asked in engine.requests} for engine in (first, second)]
+    assert [len(each) for each in named] == [1, 1]  # one person, the same in both turns
+    assert named[0] != named[1]
+    person = turn.conversation.crowdworker_id
+    guessed = sha256(f"crowdworker {person}".encode()).hexdigest()[:16]
+    assert guessed not in named[0] | named[1]
+    before = generating.user_of(person, deployments[0])
+    settings.SECRET_KEY = "another" * 10
+    assert generating.user_of(person, deployments[0]) != before
+    assert len({generating.user_of(n, deployments[0]) for n in (1, 2, 3)}) == 3
+    ours = [make_deployment("one"), make_deployment("two")]
+    assert len({generating.user_of(1, each) for each in ours}) == 1  # they share a server's rows
