@@ -225,7 +225,7 @@ def test_an_invitation_code_is_shown_once_and_can_be_taken_back(administrator):
     made = administrator.post(
         reverse("manage_crowd"), {"label": "Ann", "pool": "general", "uses": 2, "days": 3}
     ).content.decode()
-    code = re.search(r'class="secret">([^<]+)<', made).group(1)
+    code = re.search(r'id="invitation-code">([^<]+)<', made).group(1)
     invitation = Invitation.objects.get()
 
     assert invitation.uses_left == 2
@@ -330,7 +330,7 @@ def test_a_token_is_shown_once_works_and_is_revoked_by_its_owner_only(administra
     page = administrator.post(
         reverse("manage_api"), {"name": "script", "scope": "read", "days": 1}
     ).content.decode()
-    secret = re.search(r'class="secret">([^<]+)<', page).group(1)
+    secret = re.search(r'id="token">([^<]+)<', page).group(1)
     token = ApiToken.objects.get()
     header = {"HTTP_AUTHORIZATION": f"Bearer {secret}"}
     revoke = reverse("manage_token_revoke", args=[token.pk])
