@@ -80,7 +80,12 @@ class Proxy:
             if self.refuses:
                 near.close()
                 continue
-            link = Link(near, socket.create_connection(self.target))
+            try:
+                far = socket.create_connection(self.target)
+            except OSError:  # the site ended while a page asked once more
+                near.close()
+                continue
+            link = Link(near, far)
             self.links.append(link)
             for pump in (self._ask, self._answer):
                 threading.Thread(target=pump, args=(link,), daemon=True).start()

@@ -95,7 +95,7 @@ def test_no_day_is_made_of_every_rows_time():
 def test_what_leaving_a_person_out_would_move_is_counted_when_it_is_asked_for(client):
     client.force_login(make_account("administrator"))
     old, new, person = make_deployment("old"), make_deployment("new"), make_crowdworker()
-    for _each in range(3):
+    for _each in range(6):
         make_comparison(make_conversation(crowdworker=person), picked_by=new, other_by=old)
         make_comparison(make_conversation(), picked_by=old, other_by=new)
         make_comparison(make_conversation(), picked_by=new, other_by=old)

@@ -245,9 +245,7 @@ def test_red_team_text_is_covered_also_where_one_writes_beside_it(client, cover,
 
     assert "canary " in text
     assert ("canary " in open_text) != is_covered
-    assert open_text.count("covered. It may be upsetting.") == is_covered * (
-        2 if asked == "?kind=own" else 1
-    )
+    assert open_text.count("covered. It may be upsetting.") == is_covered * 2
 
 
 def test_a_refused_edit_is_covered_again_with_what_it_stands_beside(client):
