@@ -77,7 +77,7 @@ def test_an_adapter_without_a_base_that_can_carry_it_is_refused(
         "unnamed": (write(tmp_path / "b", parents=(base.hash, absent)), "names no base"),
         "not a parent": (write(tmp_path / "c", base=absent, parents=(base.hash,)), "none of"),
         "adapter": (ours(tmp_path / "d", stacked), "whole weights"),
-        "ranker": (ours(tmp_path / "e", ranker), "no language model"),
+        "ranker": (ours(tmp_path / "e", ranker), "not a language model"),
     }[case]
     before = set(Checkpoint.objects.all())
 

@@ -39,4 +39,4 @@ class _Unbound:
     """As much of a form as `settings` reads: no database is needed for it."""
 
     def __init__(self, kind):
-        self.offered, self.typed, self.data = presets(kind), {}, {}
+        self.offered, self.typed, self.data, self.refused = presets(kind), {}, {}, ""
