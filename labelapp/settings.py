@@ -101,7 +101,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "comparisons.web.middleware.private_responses",
-    "comparisons.web.nul_addresses.refuse_nul",
+    "comparisons.web.odd_requests.refuse_odd",
 ]
 ROOT_URLCONF = "labelapp.urls"
 ASGI_APPLICATION = "labelapp.asgi.application"

@@ -28,6 +28,7 @@ HEADLINES = {  # kind -> (key in results, words)
     "language_model": ("held_out_loss", "held-out loss"),
     "context_distillation": ("held_out_kl", "held-out KL"),
 }
+SHARES = {"comparisons", "questions"}  # suites whose headline is a share that came out right
 CALIBRATION_ERROR = "expected_calibration_error"
 MOST_COMPARED = 6  # lines that one picture can hold
 MOST_DIGITS = 7  # of a page number in an address
@@ -122,7 +123,7 @@ def figure(value: Any, *, key: str) -> str:
     if "value" not in value:
         parts = (f"{n.replace('_', ' ')} {figure(v, key=n)}" for n, v in value.items())
         return ", ".join(parts) or "none"
-    is_share = "accuracy" in key
+    is_share = "accuracy" in key or key in SHARES
 
     def show(number: float) -> str:
         return f"{100 * number:.1f} %" if is_share else f"{number:.3g}"

@@ -28,6 +28,9 @@ MOST_CHARACTERS = 20_000
 TEXTS = ("prompt", "response_a", "response_b", "why")
 FIELDS = (*TEXTS, "known_side")
 SIDE_LETTER = re.compile(r"(?<![^\W_])[AB](?![^\W_])")  # standing alone, also within **A** and _A_
+# "A short one is enough" begins with an article, "A answers it", "A did" and "A and B" with a side
+VERB = r"[a-z]+(?<!ou)(?<!s)s|did|gave|made|told|can|could|will|would|and|or|but"
+ARTICLE = re.compile(rf"(?:^|[.!?:(\n])\s*A(?= (?!(?:{VERB})\b)[a-z])")
 
 
 class QualificationRefused(ValueError):
@@ -75,7 +78,9 @@ def _checked(item: Item, place: str) -> Item:
         raise QualificationRefused(f"{place}: known_side is A or B")
     if texts["response_a"] == texts["response_b"]:
         raise QualificationRefused(f"{place}: the two responses are the same")
-    if named := SIDE_LETTER.search(texts["why"]):  # it may be the other one on the screen
+    if named := SIDE_LETTER.search(
+        ARTICLE.sub("", texts["why"])
+    ):  # it may be the other one on the screen
         raise QualificationRefused(
             f"{place}: the reason says {named[0]}, but sides differ per person. Write {{right}} or "
             "{other}, which become the letters, or another word."

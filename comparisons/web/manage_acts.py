@@ -16,6 +16,9 @@ ACTS = {  # name of an address -> what a form or link to it does
     "promote": "Promote a deployment",
     "roll_back": "Roll a slot back",
     "set_traffic": "Change the shares of a slot",
+    "begin_iteration": "Begin an iteration",
+    "start_iteration_now": "Start an iteration with the comparisons there are",
+    "retry_step": "Try a step of an iteration again",
 }
 CHOICES = {  # name of an address -> the field that says which of its acts, and those in words
     "manage_pay_settle": (

@@ -6,7 +6,7 @@ Knows fields only; what a form does is a service's.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.conf import global_settings
@@ -199,14 +199,16 @@ class ReleaseForm(PlainLabels, forms.Form):
     )  # fmt: skip
     has_simulated = forms.BooleanField(label="Let simulated comparisons in", required=False)
     without_sources = forms.MultipleChoiceField(
-        label="Leave out imports", choices=sources_by_label, required=False,
+        label="Leave out imports", required=False,
         widget=forms.CheckboxSelectMultiple, help_text="None ticked: all are in.",
     )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not sources_by_label():
-            del self.fields["without_sources"]
+        sources, fields = sources_by_label(), cast("dict[str, Any]", self.fields)
+        fields["without_sources"].choices = sources
+        if not sources:
+            del fields["without_sources"]
 
     def filters(self) -> ReleaseFilters:
         """The filters chosen so far, also while the rest of the form is not filled in."""

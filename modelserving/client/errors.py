@@ -11,8 +11,8 @@ import httpx
 
 SECONDS_TO_WAIT = 1.0  # where a server is full and does not say for how long
 LONGEST_WAIT = 30.0
-# what a policy computes is no number, or takes too long: that speaks of the policy
 CODE = re.compile(r"[A-Za-z0-9_.-]{1,60}")  # what is longer or has spaces may be a sentence
+# what a policy computes is no number, or takes too long: that speaks of the policy
 OF_THE_REQUEST = frozenset({"not_finite", "not_rankable", "deadline"})
 
 

@@ -10,6 +10,7 @@ from django.urls.converters import IntConverter, UUIDConverter
 from comparisons.models import Account
 from comparisons.services.accounts import create_account
 from comparisons.services.onboarding import make_crowdworker
+from comparisons.web.manage_acts import ACTS, CHOICES
 
 OPEN_TO_ALL = {
     "healthz", "readyz", "statusz", "sign_in", "sign_in_link", "sign_out", "preferences", "join",
@@ -147,3 +148,5 @@ def test_acts_that_ask_who_one_is_are_listed():
     }
 
     assert found == {"get": ASKS_BEFORE_IT_DOWNLOADS, "post": ASKS_BEFORE_IT_CHANGES}
+    # and the page that asks says for which act
+    assert {*ACTS, *CHOICES} == ASKS_BEFORE_IT_DOWNLOADS | ASKS_BEFORE_IT_CHANGES

@@ -3,7 +3,7 @@
 Knows matplotlib only; knows nothing of runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,6 +45,25 @@ def line(area: "Axes", *, x: Sequence[float], y: Sequence[float], name: str, ind
         f" {name}", (x[-1], y[-1]), color=COLOURS[index % 5], fontsize=8, va="center",
         xytext=(3, 0), textcoords="offset points",
     )  # fmt: skip
+
+
+def histogram(
+    area: "Axes",
+    parts: Mapping[str, Sequence[int]],
+    *,
+    low: float,
+    high: float,
+    is_share: bool = False,
+) -> None:
+    """Counts of each part over the same bins from `low` to `high`, or their shares of it, with n in the legend."""
+    for index, (name, counts) in enumerate(parts.items()):
+        total = sum(counts)
+        edges = [low + (high - low) * place / len(counts) for place in range(len(counts) + 1)]
+        area.stairs(
+            [count / total for count in counts] if is_share else counts, edges, linewidth=1.5,
+            color=COLOURS[index % 5], linestyle=DASHES[index % 5],
+            label=f"{name} (n = {total:,})" if name else f"n = {total:,}",
+        )  # fmt: skip
 
 
 def intervals(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from training.report import recorded
 from training.report.accuracies import turn_name
-from training.report.drawing import BASELINE, COLOURS, DASHES, axes, intervals
+from training.report.drawing import BASELINE, axes, histogram, intervals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,14 +79,8 @@ def scores(directory: Path) -> "Figure | None":
     if not found:
         return None
     figure, area = axes(x_label="PM score (nats)", y_label="responses")
-    low, high = float(found["low"]), float(found["high"])
-    for index, side in enumerate(("chosen", "rejected")):
-        counts = found[side]
-        edges = [low + (high - low) * place / len(counts) for place in range(len(counts) + 1)]
-        area.stairs(
-            counts, edges, color=COLOURS[index], linewidth=1.5, linestyle="-" if index == 0 else "--",
-            label=f"{side} (n = {sum(counts):,})",
-        )  # fmt: skip
+    sides = {side: found[side] for side in ("chosen", "rejected")}
+    histogram(area, sides, low=found["low"], high=found["high"])
     area.legend(fontsize=8, frameon=False)
     return figure
 
@@ -97,14 +91,8 @@ def scores_by_tranche(directory: Path) -> "Figure | None":
     if not found:
         return None
     figure, area = axes(x_label="PM score (nats)", y_label="share of the tranche's responses")
-    low, high = float(found["low"]), float(found["high"])
-    for index, (name, counts) in enumerate(sorted(found["tranches"].items())):
-        edges = [low + (high - low) * place / len(counts) for place in range(len(counts) + 1)]
-        total = sum(counts)
-        area.stairs(
-            [count / total for count in counts], edges, color=COLOURS[index % 5], linewidth=1.5,
-            linestyle=DASHES[index % 5], label=f"{name} (n = {total:,})",
-        )  # fmt: skip
+    tranches = dict(sorted(found["tranches"].items()))
+    histogram(area, tranches, low=found["low"], high=found["high"], is_share=True)
     area.legend(fontsize=8, frameon=False)
     return figure
 

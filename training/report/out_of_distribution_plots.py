@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.report import recorded
-from training.report.drawing import BASELINE, COLOURS, axes, intervals
+from training.report.drawing import BASELINE, axes, histogram, intervals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,14 +61,8 @@ def relative_scores(directory: Path) -> "Figure | None":
     figure, area = axes(
         x_label=f"relative Mahalanobis distance, layer {found['layer']}", y_label="share of prompts"
     )
-    low, high = float(found["low"]), float(found["high"])
-    for index, part in enumerate(("helpful", "harmless")):
-        counts, total = found[part], sum(found[part])
-        edges = [low + (high - low) * place / len(counts) for place in range(len(counts) + 1)]
-        area.stairs(
-            [count / total for count in counts], edges, color=COLOURS[index], linewidth=1.5,
-            linestyle="-" if index == 0 else "--", label=f"{part} (n = {total:,})",
-        )  # fmt: skip
+    parts = {part: found[part] for part in ("helpful", "harmless")}
+    histogram(area, parts, low=found["low"], high=found["high"], is_share=True)
     area.legend(fontsize=8, frameon=False)
     return figure
 

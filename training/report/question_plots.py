@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.report import recorded
-from training.report.drawing import BASELINE, COLOURS, axes, intervals
+from training.report.drawing import BASELINE, axes, histogram, intervals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,10 +45,8 @@ def margins(directory: Path) -> "Figure | None":
     found = recorded.evaluation(directory).get("margins")
     if not found:
         return None
-    counts, low, high = found["counts"], float(found["low"]), float(found["high"])
     figure, area = axes(x_label="PM(right) − PM(best other), nats", y_label="questions")
-    edges = [low + (high - low) * place / len(counts) for place in range(len(counts) + 1)]
-    area.stairs(counts, edges, color=COLOURS[0], linewidth=1.5, label=f"n = {sum(counts):,}")
+    histogram(area, {"": found["counts"]}, low=found["low"], high=found["high"])
     area.axvline(
         0,
         color=BASELINE,

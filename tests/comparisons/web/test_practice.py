@@ -250,10 +250,16 @@ def test_a_reason_that_names_a_side_by_its_letter_is_refused(client):
     asked = client.get(address).content.decode()
     typed = client.post(address, sent(**{"item-0-why": "**B** is true and short."}))
     pasted = client.post(address, sent(lines=json.dumps(ROW | {"why": "So _A_ it is."})))
+    for begins in ("A answers what was asked.", "Short. A is true.", "A and B differ."):
+        again = client.post(address, sent(**{"item-0-why": begins})).content.decode()
+        assert "the reason says A, but sides differ" in again
 
     assert "Do not write A or B: sides differ per person." in asked
     assert "item 1: the reason says B, but sides differ per person." in typed.content.decode()
     assert "line 1: the reason says A, but sides differ per person." in pasted.content.decode()
     assert not Qualification.objects.exists()
-    client.post(address, sent(**{"item-0-why": "{right} ABBA, {other} Bees and a vitamin."}))
+    client.post(
+        address,
+        sent(**{"item-0-why": "A short reply is enough: {right} ABBA, {other} Bees. A vitamin."}),
+    )
     assert Qualification.objects.exists()

@@ -41,7 +41,7 @@ def _refusal(request: HttpRequest, code: str) -> HttpResponse:
 
 
 @sync_and_async_middleware
-def refuse_nul(
+def refuse_odd(
     get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]],
 ) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]:
     """Answer 400 to such a request; every other passes untouched."""
