@@ -13,7 +13,7 @@ LESS = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 60}
 SCORED = {
     "headline": SHARE,
     "chance": 0.5,
-    "by_category": {"honest": SHARE, "harmless": LESS},
+    "by_category": {"honest": SHARE, "$\\bad{ & <b>$": LESS},
     "margins": {"low": -1.0, "high": 1.0, "counts": [3, 1]},
     "cut": 0,
 }

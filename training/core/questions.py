@@ -28,6 +28,7 @@ from training.core.lines import numbered_lines
 KIND = "questions"  # of the published folder, and its role among a run's inputs
 FILE = "questions.jsonl"
 NO_CATEGORY = "all"
+LONGEST_CATEGORY = 40
 ROLES = {"Human": "user", "Assistant": "assistant"}
 FORMS = "`prompt` (or `messages`, `question`, `input`) with `choices` and `answer`, or with `chosen` and `rejected`"
 
@@ -161,6 +162,9 @@ def _check(question: MultipleChoice) -> None:
         raise TypeError("the answer is not the index of a choice, counted from 0")
     if not 0 <= question.answer < len(texts):
         raise ValueError(f"answer {question.answer} is none of its {len(texts)} choices")
+    name = question.category
+    if not name.isprintable() or len(name) > LONGEST_CATEGORY:  # it stands in figures
+        raise ValueError(f"its category is not one line of {LONGEST_CATEGORY} characters at most")
     if question.messages[-1]["role"] != "user":
         raise ValueError("the dialogue ends on a reply")
 

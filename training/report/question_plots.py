@@ -33,7 +33,8 @@ def by_category(directory: Path) -> "Figure | None":
             name=f"highest {way}" if not index else way, index=index, with_n=not index,
         )  # fmt: skip
     area.axhline(found["chance"], color=BASELINE, linestyle=":", linewidth=1, label="chance")
-    area.set_xticks(range(len(names)), names, rotation=30 if len(names) > 6 else 0)
+    tilt = 30 if len(names) > 6 else 0
+    area.set_xticks(range(len(names)), names, rotation=tilt, parse_math=False)
     area.set_xlim(-0.5, len(names) - 0.5)
     area.set_ylim(0, 1.08)
     area.legend(fontsize=8, frameon=False, loc="lower right")

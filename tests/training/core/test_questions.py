@@ -86,6 +86,9 @@ def test_a_dialogue_written_within_the_prompt_becomes_turns(tmp_path: Path):
     (ARC | {"answerKey": "E"}, "is not in list"),
     (HHH | {"prompt": 3}, "expected string"),
     ({"messages": [{"role": "assistant", "content": "Tea?"}], "choices": ["a", "b"], "answer": 0}, "expected 'user'"),
+    (OWN | {"category": "a\nb"}, "its category is not one line"),
+    (OWN | {"category": "\ud800"}, "its category is not one line"),
+    (OWN | {"category": "x" * 41}, "its category is not one line of 40 characters"),
     ("Tea?", "is not a question"),
     ({}, "is not a question"),
 ])  # fmt: skip
