@@ -127,6 +127,8 @@ def test_keys_are_answered_at_once_while_two_streams_run(visitor, site):
     page.goto(at.path)
     say(page, "Tell me a long story.")
     expect(page.locator("[data-stream-text]").last).to_contain_text("Tell me")
+    # a loading page's first frames are a matter of the machine
+    page.evaluate("window.durations = []")
     page.locator("#comment").focus()
     page.keyboard.type("Typed while both responses are being written.", delay=25)
     leave_box(page)
