@@ -10,5 +10,6 @@ urlpatterns = [
     path("api/v1/", include("training.api.urls")),
     path("", include("labelapp.health_urls")),
 ]
+handler400 = "comparisons.web.error_views.bad_request"
 handler404 = "comparisons.web.error_views.not_found"
 handler500 = "comparisons.web.error_views.server_error"

@@ -15,9 +15,17 @@ from django.http.request import UnreadablePostError
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
+from django.views import defaults
 
 from comparisons.services.together import NotStored
 
+API = "/api/"
+NO_SUCH_ADDRESS = "There is nothing at this address: /api/v1/schema/ lists those that there are."
+UNREADABLE = (
+    "This request cannot be read. Ask at the address that people open this installation under, "
+    "and send what /api/v1/schema/ describes."
+)
+BROKEN = "Something broke on our side. Reference {reference}."
 AGAIN_SECONDS = 2  # what locks a database or restarts one is mostly over by then
 CONFIRMING = "confirming_password"  # the field beside an act's own
 PRIMARY_CODE = 0xFF  # of SQLite's extended result codes
@@ -30,13 +38,20 @@ def wants_json(request: HttpRequest) -> bool:
     return "application/json" in request.headers.get("Accept", "")
 
 
+def is_of_api(request: HttpRequest) -> bool:
+    """A client of the REST API asked: whatever it accepts, errors there have one form."""
+    return request.path_info.startswith(API)
+
+
 def problem(
     request: HttpRequest, *, status: int, code: str, message: str, retry_after: int = 0
 ) -> HttpResponse:
-    """One refusal, as JSON for scripts and as a page for people."""
-    if wants_json(request):
+    """One refusal, as JSON for scripts and clients of the API, and as a page for people."""
+    if is_of_api(request):
+        response: HttpResponse = JsonResponse({"detail": message}, status=status)
+    elif wants_json(request):
         body = {"error": code, "message": message, "retry_after": retry_after}
-        response: HttpResponse = JsonResponse(body, status=status)
+        response = JsonResponse(body, status=status)
     else:
         response = render(request, "errors/problem.html", {"message": message}, status=status)
     if retry_after:
@@ -48,7 +63,17 @@ def problem(
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001 -- Django passes it
     """404 for what is not there and for what is somebody else's."""
     message = _("There is nothing at this address, or it is not yours to see.")
+    if is_of_api(request):
+        message = NO_SUCH_ADDRESS
     return problem(request, status=404, code="not_found", message=message)
+
+
+@login_not_required
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400 for what is refused before any view reads it; Django's own page where a page was asked for."""
+    if is_of_api(request):
+        return problem(request, status=400, code="bad_request", message=UNREADABLE)
+    return defaults.bad_request(request, exception)
 
 
 def not_allowed(request: HttpRequest, response: HttpResponse) -> HttpResponse:
@@ -86,6 +111,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     message = _(
         "Something broke on our side. What you typed is kept on this device. Reference {reference}."
     ).format(reference=reference)
+    if is_of_api(request):
+        message = BROKEN.format(reference=reference)
     return problem(request, status=500, code="broken", message=message)
 
 
@@ -101,12 +128,10 @@ def is_away(failure: BaseException | None) -> bool:
 def database_away(request: HttpRequest) -> HttpResponse:
     """503, made without the database; a form can be sent again as it was."""
     message = _("The database does not answer just now. Try again in a moment.")
-    if wants_json(request):
-        body = {"error": "away", "message": message, "retry_after": AGAIN_SECONDS}
-        response: HttpResponse = JsonResponse(body, status=503)
-    else:
-        context = {"message": message, "address": request.get_full_path(), "typed": _again(request)}
-        response = HttpResponse(render_to_string("errors/away.html", context), status=503)
+    if is_of_api(request) or wants_json(request):
+        return problem(request, status=503, code="away", message=message, retry_after=AGAIN_SECONDS)
+    context = {"message": message, "address": request.get_full_path(), "typed": _again(request)}
+    response = HttpResponse(render_to_string("errors/away.html", context), status=503)
     response["Retry-After"] = str(AGAIN_SECONDS)
     return response
 

@@ -12,7 +12,6 @@ from django.utils.decorators import sync_and_async_middleware
 
 from comparisons.web.error_views import problem
 
-API = "/api/"
 UTF_8 = {"utf-8", "utf8"}
 MESSAGES = {
     "nul_in_address": "This address holds a NUL character (%00), which nothing here has. Take it out, then ask again.",
@@ -34,8 +33,6 @@ def _oddity(request: HttpRequest) -> str:
 
 
 def _refusal(request: HttpRequest, code: str) -> HttpResponse:
-    if request.path_info.startswith(API):
-        return JsonResponse({"detail": MESSAGES[code]}, status=400)
     request.encoding = "utf-8"  # the page of the refusal may ask for the address's query
     return problem(request, status=400, code=code, message=MESSAGES[code])
 
