@@ -146,3 +146,40 @@ def test_metrics_are_read_from_an_offset_on(call):
     assert first["rows"] == [{"step": 1, "pm/loss": 0.7}]
     assert call("get", f"{address}?offset={first['offset']}", scope="read").json()["rows"] == []
     assert call("get", f"{address}?offset={'9' * 5000}", scope="read").json() == first
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "says"),
+    [
+        (
+            "state=bogus",
+            "state",
+            '"bogus" is not a state of a run: choose one of queued, running, done, stopped, failed',
+        ),
+        ("kind=PPO", "kind", '"PPO" is not a kind of run: choose one of language_model, context_'),
+        ("kind=ppo&state=Failed", "state", '"Failed" is not a state of a run'),
+    ],
+)
+def test_a_filter_that_is_none_is_refused_with_those_there_are(call, asked, name, says):
+    refused = call("get", f"{RUNS}?{asked}", scope="read")
+
+    assert (refused.status_code, list(refused.json())) == (400, [name])
+    assert refused.json()[name][0].startswith(says)
+
+
+@pytest.mark.parametrize("asked", ["", "?kind=&state=", "?state=queued", "?kind=ppo&state=queued"])
+def test_filters_that_are_left_out_or_empty_take_all(call, asked):
+    TrainingRun.objects.create(kind="ppo", config={}, initial=make_checkpoint())
+
+    assert len(call("get", f"{RUNS}{asked}", scope="read").json()["results"]) == 1
+
+
+def test_the_description_lists_the_values_of_each_filter(call):
+    described = call("get", reverse("api_schema"), scope="read").json()["paths"][RUNS]["get"]
+
+    enums = {each["name"]: each["schema"].get("enum") for each in described["parameters"]}
+    assert described["description"].startswith("All training runs, newest first")
+    assert enums == {
+        "cursor": None, "page_size": None,
+        "kind": TrainingRun.Kind.values, "state": TrainingRun.State.values,
+    }  # fmt: skip

@@ -34,9 +34,22 @@ class RunSerializer(serializers.ModelSerializer[TrainingRun]):
         )  # fmt: skip
 
 
-KINDS = [kind for kind, _ in TrainingRun.Kind.choices]
-NO_KIND = '"{input}" is not a kind of run: choose one of ' + ", ".join(KINDS)
+NO_KIND = '"{input}" is not a kind of run: choose one of ' + ", ".join(TrainingRun.Kind.values)
+NO_STATE = '"{input}" is not a state of a run: choose one of ' + ", ".join(TrainingRun.State.values)
 NO_RELEASE = "no release is called {value}: cut one, or see the list of releases"
+
+
+class RunFilterSerializer(serializers.Serializer[dict[str, str]]):
+    """What a list of runs is narrowed down to; a filter that is left out or empty takes all."""
+
+    kind = serializers.ChoiceField(
+        choices=TrainingRun.Kind.choices, required=False, error_messages={"invalid_choice": NO_KIND}
+    )
+    state = serializers.ChoiceField(
+        choices=TrainingRun.State.choices,
+        required=False,
+        error_messages={"invalid_choice": NO_STATE},
+    )
 
 
 class SettingsField(serializers.DictField):

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, status
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -19,7 +19,7 @@ from comparisons.models import Account
 from modelserving.models import Checkpoint
 from modelserving.registry import CheckpointNotRegistered
 from training import queries, run_files
-from training.api.serializers import RunRequestSerializer, RunSerializer
+from training.api.serializers import RunFilterSerializer, RunRequestSerializer, RunSerializer
 from training.models import TrainingRun
 from training.services import (
     RunRefused,
@@ -32,6 +32,7 @@ from training.services import (
 PM = Checkpoint.Kind.PREFERENCE_MODEL
 
 
+@extend_schema_view(get=extend_schema(parameters=[RunFilterSerializer]))
 class RunList(generics.ListAPIView[TrainingRun]):
     """All training runs, newest first; `?kind=` and `?state=` narrow them down."""
 
@@ -39,10 +40,10 @@ class RunList(generics.ListAPIView[TrainingRun]):
     queryset = TrainingRun.objects.none()
 
     def get_queryset(self) -> QuerySet[TrainingRun]:
-        """Runs with their inputs."""
-        asked = self.request.query_params
-        found = queries.runs(kind=asked.get("kind", ""), state=asked.get("state", ""))
-        return found.select_related("test_pm")
+        """Runs with their inputs; 400 for a filter's value that is none."""
+        asked = RunFilterSerializer(data=self.request.query_params)
+        asked.is_valid(raise_exception=True)
+        return queries.runs(**asked.validated_data).select_related("test_pm")
 
     @extend_schema(request=RunRequestSerializer, responses={201: RunSerializer})
     def post(self, request: Request) -> Response:
