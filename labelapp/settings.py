@@ -22,7 +22,7 @@ from labelapp.env import (
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR = Path(env_str("LABELAPP_VAR", str(BASE_DIR / "var"))).resolve()
+VAR = (BASE_DIR / env_str("LABELAPP_VAR", "var")).resolve()  # wherever a command is called from
 _running = running_services(VAR)  # so that commands run by hand find what ./start runs
 
 # --- who we are on the network -------------------------------------------------------------
@@ -200,8 +200,8 @@ STORAGES = {
     },
 }
 WHITENOISE_USE_FINDERS = not _has_collected
-ARTEFACTS = Path(
-    env_str("ARTEFACTS", _running.get("ARTEFACTS", str(VAR)))
+ARTEFACTS = (
+    BASE_DIR / env_str("ARTEFACTS", _running.get("ARTEFACTS", str(VAR)))
 ).resolve()  # releases/, runs/, checkpoints/: may be a shared mount
 STARTER_CHECKPOINT = BASE_DIR / "modelserving" / "starter"
 

@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from labelapp.supervisor import programs
 from labelapp.supervisor.options import USAGE, read_options
@@ -29,14 +30,14 @@ BENCHES = {
 
 def main(words: Sequence[str]) -> int:
     """Dispatch; returns the exit code."""
+    called_from = os.environ.pop("CALLED_FROM", "")  # ./start came here from there
     os.chdir(ROOT)
     command = words[0] if words else "run"
     if command in {"--help", "-h", "help"}:
         sys.stdout.write(USAGE)
         return 0
     if command == "manage":
-        refuse_another_database(os.environ)
-        os.execv(programs.PYTHON, [programs.PYTHON, "manage.py", *words[1:]])  # noqa: S606 -- no shell is wanted
+        return _manage(words[1:], called_from=called_from)
     if command == "bench":
         return _bench(words[1:])
     if command == "test":
@@ -44,6 +45,13 @@ def main(words: Sequence[str]) -> int:
 
         return run_checks(words[1:])
     return _run(words)
+
+
+def _manage(words: Sequence[str], *, called_from: str) -> int:
+    refuse_another_database(os.environ)
+    with suppress(OSError):  # gone by now, or not for this user to enter: then from here
+        os.chdir(called_from or ROOT)
+    os.execv(programs.PYTHON, [programs.PYTHON, str(ROOT / "manage.py"), *words])  # noqa: S606 -- no shell is wanted
 
 
 def _run(words: Sequence[str]) -> int:

@@ -124,3 +124,56 @@ def test_a_command_by_hand_is_told_of_the_database_that_is_missing(tmp_path):
         "./start: what runs here keeps its rows in labels on db, "
         "and DATABASE_URL is not set: export it as ./start had it\n"
     )
+
+
+@pytest.fixture
+def elsewhere(clone):
+    """A folder beside the script's; the script leads to this code, its packages all there."""
+    python = clone / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\ncase "$*" in *pip*) exit 0;; esac\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (clone / "labelapp").symlink_to(ROOT / "labelapp")
+    folder = clone / "else where"
+    (folder / "rows").mkdir(parents=True)
+    return folder
+
+
+def _called_from(folder, *words, **environment):
+    own = {"PATH": str(folder.parent / "bin"), "PYTHONWARNINGS": "ignore", **environment}
+    return subprocess.run(
+        ["../start", *words], cwd=folder, env=own, capture_output=True, text=True, timeout=60, check=False
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("import_comparisons", "rows", "--objective", "helpful"),
+        ("import_comparisons", "./rows", "--objective", "helpful"),
+        ("import_comparisons", "../else where/rows", "--objective", "helpful"),
+    ],
+)
+def test_files_named_to_a_command_count_from_where_it_is_called(elsewhere, words):
+    done = _called_from(elsewhere, "manage", *words, LABELAPP_VAR=str(elsewhere / "var"))
+
+    assert done.returncode == 1
+    assert f"{words[1]} is a folder: name its files" in done.stderr
+
+
+def test_the_folder_of_this_instance_stays_the_projects(elsewhere):
+    var = os.path.relpath(elsewhere / "var", ROOT)
+
+    _called_from(elsewhere, "manage", "import_comparisons", "rows", LABELAPP_VAR=var)
+
+    assert (elsewhere / "var" / "secret_key").exists()
+
+
+def test_a_command_called_where_nobody_may_enter_runs_from_here(elsewhere):
+    done = subprocess.run(
+        [sys.executable, "-m", "labelapp.supervisor", "manage", "version"], cwd=ROOT,
+        env={**os.environ, "CALLED_FROM": str(elsewhere / "gone")}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")
