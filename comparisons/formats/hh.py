@@ -14,6 +14,10 @@ from comparisons.formats.rich import ComparisonRow
 NAMES = {"user": "Human", "assistant": "Assistant"}
 ROLES = {name: role for role, name in NAMES.items()}
 MARKER = re.compile(r"\n\n(Human|Assistant):")
+NO_TURNS = (
+    r"the transcript does not begin with '\n\nHuman:': write it so, or give the row its `prompt` "
+    "apart and read it with --format trl"
+)
 
 
 def render(messages: Iterable[Message]) -> str:
@@ -42,10 +46,18 @@ def parse_transcript(text: str) -> list[Message]:
     return messages
 
 
+def is_transcript(text: str) -> bool:
+    """Whether the text is a whole dialogue: it begins on the human side."""
+    first = MARKER.search(text)
+    return first is not None and first[1] == "Human" and not text[: first.start()].strip()
+
+
 def pair_of(record: Mapping[str, Any]) -> Pair:
     """Read one record: the reply on each side is what follows the last message both share."""
-    chosen = parse_transcript(checked_text(record.get("chosen"), where="chosen"))
-    rejected = parse_transcript(checked_text(record.get("rejected"), where="rejected"))
+    texts = [checked_text(record.get(side), where=side) for side in ("chosen", "rejected")]
+    if not any(MARKER.search(each) for each in texts):
+        raise LineError(NO_TURNS)
+    chosen, rejected = (parse_transcript(each) for each in texts)
     shared = _shared_prompt_length(chosen, rejected)
     picked, other = _reply(chosen[shared:]), _reply(rejected[shared:])
     return Pair(

@@ -1,4 +1,4 @@
-"""TRL's preference format: `prompt`, `chosen` and `rejected` as lists of messages.
+"""TRL's preference format: `prompt`, `chosen` and `rejected` as lists of messages or as plain texts.
 
 Reads and writes single records; knows neither files nor the database.
 """
@@ -7,8 +7,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from comparisons.core.transcript import Message, chosen_and_rejected
-from comparisons.formats.pairs import LineError, Pair, checked_messages, checked_prompt
+from comparisons.formats import hh
+from comparisons.formats.pairs import (
+    LineError,
+    Pair,
+    checked_messages,
+    checked_prompt,
+    checked_text,
+)
 from comparisons.formats.rich import ComparisonRow
+
+REPLY_MARKER = "\n\nAssistant:"
+NO_PROMPT = (
+    "chosen and rejected are plain texts without a prompt: give the row its `prompt`, "
+    r"or read dialogues of '\n\nHuman:' and '\n\nAssistant:' with --format hh"
+)
 
 
 def record_of(row: ComparisonRow) -> dict[str, list[Message]]:
@@ -24,7 +37,9 @@ def record_of(row: ComparisonRow) -> dict[str, list[Message]]:
 
 
 def pair_of(record: Mapping[str, Any]) -> Pair:
-    """Read one record, with its prompt apart or at the head of both sides."""
+    """Read one record, with its prompt apart or, of messages, at the head of both sides."""
+    if isinstance(record.get("chosen"), str) or isinstance(record.get("rejected"), str):
+        return _pair_of_texts(record)
     chosen = checked_messages(record.get("chosen"), where="chosen")
     rejected = checked_messages(record.get("rejected"), where="rejected")
     if "prompt" in record:
@@ -39,3 +54,31 @@ def pair_of(record: Mapping[str, Any]) -> Pair:
         picked=chosen[-1]["content"],
         other=rejected[-1]["content"],
     )
+
+
+def _pair_of_texts(record: Mapping[str, Any]) -> Pair:
+    """A prompt is one human message, or the dialogue that its markers make; the replies stay as they are."""
+    chosen = checked_text(record.get("chosen"), where="chosen")
+    rejected = checked_text(record.get("rejected"), where="rejected")
+    prompt = checked_text(record.get("prompt") or "", where="prompt")
+    if not prompt.strip():
+        raise LineError(NO_PROMPT)
+    if hh.is_transcript(chosen) and hh.is_transcript(rejected):  # the prompt is in both again
+        return hh.pair_of(record)
+    messages: list[Message] = [{"role": "user", "content": prompt}]
+    if hh.MARKER.search(prompt):
+        messages = hh.parse_transcript(prompt)
+        if messages[-1]["role"] == "assistant" and not messages[-1]["content"].strip():
+            messages.pop()  # only its marker stands there, for the reply to follow
+        chosen, rejected = (_reply(each, prompt=prompt) for each in (chosen, rejected))
+    return Pair(
+        messages=checked_prompt(messages), picked=chosen, other=rejected,
+        is_odd=bool(hh.MARKER.search(chosen) or hh.MARKER.search(rejected)),
+    )  # fmt: skip
+
+
+def _reply(text: str, *, prompt: str) -> str:
+    """The text without the marker that it follows, which may stand on either side, and the one space after that."""
+    if text.startswith(REPLY_MARKER):
+        return text.removeprefix(REPLY_MARKER).removeprefix(" ")
+    return text.removeprefix(" ") if prompt.endswith(REPLY_MARKER) else text

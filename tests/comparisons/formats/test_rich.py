@@ -59,6 +59,7 @@ def test_a_wrong_rich_row_says_why(change, reason):
 MESSAGES = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "x"}]
 FORMATS = [
     (rich.pair_of, RECORD),
+    (trl.pair_of, {"prompt": "\n\nHuman: Hi", "chosen": "x", "rejected": "y"}),
     (trl.pair_of, {"prompt": MESSAGES[:1], "chosen": MESSAGES[1:], "rejected": MESSAGES[1:]}),
     (hh.pair_of, dict.fromkeys(("chosen", "rejected"), "\n\nHuman: Hi\n\nAssistant: x")),
 ]

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from comparisons.core.splits import first_message_sha256
+from comparisons.formats.hh import NO_TURNS
 from comparisons.formats.lines import opened
 from comparisons.models import Comparison, Conversation, Response, Showing, Turn
 from comparisons.services.importing import ImportRefused, import_hh, import_lines
@@ -53,7 +54,7 @@ def test_lines_become_conversations_turns_responses_showings_and_comparisons():
         "empty_reply": [2],
         "bad": [
             {"line": 3, "reason": "not JSON: Expecting value: line 1 column 1 (char 0)"},
-            {"line": 5, "reason": r"the transcript does not begin with '\n\nHuman:'"},
+            {"line": 5, "reason": NO_TURNS},
         ],
     }
     comparison = Comparison.objects.get(picked__text="Green.")
@@ -221,6 +222,9 @@ def test_the_public_files_import_whole():
     ("content", "chosen", "advice"),
     [
         (f"{LINES[0]}\n{LINES[1]}\n", "trl", "can be read with --format hh"),
+        ('{"prompt": "Tea?", "chosen": "Yes.", "rejected": "No."}\n', "hh", "with --format trl"),
+        ('{"chosen": "Yes.", "rejected": "No."}\n', "hh", "give the row its `prompt`"),
+        ('{"chosen": "Yes.", "rejected": "No."}\n', "trl", "give the row its `prompt`"),
         ('[\n {"chosen": "a"}\n]\n', "hh", "one JSON object a line"),
     ],
 )
@@ -241,3 +245,14 @@ def test_a_file_of_another_format_is_told_once_with_the_one_it_has(
 def test_a_folder_is_told_from_a_file_that_is_not_there(tmp_path):
     with pytest.raises(CommandError, match="is a folder: name its files"):
         call_command("import_comparisons", str(tmp_path), objective="helpful")
+
+
+def test_plain_texts_with_a_prompt_import_as_one_human_message_and_two_replies():
+    row = {"prompt": "The sky is", "chosen": "blue.", "rejected": "green."}
+
+    report = import_lines([(1, json.dumps(row))], reader="trl", objective="helpful", tranche="base")
+
+    comparison = Comparison.objects.get()
+    assert (report.imported, report.bad) == (1, [])
+    assert (comparison.turn.message, comparison.turn.conversation.opening) == ("The sky is", [])
+    assert (comparison.picked.text, comparison.other.text) == ("blue.", "green.")
