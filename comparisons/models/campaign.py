@@ -4,12 +4,14 @@ Knows which slot it draws from; knows nothing of how responses are made.
 """
 
 import re
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from modelserving.models import Slot
 
@@ -146,6 +148,10 @@ class Campaign(models.Model):
     def is_red_team(self) -> bool:
         """People try to get harmful text: warnings, covers and the way out apply."""
         return self.objective == Objective.HARMLESS
+
+    def undoable_since(self) -> datetime:
+        """Choices made before cannot be taken back."""
+        return timezone.now() - timedelta(seconds=self.undo_seconds)
 
 
 class InstructionVersion(models.Model):

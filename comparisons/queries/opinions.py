@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from comparisons.models import (
     Campaign,
+    Comparison,
     ConsentRecord,
     Crowdworker,
     InstructionVersion,
@@ -63,7 +64,8 @@ def _standing(*, crowdworker: int, campaigns: Collection[int]) -> QuerySet[Any, 
         turn__conversation__is_withdrawn=False,
         turn__conversation__campaign__in=campaigns,
     )
-    return mine.order_by().values_list("pk")  # in order, PostgreSQL walks all showings to the end
+    # unordered: in order, PostgreSQL walks all showings to the end
+    return mine.order_by().values_list("lease_until", "pk")
 
 
 def waiting_for(
@@ -142,11 +144,14 @@ def open_campaigns(crowdworker: Crowdworker) -> list[OpenCampaign]:
 
 
 def standing_items(crowdworker: Crowdworker, *, campaigns: list[int]) -> list[int]:
-    """Keys of what the person holds and has not judged: one, or two where two tabs are open."""
+    """Keys of what the person holds and has not judged, begun last first.
+
+    One; more where two tabs are open, or where a choice was taken back.
+    """
     if not campaigns:
         return []
     rows = _STANDING.rows(crowdworker=crowdworker.pk, campaigns=campaigns)
-    return sorted(int(pk) for (pk,) in rows)
+    return [int(pk) for _lease, pk in sorted(rows, reverse=True)]
 
 
 def next_items(crowdworker: Crowdworker, *, campaigns: list[int]) -> list[tuple[int, int]]:
@@ -175,3 +180,20 @@ def given_item(crowdworker: Crowdworker, public_id: uuid.UUID) -> Showing | None
         return None
     found[0].crowdworker = crowdworker
     return found[0]
+
+
+def undoable_opinion(crowdworker: Crowdworker) -> Comparison | None:
+    """The person's latest second opinion, while they may take it back: not once it was handed in for pay."""
+    given = Comparison.objects.filter(
+        crowdworker=crowdworker,
+        superseded_at__isnull=True,
+        piece__isnull=True,
+        showing__purpose=Showing.Purpose.SECOND_OPINION,
+        showing__replaced_at__isnull=True,
+        turn__conversation__is_withdrawn=False,
+    ).select_related("turn__conversation__campaign", "showing")
+    latest = given.order_by("-pk").first()
+    if latest is None or latest.turn.conversation.campaign is None:
+        return None
+    is_open = latest.created_at >= latest.turn.conversation.campaign.undoable_since()
+    return latest if is_open else None

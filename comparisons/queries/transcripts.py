@@ -5,7 +5,6 @@ Reads only; knows letters of sides, and leaves every deployment out.
 
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
 
 from django.utils import timezone
 
@@ -103,8 +102,8 @@ def turn_views(conversation: Conversation) -> list[TurnView]:
         .select_related("side_a", "side_b")
         .defer(*HEAVY)
     }
-    undo_seconds = conversation.campaign.undo_seconds if conversation.campaign else 0
-    since = timezone.now() - timedelta(seconds=undo_seconds)
+    campaign = conversation.campaign
+    since = campaign.undoable_since() if campaign else timezone.now()
     return [
         _turn_view(
             turn,
@@ -177,6 +176,12 @@ def undone_comparison(turn: uuid.UUID) -> Comparison | None:
         showing__replaced_at__isnull=True,
         superseded_at__isnull=False,
     )
+    return taken_back.order_by("-pk").first()
+
+
+def undone_opinion(showing: Showing) -> Comparison | None:
+    """The second opinion that its reader gave of the pair last and took back."""
+    taken_back = Comparison.objects.filter(showing=showing, superseded_at__isnull=False)
     return taken_back.order_by("-pk").first()
 
 

@@ -1,14 +1,13 @@
-"""Record what a person picked, exactly once, and let them take it back for a while.
+"""Record what a person picked, exactly once.
 
 Knows showings and comparisons; which text counts as chosen for training is read elsewhere.
 """
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection
 from django.db.models import Exists
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -18,7 +17,6 @@ from django.utils.translation import gettext_noop
 from comparisons.core.cleaning import cleaned
 from comparisons.models import (
     Campaign,
-    ChoiceUndo,
     Comparison,
     Conversation,
     Crowdworker,
@@ -256,45 +254,3 @@ def check_texts(showing: Showing, text_sha256: Mapping[str, str]) -> None:
     stored = {"A": showing.side_a.text_sha256, "B": showing.side_b.text_sha256}
     if {side: text_sha256.get(side) for side in stored} != stored:
         raise TextChanged(_("The responses changed since they were shown. Read them again."))
-
-
-def undo_choice(comparison: Comparison) -> Turn:
-    """Take a choice back within the campaign's window, while no later turn hangs on it."""
-    turn = comparison.turn
-    crowdworker = comparison.crowdworker
-    campaign = turn.conversation.campaign
-    if crowdworker is None or campaign is None:
-        raise UndoOver(_("This choice cannot be taken back."))
-    if comparison.created_at < timezone.now() - timedelta(seconds=campaign.undo_seconds):
-        raise UndoOver(_("The time to take this choice back is over."))
-    with transaction.atomic():
-        conversation = lock_conversation(turn.conversation)
-        if conversation.state != Conversation.State.OPEN:
-            raise UndoOver(_("The conversation has ended."))
-        if conversation.turns.filter(index__gt=turn.index).exists():
-            raise UndoOver(_("The conversation went on from this choice."))
-        chosen = Turn.objects.filter(pk=turn.pk, continued_by=comparison, state=Turn.State.CHOSEN)
-        if chosen.update(state=Turn.State.READY, continued_by=None) != 1:
-            raise UndoOver(_("This choice was taken back before."))
-        Comparison.objects.filter(pk=comparison.pk).update(superseded_at=timezone.now())
-        ChoiceUndo.objects.create(comparison=comparison, crowdworker=crowdworker)
-        opinions.take_back(turn)
-        if comparison.picked.author_id is not None:
-            _show_pair_again(comparison)
-    turn.refresh_from_db()
-    return turn
-
-
-def _show_pair_again(comparison: Comparison) -> None:
-    """After the undo of a response of one's own: the two that were shown before stand again."""
-    Showing.objects.filter(pk=comparison.showing_id).update(replaced_at=timezone.now())
-    before = (
-        Showing.objects.filter(
-            turn=comparison.turn_id,
-            purpose=Showing.Purpose.AUTHOR,
-            pk__lt=comparison.showing_id,
-        )
-        .order_by("-pk")
-        .values_list("pk", flat=True)[:1]
-    )
-    Showing.objects.filter(pk__in=list(before)).update(replaced_at=None)

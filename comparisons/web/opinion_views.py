@@ -13,11 +13,11 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from comparisons.models import Crowdworker, Showing
+from comparisons.models import Comparison, Crowdworker, Showing
 from comparisons.queries.dialogues import messages_of
-from comparisons.queries.opinions import given_item
-from comparisons.queries.transcripts import sides_of
-from comparisons.services import giving, judging, opinions, preferences
+from comparisons.queries.opinions import given_item, undoable_opinion
+from comparisons.queries.transcripts import sides_of, standing_comparison
+from comparisons.services import giving, judging, opinions, preferences, undoing
 from comparisons.services.flagging import flag_turn
 from comparisons.services.onboarding import NoWork
 from comparisons.web.access import NOT_YOURS, crowdworker_required
@@ -25,16 +25,20 @@ from comparisons.web.context import theme_of
 from comparisons.web.conversation_views import look_of
 from comparisons.web.error_views import wants_json
 from comparisons.web.forms import ChoiceForm, FlagForm
-from comparisons.web.stage import flag_words, key_rows, opinion_context
+from comparisons.web.stage import flag_words, key_rows, opinion_context, opinion_undo
 from comparisons.web.strip import side_of, strength_of
 from comparisons.web.words import script_words
 
-KEYS = ("both_bad", "reason", "skip", "flag", "show", "instructions", "pause", "keys")
+KEYS = ("both_bad", "reason", "skip", "flag", "show", "undo", "instructions", "pause", "keys")
 
 
-def _stage(request: HttpRequest, showing: Showing | None, **more: Any) -> dict[str, Any]:
+def _stage(
+    request: HttpRequest, crowdworker: Crowdworker, showing: Showing | None, **more: Any
+) -> dict[str, Any]:
+    given = undoable_opinion(crowdworker)
+    undo_link = opinion_undo(given) if given else None
     if showing is None:
-        return {"showing": None, "nav": [], **more}
+        return {"showing": None, "nav": [], "undo_link": undo_link, **more}
     context = opinion_context(showing, choice_key=uuid.uuid4())
     return {
         **context,
@@ -42,6 +46,7 @@ def _stage(request: HttpRequest, showing: Showing | None, **more: Any) -> dict[s
         "sides": sides_of(showing),
         "turn": {"public_id": showing.public_id, "is_covered": showing.is_covered},
         "nav": [],
+        "undo_link": undo_link,
         "request": request,
         **more,
     }
@@ -61,7 +66,7 @@ def next_item(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
         "words": script_words(),
         "flag_kinds": flag_words(),
     }
-    context = _stage(request, showing, has_single_keys=account.has_single_keys, **more)
+    context = _stage(request, crowdworker, showing, has_single_keys=account.has_single_keys, **more)
     if wants_json(request):
         html = _stage_html(request, context)
         return JsonResponse({"stage": html, "dock": "strip" if showing else "empty"})
@@ -96,14 +101,14 @@ def choice(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Ht
     except judging.ChoiceRefused as error:
         return _refusal(request, crowdworker, status=409, error="went_on", message=str(error))
     saved = str(given.comparison.public_id)
-    return _answer(request, given.following, status=200, saved=saved)
+    return _answer(request, crowdworker, given.following, status=200, saved=saved)
 
 
 def _refusal(
     request: HttpRequest, crowdworker: Crowdworker, *, status: int, error: str, message: str
 ) -> HttpResponse:
     following = opinions.take(crowdworker, theme=theme_of(request))
-    return _answer(request, following, status=status, error=error, message=message)
+    return _answer(request, crowdworker, following, status=status, error=error, message=message)
 
 
 def _own_item(crowdworker: Crowdworker, public_id: Any) -> Showing:
@@ -116,10 +121,24 @@ def _own_item(crowdworker: Crowdworker, public_id: Any) -> Showing:
 
 @require_POST
 @crowdworker_required
+def undo(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
+    """Take the choice back; the item comes with the answer, to be chosen anew."""
+    showing = _own_item(crowdworker, public_id)
+    try:
+        undoing.undo_opinion(standing_comparison(showing.turn, crowdworker))
+    except Comparison.DoesNotExist:  # taken back already: how it stands now is the answer
+        pass
+    except judging.ChoiceRefused as error:
+        return _refusal(request, crowdworker, status=409, error="undo_over", message=str(error))
+    return _take_next(request, crowdworker)
+
+
+@require_POST
+@crowdworker_required
 def pass_on(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> HttpResponse:
     """Give an item back without a choice; the next one comes with the answer."""
     opinions.pass_on(_own_item(crowdworker, public_id))
-    return _answer(request, opinions.take(crowdworker, theme=theme_of(request)), status=200)
+    return _take_next(request, crowdworker)
 
 
 @require_POST
@@ -136,15 +155,25 @@ def flag(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Http
         flag_turn(showing.turn, crowdworker, kind=sent["kind"], note=sent["note"])
     except NoWork as error:
         return _refusal(request, crowdworker, status=409, error="no_work", message=str(error))
-    return _answer(request, opinions.take(crowdworker, theme=theme_of(request)), status=200)
+    return _take_next(request, crowdworker)
+
+
+def _take_next(request: HttpRequest, crowdworker: Crowdworker) -> HttpResponse:
+    following = opinions.take(crowdworker, theme=theme_of(request))
+    return _answer(request, crowdworker, following, status=200)
 
 
 def _answer(
-    request: HttpRequest, following: Showing | None, *, status: int, **facts: str
+    request: HttpRequest,
+    crowdworker: Crowdworker,
+    following: Showing | None,
+    *,
+    status: int,
+    **facts: str,
 ) -> HttpResponse:
     if not wants_json(request):
         return redirect("opinions")
-    context = _stage(request, following)
+    context = _stage(request, crowdworker, following)
     dock = "strip" if context["showing"] else "empty"
     return JsonResponse(
         {**facts, "stage": _stage_html(request, context), "dock": dock}, status=status

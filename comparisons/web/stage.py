@@ -17,8 +17,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from comparisons.models import Campaign, Conversation, Flag, Showing
-from comparisons.queries.transcripts import TurnView, turn_views, undone_comparison
+from comparisons.models import Campaign, Comparison, Conversation, Flag, Showing
+from comparisons.queries.transcripts import TurnView, turn_views, undone_comparison, undone_opinion
 from comparisons.services import onboarding, preferences, wellbeing
 from comparisons.services.drawing import current_instructions
 from comparisons.services.judging import REASON_TAGS
@@ -135,7 +135,9 @@ def stage_context(request: HttpRequest, conversation: Conversation) -> dict[str,
         "turns": [(turn, picked.get(turn.public_id, "")) for turn in turns],
         "last": last,
         "dock": dock,
-        "undone": undone_choice(last) if last and dock == "strip" else None,
+        "undone": undone_words(undone_comparison(last.public_id))
+        if last and dock == "strip"
+        else None,
         "turn_number": (last.number if last and last.is_open else len(turns) + 1),
         "turn_count": len(turns),
         "total": conversations_of(conversation),
@@ -151,9 +153,8 @@ def stage_context(request: HttpRequest, conversation: Conversation) -> dict[str,
     }
 
 
-def undone_choice(turn: TurnView) -> dict[str, Any] | None:
+def undone_words(undone: Comparison | None) -> dict[str, Any] | None:
     """What was said with a choice that was taken back, to be corrected; None where there was none."""
-    undone = undone_comparison(turn.public_id)
     if undone is None or not undone.strength:
         return None
     return {
@@ -200,6 +201,13 @@ def page_context(own: Conversation) -> dict[str, Any]:
     }
 
 
+def opinion_undo(given: Comparison) -> dict[str, str]:
+    """The way back from the second opinion that was given before."""
+    assert given.strength is not None
+    words = picked_words(question=given.question, side=given.side, strength=given.strength)
+    return {"words": words, "url": reverse("undo_opinion", args=[given.showing.public_id])}
+
+
 def opinion_context(showing: Showing, *, choice_key: uuid.UUID) -> dict[str, Any]:
     """The strip of a second opinion."""
     campaign = showing.turn.conversation.campaign
@@ -208,6 +216,7 @@ def opinion_context(showing: Showing, *, choice_key: uuid.UUID) -> dict[str, Any
         "showing": showing,
         "campaign": campaign,
         "choice_key": choice_key,
+        "undone": undone_words(undone_opinion(showing)),
         "choice_url": reverse("opinion_choice", args=[showing.public_id]),
         "pass_url": reverse("pass_opinion", args=[showing.public_id]),
         "is_opinion": True,

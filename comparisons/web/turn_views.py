@@ -19,7 +19,7 @@ from comparisons.queries.transcripts import (
     standing_showing,
     turn_of,
 )
-from comparisons.services import judging, turns, writing
+from comparisons.services import judging, turns, undoing, writing
 from comparisons.services.chat import ChatRefused
 from comparisons.services.flagging import flag_turn
 from comparisons.web.access import NOT_YOURS, crowdworker_required
@@ -153,7 +153,7 @@ def undo(request: HttpRequest, crowdworker: Crowdworker, public_id: Any) -> Http
     """Take the standing choice back."""
     turn = own_turn(crowdworker, public_id)
     try:
-        judging.undo_choice(standing_comparison(turn, crowdworker))
+        undoing.undo_choice(standing_comparison(turn, crowdworker))
     except Comparison.DoesNotExist:
         return answer(request, turn.conversation)
     except judging.ChoiceRefused as error:

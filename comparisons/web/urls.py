@@ -63,6 +63,7 @@ urlpatterns = [
     path("turns/<uuid:public_id>/flag", turn_views.flag, name="flag"),
     path("opinions/", opinion_views.next_item, name="opinions"),
     path("opinions/<uuid:public_id>/choice", opinion_views.choice, name="opinion_choice"),
+    path("opinions/<uuid:public_id>/undo", opinion_views.undo, name="undo_opinion"),
     path("opinions/<uuid:public_id>/pass", opinion_views.pass_on, name="pass_opinion"),
     path("opinions/<uuid:public_id>/flag", opinion_views.flag, name="flag_opinion"),
     path("replies/", reply_views.next_prompt, name="replies"),

@@ -76,6 +76,27 @@ def test_after_a_second_opinion_the_next_one_is_said_and_has_the_focus(visitor):
     assert list(layouts) == ["side_by_side"] * 2
 
 
+def test_a_second_opinion_is_taken_back_by_key(visitor):
+    at = opinion()
+    page = visitor.signed_in(at.person.account)
+    page.goto("/opinions/")
+    dock(page, "strip")
+    leave_box(page)
+    press(page, "6", "Enter")
+    dock(page, "empty")
+    expect(page.locator("#turns")).to_contain_text("Last pair: you picked B, slightly better.")
+
+    press(page, "z")
+    dock(page, "strip")
+    expect(page.locator("[name=point]:checked")).to_have_value("6")
+    expect(page.locator("#turns h2")).to_be_focused()
+    press(page, "3", "Enter")
+    dock(page, "empty")
+
+    kept = Comparison.objects.get(showing__purpose="second_opinion", superseded_at__isnull=True)
+    assert (kept.side, kept.strength) == ("A", 2)
+
+
 def test_what_one_person_could_not_send_waits_for_that_person(visitor, site):
     visitor.allowed = ("ERR_", "net::", "dialog: beforeunload")
     at = opinion()

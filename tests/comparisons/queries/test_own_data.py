@@ -8,7 +8,7 @@ from django.apps import apps
 from django.core.serializers.json import DjangoJSONEncoder
 
 from comparisons.queries.own_data import COLUMNS, own_data
-from comparisons.services import flagging, judging, opinions, quality, wellbeing
+from comparisons.services import flagging, judging, opinions, quality, undoing, wellbeing
 from tests.comparisons.making import make_account
 from tests.comparisons.talking import answered, begun, chosen, live_campaign, said
 
@@ -87,7 +87,7 @@ def test_the_file_holds_what_the_person_did_and_what_was_decided():
     person = conversation.crowdworker
     turn = answered(said(conversation, "My message"))
     undone = chosen(turn, side="B", strength=2, reason_text="At first", reason_tags=["off_topic"])
-    judging.undo_choice(undone)
+    undoing.undo_choice(undone)
     chosen(turn, reason_text="On second thoughts")
     flagging.flag_turn(turn, person, kind="other", note="Look at this")
     judging.record_choice(

@@ -9,7 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from comparisons.models import Assignment, ChoiceUndo, Comparison, Conversation, Response, Turn
-from comparisons.services import judging, turns
+from comparisons.services import judging, turns, undoing
 from comparisons.services.turns import author_showing
 from tests.comparisons.talking import answered, begun, chosen, hash_of, live_campaign, said
 
@@ -161,7 +161,7 @@ def test_undo_leaves_a_trace_and_lets_one_choose_again():
     turn = ready_turn()
     first = chosen(turn, side="A")
 
-    judging.undo_choice(first)
+    undoing.undo_choice(first)
     second = chosen(turn, side="B")
 
     first.refresh_from_db()
@@ -173,7 +173,7 @@ def test_undo_leaves_a_trace_and_lets_one_choose_again():
 
 def test_a_choice_sent_again_after_its_undo_is_refused_and_stores_nothing():
     turn, key = ready_turn(), uuid.uuid4()
-    judging.undo_choice(chosen(turn, key=key))
+    undoing.undo_choice(chosen(turn, key=key))
 
     with pytest.raises(judging.TakenBack, match="taken back meanwhile"):
         chosen(turn, key=key)
@@ -190,19 +190,19 @@ def test_undo_is_over_after_the_next_message_the_window_or_the_first_undo():
     comparison = chosen(turn)
     said(turn.conversation, "Next")
     with pytest.raises(judging.UndoOver):
-        judging.undo_choice(comparison)
+        undoing.undo_choice(comparison)
 
     other = ready_turn()
     late = chosen(other)
     Comparison.objects.filter(pk=late.pk).update(created_at=timezone.now() - timedelta(hours=1))
     late.refresh_from_db()
     with pytest.raises(judging.UndoOver):
-        judging.undo_choice(late)
+        undoing.undo_choice(late)
 
     third = chosen(ready_turn())
-    judging.undo_choice(third)
+    undoing.undo_choice(third)
     with pytest.raises(judging.UndoOver):
-        judging.undo_choice(third)
+        undoing.undo_choice(third)
 
 
 def together(count: int, act) -> list[object]:

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from comparisons.models import Comparison, Flag, Showing
-from comparisons.services import judging, onboarding, opinions, wellbeing, withdrawal
+from comparisons.services import judging, onboarding, opinions, undoing, wellbeing, withdrawal
 from tests.comparisons.talking import (
     agreed_person,
     answered,
@@ -74,7 +74,7 @@ def test_what_was_taken_back_is_read_by_nobody_until_it_is_chosen_again():
     turn = answered(said(begun(campaign, author)))
     first = chosen(turn)
 
-    judging.undo_choice(first)
+    undoing.undo_choice(first)
     assert opinions.take(other) is None
 
     turn.refresh_from_db()
@@ -89,7 +89,7 @@ def test_an_item_in_hand_when_the_choice_is_taken_back_does_not_wait_for_the_nex
     first = chosen(turn)
     held = opinions.take(reader)
 
-    judging.undo_choice(first)
+    undoing.undo_choice(first)
 
     assert opinions.pass_on(held)
     assert opinions.take(other) is None

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from comparisons.models import Comparison, Flag, LapsedReply, Response, Showing, WantedReply
 from comparisons.queries.replies import reply_rows
-from comparisons.services import judging, opinions, replies, withdrawal
+from comparisons.services import judging, opinions, replies, undoing, withdrawal
 from comparisons.services.onboarding import OnboardingRefused
 from tests.comparisons.talking import agreed_person, answered, begun, chosen, live_campaign, said
 
@@ -200,7 +200,7 @@ def test_a_prompt_whose_choice_was_undone_does_not_stand_in_the_way_of_the_next(
     campaign, turn = waiting()
     person = agreed_person(campaign)
     undone = replies.take(person)
-    judging.undo_choice(turn.continued_by)
+    undoing.undo_choice(turn.continued_by)
     chosen(answered(said(begun(campaign)), a="model three"))
 
     following = replies.take(person)
@@ -215,7 +215,7 @@ def test_a_reply_to_a_choice_that_was_undone_is_refused_with_the_right_reason():
     campaign, turn = waiting()
     writer = agreed_person(campaign)
     wanted = replies.take(writer)
-    judging.undo_choice(turn.continued_by)
+    undoing.undo_choice(turn.continued_by)
 
     with pytest.raises(replies.ReplyRefused, match="needs no reply any more"):
         replies.write(wanted, writer, text="Mine.")

@@ -6,7 +6,7 @@ import pytest
 
 from comparisons.models import Comparison, Conversation
 from comparisons.queries.dialogues import messages_of
-from comparisons.services import judging, wellbeing, writing
+from comparisons.services import judging, undoing, wellbeing, writing
 from comparisons.services.turns import author_showing
 from tests.comparisons.talking import (
     agreed_person,
@@ -70,7 +70,7 @@ def test_undo_shows_the_pair_again():
     turn = ready_turn(allows_edit=True)
     before = author_showing(turn)
 
-    judging.undo_choice(own(turn))
+    undoing.undo_choice(own(turn))
 
     assert author_showing(turn) == before
     turn.refresh_from_db()

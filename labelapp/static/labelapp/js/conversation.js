@@ -100,6 +100,7 @@ const moves = {
     else focusOn(turn.querySelector("h2"));
   },
   pass: () => arriveAtNext(words.skipped),
+  undo: () => talk.dataset.conversation || arriveAtNext(),
   skip: () => { showEnd(lastTurn().querySelector("[data-send=unskip]")); announce(words.skipped); if (matchMedia("(pointer: fine)").matches) focusMessage(); },
   flag: () => { document.querySelector("#flag-dialog form").reset(); closeDialog(document.getElementById("flag-dialog")); announce(words.flagged); line(words.flagged, { isRisk: false }); },
 };
