@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from comparisons.models import DatasetRelease
-from comparisons.queries.releases import ReleaseFilters, release_counts
+from comparisons.queries.releases import ReleaseFilters, kept_since
 from modelserving.models import Checkpoint, PromotionEvent, SlotDeployment
 from training import queries
 from training.evidence import evidence_for
@@ -32,6 +32,7 @@ class LoopSettings:
     initial: str = ""  # hash; empty: the starter, as each iteration trains from the same start
     trial_percent: int = 10  # of the slot's traffic, for each policy
     promotes_by_itself: bool = False  # when every condition is met
+    without_sources: tuple[str, ...] = ()  # of imports, as a release leaves them out
     tries: dict[str, int] = field(default_factory=dict)  # step -> how often it was asked again
 
     @classmethod
@@ -40,11 +41,17 @@ class LoopSettings:
         known = {each.name for each in fields(cls)}
         stored = {key: value for key, value in iteration.settings.items() if key in known}
         stored["policy_seeds"] = tuple(stored.get("policy_seeds", (0,)))
+        stored["without_sources"] = tuple(stored.get("without_sources", ()))
         return cls(**stored)
 
     def to_dict(self) -> dict[str, Any]:
         """As the row stores them."""
-        return asdict(self) | {"policy_seeds": list(self.policy_seeds)}
+        listed = {name: list(getattr(self, name)) for name in ("policy_seeds", "without_sources")}
+        return asdict(self) | listed
+
+    def filters(self) -> ReleaseFilters:
+        """What the iteration's release takes in."""
+        return ReleaseFilters(without_sources=self.without_sources)
 
     def tries_of(self, step: str) -> int:
         """How often a step was asked for again."""
@@ -82,10 +89,9 @@ def steps(iteration: Iteration) -> list[Step]:
 def new_comparisons(iteration: Iteration) -> int:
     """How many comparisons came since the release of the iteration before."""
     earlier = Iteration.objects.filter(number__lt=iteration.number, release__isnull=False)
-    last = earlier.order_by("-number").first()
-    counts = last.release.counts if last and last.release else {}
-    before = int(counts.get("train", 0)) + int(counts.get("test", 0))
-    return release_counts(ReleaseFilters()).kept - before
+    last = earlier.select_related("release").order_by("-number").first()
+    filters = LoopSettings.of(iteration).filters()
+    return kept_since(last.release if last else None, filters)
 
 
 def pm_runs(iteration: Iteration) -> list[TrainingRun]:

@@ -46,6 +46,7 @@ def begin(*, slot: Slot, wanted: LoopSettings, actor: Account | None) -> Iterati
     running = Iteration.objects.filter(state__in=OPEN).first()
     if running is not None:
         raise LoopRefused(f"Iteration {running.number} is not over: finish or cancel it first.")
+    releasing.refuse_unknown_sources(wanted.filters())
     number = (Iteration.objects.aggregate(last=Max("number"))["last"] or 0) + 1
     try:
         with transaction.atomic():
@@ -210,7 +211,7 @@ def _open_release(iteration: Iteration, wanted: LoopSettings) -> None:
     # as before: no message changes sides
     percent = suggested_test_percent(usual=wanted.test_percent)
     try:
-        release = releasing.request_release(name, test_percent=percent)
+        release = releasing.request_release(name, test_percent=percent, filters=wanted.filters())
     except releasing.ReleaseNameTaken:
         release = DatasetRelease.objects.get(name=name)
     except releasing.ReleaseRefused as refused:

@@ -12,6 +12,7 @@ from django.db.models import (
     Case,
     CharField,
     Count,
+    Exists,
     F,
     OuterRef,
     Q,
@@ -144,6 +145,14 @@ def release_counts(filters: ReleaseFilters) -> ReleaseCounts:
         (reason, words, found[reason]) for reason, words in LEFT_OUT.items() if found.get(reason)
     )
     return ReleaseCounts(total=kept + sum(found.values()), kept=kept, left_out=left_out)
+
+
+def kept_since(release: DatasetRelease | None, filters: ReleaseFilters) -> int:
+    """How many comparisons a release cut now would hold that an earlier one did not."""
+    kept = with_reason(Comparison.objects.all(), filters).filter(left_out="").order_by()
+    if release is not None:
+        kept = kept.filter(~Exists(release.members.filter(comparison=OuterRef("pk"))))
+    return kept.count()
 
 
 def kept_rows(filters: ReleaseFilters) -> Iterator[tuple[int, ComparisonRow]]:

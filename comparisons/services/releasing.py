@@ -92,7 +92,7 @@ def open_release(
     if not 0 <= test_percent <= 90:
         raise ReleaseRefused(f"test share {test_percent} %: choose 0 to 90")
     filters = filters or ReleaseFilters()
-    _refuse_unknown_sources(filters)
+    refuse_unknown_sources(filters)
     if not release_counts(filters).kept:
         raise ReleaseRefused(
             "no comparison is left to release: collect or import some, or widen the filters"
@@ -112,7 +112,8 @@ def open_release(
     return release
 
 
-def _refuse_unknown_sources(filters: ReleaseFilters) -> None:
+def refuse_unknown_sources(filters: ReleaseFilters) -> None:
+    """Refuse to leave out what was never imported: it would be a name mistyped."""
     for source in filters.without_sources:
         if not Comparison.objects.filter(from_sources([source])).exists():
             raise ReleaseRefused(

@@ -12,6 +12,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from comparisons.models import DatasetRelease
+from comparisons.queries.imports import sources_by_label
 from modelserving.models import Checkpoint, Deployment, Slot, SlotDeployment
 from training import queries, question_sets
 from training.config import choices_of, presets, to_dict
@@ -254,17 +255,29 @@ class IterationForm(forms.Form):
         label=_("Promote by itself when every condition is met"), required=False
     )
 
+    without_sources = forms.MultipleChoiceField(
+        label=_("Leave out imports"), required=False, widget=forms.CheckboxSelectMultiple
+    )
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, label_suffix="", **kwargs)
         fields: dict[str, Any] = self.fields
         for name, kind in (("pm_preset", "preference_model"), ("policy_preset", "ppo")):
             fields[name].choices = [(preset, preset) for preset in presets(kind)]
+        sources = sources_by_label()
+        fields["without_sources"].choices = sources
+        if not sources:
+            del fields["without_sources"]
 
     def wanted(self) -> LoopSettings:
         """The loop's settings that were asked for."""
         given = {
             key: value
             for key, value in self.cleaned_data.items()
-            if key not in {"slot", "policies"}
+            if key not in {"slot", "policies", "without_sources"}
         }
-        return LoopSettings(policy_seeds=tuple(range(self.cleaned_data["policies"])), **given)
+        return LoopSettings(
+            policy_seeds=tuple(range(self.cleaned_data["policies"])),
+            without_sources=tuple(self.cleaned_data.get("without_sources", ())),
+            **given,
+        )

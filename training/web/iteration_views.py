@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from comparisons.models import Account
+from comparisons.services.releasing import ReleaseRefused
 from comparisons.web.access import account_of, administrator_required, researcher_required
 from comparisons.web.confirming import confirm_to_change
 from training import iterations, online_loop
@@ -42,7 +43,7 @@ def begin_iteration(request: HttpRequest) -> HttpResponse:
             begun = online_loop.begin(
                 slot=form.cleaned_data["slot"], wanted=form.wanted(), actor=account_of(request)
             )
-        except online_loop.LoopRefused as refused:
+        except (online_loop.LoopRefused, ReleaseRefused) as refused:
             refusal = str(refused)
         else:
             return redirect("iteration", begun.number)

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from comparisons.services.releasing import ReleaseRefused
 from modelserving.models import Slot
 from training import iterations, online_loop
 from training.models import Iteration
@@ -24,6 +25,10 @@ class Command(BaseCommand):
         )
         parser.add_argument("--fewest-new", type=int, default=iterations.LoopSettings.fewest_new)
         parser.add_argument("--policies", type=int, default=1, help="how many policies to train")
+        parser.add_argument(
+            "--without-source", action="append", default=[], metavar="NAME",
+            help="leave out what was imported from it (again for more), as cut_release does",
+        )  # fmt: skip
         parser.add_argument("--promote-by-itself", action="store_true")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -35,10 +40,11 @@ class Command(BaseCommand):
             wanted = iterations.LoopSettings(
                 fewest_new=options["fewest_new"], policy_seeds=tuple(range(options["policies"])),
                 promotes_by_itself=options["promote_by_itself"],
+                without_sources=tuple(options["without_source"]),
             )  # fmt: skip
             try:
                 online_loop.begin(slot=slot, wanted=wanted, actor=None)
-            except online_loop.LoopRefused as refused:
+            except (online_loop.LoopRefused, ReleaseRefused) as refused:
                 raise CommandError(str(refused)) from None
         online_loop.advance_all()
         newest = Iteration.objects.order_by("-number").first()
