@@ -16,11 +16,13 @@ from transformers import PreTrainedModel
 from modelserving.lm.heads import Angles, TokenHeads
 from modelserving.lm.matrices import Matrix, can_lay_out, matrix_of
 from modelserving.lm.passes import norm
+from modelserving.lm.positions import positions_of
 from modelserving.lm.slot_attention import AttentionCall
 from modelserving.lm.slots import KeyValueShape
 
 FAMILIES = frozenset(f"{family}ForCausalLM" for family in ("Llama", "Mistral", "Qwen2"))
 FIXED_TURNS = ("default", "linear", "llama3", "yarn")  # rotary embeddings that need no length
+FIXED_AT_FIRST = ("dynamic", "longrope")  # those that need none within the model's positions
 # heads, layer, call → (T, H, D) or any view of as many numbers
 Attend = Callable[[TokenHeads, int, AttentionCall], Tensor]
 
@@ -114,8 +116,10 @@ class Turns:
         """`like` has the numbers' type and device."""
         self._rotary = rotary
         self._like = like[:1]
-        self._has_table = has_table(rotary)
-        self._cos, self._sin = self._computed(torch.arange(0, device=like.device))
+        is_limited = getattr(rotary, "rope_type", "") in FIXED_AT_FIRST
+        self._most = positions_of(rotary.config) if is_limited else None
+        self._has_table = is_limited or has_table(rotary)
+        self._cos, self._sin = self._computed(torch.arange(1, device=like.device))
 
     def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines, and sines as they meet halves swapped by a roll, of positions (T,): (T, 1, D) twice."""
@@ -123,8 +127,11 @@ class Turns:
             return self._computed(positions)
         needed = int(positions.max()) + 1
         if needed > len(self._cos):
-            room = torch.arange(1 << (needed - 1).bit_length(), device=positions.device)
-            self._cos, self._sin = self._computed(room)
+            room = 1 << (needed - 1).bit_length()
+            if self._most is not None:
+                assert needed <= self._most, "beyond these positions the angles of all change"
+                room = min(room, self._most)
+            self._cos, self._sin = self._computed(torch.arange(room, device=positions.device))
         return self.in_table(positions)
 
     def in_table(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,7 +146,7 @@ class Turns:
 
 
 def has_table(rotary: nn.Module) -> bool:
-    """Whether a position's turn depends on the position alone."""
+    """Whether a position's turn depends on the position alone, however long the sequence."""
     return getattr(rotary, "rope_type", "") in FIXED_TURNS
 
 

@@ -32,6 +32,7 @@ from modelserving.core.artifacts import ArtefactError, Manifest, content_hash, v
 from modelserving.core.dialogue import DialogueFormat
 from modelserving.lm.adapters import load_adapter
 from modelserving.lm.own_memory import own
+from modelserving.lm.positions import positions_of
 from modelserving.lm.tokenizer import TextTokenizer, TokenizerFailure
 
 transformers_logging.disable_progress_bar()
@@ -95,18 +96,6 @@ def load_preference_model(
             f"{directory} has {loaded.config.num_labels} labels: a preference model has one score"
         )
     return loaded
-
-
-def positions_of(config: PretrainedConfig) -> int | None:
-    """The longest sequence a model reads; None where its config does not say.
-
-    Of longrope only the part before its angles change: keys that were kept would not change with them.
-    """
-    stated: int | None = getattr(config, "max_position_embeddings", None)
-    rope = getattr(config, "rope_parameters", None) or {}
-    if stated is None or rope.get("rope_type") != "longrope":
-        return stated
-    return min(stated, rope.get("original_max_position_embeddings") or stated)
 
 
 def load_tokenizer(directory: Path) -> TextTokenizer:

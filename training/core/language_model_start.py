@@ -13,7 +13,8 @@ from modelserving.core.adapters import whole_weights
 from modelserving.core.architectures import CheckpointRefused, dialogue_format_of
 from modelserving.core.dialogue import DialogueFormat
 from modelserving.lm.attention import without_dropout
-from modelserving.lm.loading import load_language_model, load_tokenizer, positions_of
+from modelserving.lm.loading import load_language_model, load_tokenizer
+from modelserving.lm.positions import positions_of
 from modelserving.lm.tokenizer import PAD, TextTokenizer
 from training.config import ConfigError, LanguageModelConfig
 from training.core.corpus import Source, load_corpus, source_of

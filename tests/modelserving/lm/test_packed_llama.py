@@ -44,11 +44,21 @@ def naive(model: PreTrainedModel, groups: list) -> list[torch.Tensor]:
     ]
 
 
+# a tree's longest sequence has as many positions as these angles hold for; the row has more tokens
+DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+LONGROPE = {
+    "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 183,
+    "factor": 2.0, "short_factor": [1.0, 1.5], "long_factor": [4.0, 8.0],
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("architecture", "overrides"),
     [
         ("llama", {}),
         ("llama", {"num_key_value_heads": 4}),
+        ("llama", {"rope_parameters": DYNAMIC, "max_position_embeddings": 183}),
+        ("qwen2", {"rope_parameters": LONGROPE, "max_position_embeddings": 366}),
         ("mistral", {"sliding_window": 5}),
         ("qwen2", {}),
     ],

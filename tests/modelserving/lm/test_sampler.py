@@ -44,6 +44,17 @@ CONFIGS: dict[str, PretrainedConfig] = {
         **{**SIZES, "hidden_size": 72, "intermediate_size": 100, "vocab_size": VOCABULARY + 5},
         num_key_value_heads=2, head_dim=24, attention_bias=True, mlp_bias=True,
     ),
+    "llama, angles of longer sequences grow": LlamaConfig(
+        **{**SIZES, "max_position_embeddings": 220}, num_key_value_heads=2,
+        rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0},
+    ),
+    "qwen2, other angles of longer sequences": Qwen2Config(
+        **SIZES, num_key_value_heads=2,
+        rope_parameters={
+            "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 220,
+            "factor": 512 / 220, "short_factor": [1.0, 1.1, 1.2, 1.3], "long_factor": [4.0] * 4,
+        },
+    ),
     "qwen2, four queries per key": Qwen2Config(num_key_value_heads=1, **SIZES),
     "mistral, sliding window": MistralConfig(num_key_value_heads=2, sliding_window=20, **SIZES),
     "gemma2, capped": Gemma2Config(
