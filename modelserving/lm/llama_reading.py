@@ -7,13 +7,14 @@ Legend: N rows, C tokens of a piece, V vocabulary.
 import copy
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from modelserving.lm.adapters import Adapter
 from modelserving.lm.choosing import Draw
 from modelserving.lm.heads import TokenHeads
-from modelserving.lm.llama_body import LlamaBody, is_llama_like
+from modelserving.lm.llama_body import FAMILIES, LlamaBody, is_llama_like
 from modelserving.lm.matrices import matrix_of
 from modelserving.lm.native.body import NativeBody
 from modelserving.lm.native.compiling import library
@@ -61,6 +62,7 @@ class LlamaReader:
         self._head: Callable[[Tensor], Tensor] = head
         if not is_tied or head.weight.numel() <= LARGEST_COPY:
             self._head = matrix_of((head,), takes_over=takes_over and not is_tied)
+            self.bytes_used += head.weight.nbytes if is_tied else 0
 
     def adapted(self, adapter: Adapter) -> "LlamaReader":
         """A reader of the same weights with an adapter beside them; it is not compiled."""
@@ -105,6 +107,22 @@ class LlamaReader:
             return step.attend(*one_token, layer=layer, call=call)
 
         return self._head(self._body.hidden(token_ids, step.positions, attend=attend))
+
+
+def bytes_beside(
+    config: PretrainedConfig, *, weights: int, dtype: torch.dtype, device: torch.device
+) -> int:
+    """About how many `bytes_used` the reader of a model with so many weights will have, told before they are read."""
+    is_like_llama = not FAMILIES.isdisjoint(config.architectures or ())
+    if not is_like_llama or device.type != "cpu" or getattr(config, "hidden_act", "") != "silu":
+        return 0
+    embedding = min(config.vocab_size * config.hidden_size, weights)  # whatever a config claims
+    head = embedding if config.tie_word_embeddings else 0
+    found = head * dtype.itemsize if head <= LARGEST_COPY else 0
+    if dtype in COMPILED and weights <= LARGEST_NATIVE and library() is not None:
+        shared = embedding if dtype == torch.float32 else 0  # read where the model has it
+        found += (weights + head - shared) * torch.float32.itemsize
+    return found
 
 
 def native_of(model: PreTrainedModel) -> NativeBody | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     PretrainedConfig,
@@ -96,6 +97,16 @@ def load_preference_model(
             f"{directory} has {loaded.config.num_labels} labels: a preference model has one score"
         )
     return loaded
+
+
+def config_of(directory: Path) -> PretrainedConfig:
+    """The config of a checkpoint of a listed architecture, without code; its weights are not read."""
+    listed = CAUSAL_ARCHITECTURES | SCORING_ARCHITECTURES
+    check_architecture(check_files(directory), allowed=listed)
+    config: PretrainedConfig = AutoConfig.from_pretrained(
+        directory, local_files_only=True, trust_remote_code=False
+    )
+    return config
 
 
 def load_tokenizer(directory: Path) -> TextTokenizer:

@@ -22,11 +22,12 @@ from modelserving.core.artifacts import (
 )
 from modelserving.core.weights import WeightsRefused, count_parameters
 from modelserving.lm.adapters import load_adapter
-from modelserving.lm.llama_reading import LlamaReader, reader_of
+from modelserving.lm.llama_reading import LlamaReader, bytes_beside, reader_of
 from modelserving.lm.loading import (
     LANGUAGE_MODEL_KINDS,
     CheckpointRefused,
     LoadedModel,
+    config_of,
     load_language_model,
     load_preference_model,
 )
@@ -168,7 +169,7 @@ class CheckpointReader:
     ) -> ServedCheckpoint:
         """Verify, load and check a directory; anything wrong with it is a `Refused` with the reason.
 
-        `make_room` is asked for the weights' bytes before they are read.
+        `make_room` is asked for the bytes of the weights and their copies before they are read.
         """
         directory = self.allowed(path)
         with _refusing(directory):
@@ -187,8 +188,7 @@ class CheckpointReader:
     ) -> ServedCheckpoint:
         """Whole weights; an adapter's are merged where its base is not read by our own forward."""
         manifest, identity = _identified(directory, name=name)
-        weights = count_parameters(Path(base.path) if base else directory)
-        make_room(weights * self.dtype.itemsize)
+        make_room(self._bytes_of(Path(base.path) if base else directory))
         is_ranker = manifest.kind == "preference_model"
         how = {"dtype": self.dtype, "device": self.device}
         if is_ranker:
@@ -212,6 +212,13 @@ class CheckpointReader:
             loaded_at=now,
             used_at=now,
         )
+
+    def _bytes_of(self, directory: Path) -> int:
+        """What whole weights and the copies that are kept of them will take."""
+        weights = count_parameters(directory)
+        config = config_of(directory)
+        beside = bytes_beside(config, weights=weights, dtype=self.dtype, device=self.device)
+        return weights * self.dtype.itemsize + beside
 
     def _read_adapter(
         self, directory: Path, *, name: str | None, now: float, base: ServedCheckpoint

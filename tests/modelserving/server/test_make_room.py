@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from modelserving.lm import llama_reading
 from modelserving.lm.sampler import Sampler
 from modelserving.server.errors import Overloaded, Refused
 from modelserving.server.jobs import ScoreJob
@@ -48,21 +49,52 @@ def test_what_does_not_fit_beside_what_is_in_use_lets_the_idle_stay(tmp_path: Pa
     assert list(engine.checkpoints) == ["busy"]
 
 
-def test_room_is_made_before_the_weights_are_read(tmp_path: Path) -> None:
-    engine = engine_of()
-    loaded = policy(engine, tmp_path / "policy")
+@pytest.mark.parametrize("largest_native", [0, llama_reading.LARGEST_NATIVE])
+@pytest.mark.parametrize("is_tied", [False, True], ids=["own head", "tied head"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_room_is_made_for_weights_and_their_copies_before_they_are_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+    is_tied: bool,
+    largest_native: int,
+) -> None:
+    monkeypatch.setattr(llama_reading, "LARGEST_NATIVE", largest_native)
+    make_tiny_language_model(tmp_path / "policy", tie_word_embeddings=is_tied)
+    reader = reader_of(engine_of(), tmp_path, dtype=dtype)
     asked: list[int] = []
 
     def full(wanted: int) -> None:
         asked.append(wanted)
         raise Overloaded("full", code="memory_budget")
 
-    for dtype in (torch.float32, torch.bfloat16):
-        reader = reader_of(engine, tmp_path, dtype=dtype)
-        with pytest.raises(Overloaded, match="full"):
-            reader.read(str(tmp_path / "policy"), name=None, now=1.0, make_room=full)
+    with pytest.raises(Overloaded, match="full"):
+        reader.read(str(tmp_path / "policy"), name=None, now=1.0, make_room=full)
+    loaded = reader.read(str(tmp_path / "policy"), name=None, now=1.0, make_room=asked.append)
 
-    assert asked == [loaded.weight_bytes, loaded.weight_bytes // 2]
+    assert asked[0] == asked[1] == pytest.approx(loaded.bytes_used, rel=0.01)
+    assert asked[0] >= loaded.bytes_used
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_copy_of_a_head_tied_to_the_embeddings_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(llama_reading, "LARGEST_NATIVE", 0)  # no other copy
+    engine = engine_of()
+    reader = reader_of(engine, tmp_path, dtype=dtype)
+    found = {}
+    for is_tied in (False, True):
+        make_tiny_language_model(tmp_path / str(is_tied), tie_word_embeddings=is_tied)
+        found[is_tied] = reader.read(
+            str(tmp_path / str(is_tied)), name=None, now=1.0, make_room=engine.memory.make_room
+        )
+
+    own, tied = found[False], found[True]
+    head = own.weight_bytes - tied.weight_bytes
+    assert head == 320 * 32 * dtype.itemsize
+    assert (own.bytes_used, tied.bytes_used) == (own.weight_bytes, tied.weight_bytes + head)
+    assert engine.memory.room_of(tied) == engine.memory.limit - tied.weight_bytes - head
 
 
 @pytest.mark.parametrize(
