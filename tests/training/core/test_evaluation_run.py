@@ -60,6 +60,27 @@ def test_responses_that_leave_no_room_for_a_prompt_are_refused(folder: Path, tmp
     assert not (path / "suites.jsonl").exists()
 
 
+def test_room_is_within_the_policys_positions_whatever_its_dialogues_say(
+    folder: Path, tmp_path: Path
+):
+    turns = {
+        "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 64,
+        "factor": 4.0, "short_factor": [1.0] * 4, "long_factor": [2.0] * 4,
+    }  # fmt: skip
+    make_tiny_language_model(tmp_path / "policy", kind="policy", rope_parameters=turns)
+    inputs = {
+        "initial": tmp_path / "policy",
+        "ranker": folder / "ranker",
+        "release": folder / "release",
+    }
+    config = CONFIG | {"suites": ["heldout_score"], "max_response_tokens": 100}
+    path = make_run(tmp_path / "run", config=config, inputs=inputs)
+
+    assert run(path) == 2
+
+    assert "leaves no room for a prompt within the policy's 64 tokens" in status(path)["reason"]
+
+
 def test_a_preference_model_is_tested_on_comparisons(folder: Path, tmp_path: Path):
     inputs = {"initial": folder / "ranker", "release": folder / "release"}
     path = make_run(tmp_path / "run", config=CONFIG, inputs=inputs)

@@ -9,6 +9,8 @@ from typing import Any
 from modelserving.core.adapters import whole_weights
 from modelserving.core.architectures import dialogue_format_of
 from modelserving.core.artifacts import read_manifest
+from modelserving.lm.loading import config_of
+from modelserving.lm.positions import positions_of
 from training.config import ConfigError, EvaluationConfig
 from training.core.evaluation.elo import elo_beside_scores, too_few_models
 from training.core.evaluation.openings import read_openings, too_few
@@ -93,7 +95,9 @@ def _missing(name: str, *, run: RunDirectory, config: EvaluationConfig) -> str:
 
 def _without_room(run: RunDirectory, *, config: EvaluationConfig) -> str:
     """Why responses of this length leave no room for prompts; empty when they do."""
-    context = dialogue_format_of(whole_weights(run.inputs("initial"))).context_tokens
+    directory = whole_weights(run.inputs("initial"))
+    context = dialogue_format_of(directory).context_tokens
+    context = min(context, positions_of(config_of(directory)) or context)
     if context - config.max_response_tokens >= FEWEST_PROMPT_TOKENS:
         return ""
     return (
