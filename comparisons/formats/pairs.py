@@ -69,7 +69,8 @@ def checked_messages(value: object, *, where: str) -> list[Message]:
     for number, each in enumerate(value, 1):
         role = each.get("role") if isinstance(each, dict) else None
         if not is_one_of(role, ROLES):
-            raise LineError(f"message {number} of {where} has no role user or assistant")
+            cure = ": put what it says into the first user message" if role == "system" else ""
+            raise LineError(f"message {number} of {where} has no role user or assistant{cure}")
         content = checked_text(each.get("content"), where=f"message {number} of {where}")
         messages.append({"role": role, "content": content})
     return messages

@@ -60,6 +60,7 @@ MESSAGES = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": 
 FORMATS = [
     (rich.pair_of, RECORD),
     (trl.pair_of, {"prompt": "\n\nHuman: Hi", "chosen": "x", "rejected": "y"}),
+    (trl.pair_of, {"prompt": "Hi", "chosen": MESSAGES, "rejected": MESSAGES}),
     (trl.pair_of, {"prompt": MESSAGES[:1], "chosen": MESSAGES[1:], "rejected": MESSAGES[1:]}),
     (hh.pair_of, dict.fromkeys(("chosen", "rejected"), "\n\nHuman: Hi\n\nAssistant: x")),
 ]

@@ -1,4 +1,4 @@
-"""TRL's preference format as plain texts: a prompt of one message or of a dialogue, or no prompt and the cure."""
+"""TRL's preference format with texts in it: plain prompts and replies, a prompt beside messages, the cure of others."""
 
 import pytest
 
@@ -65,3 +65,64 @@ def test_a_reply_that_goes_on_with_turns_is_kept_whole_and_said():
 def test_plain_texts_that_cannot_be_read_say_why(record, reason):
     with pytest.raises(LineError, match=reason):
         trl.pair_of({"chosen": "Yes.", "rejected": "No.", **record})
+
+
+def said(*contents, first="user"):
+    roles = ("user", "assistant") if first == "user" else ("assistant", "user")
+    return [{"content": each, "role": roles[i % 2]} for i, each in enumerate(contents)]
+
+
+BINARIZED = {  # a row as ultrafeedback_binarized has them
+    "prompt": "how can i develop a habit of drawing daily",
+    "prompt_id": "086b3e24f29b8956a01059f79c56db35d118a06fb6b844b095737d042795cd43",
+    "chosen": said("how can i develop a habit of drawing daily", "Start small:\n\n1. Draw."),
+    "rejected": said("how can i develop a habit of drawing daily", "As an AI, I don't."),
+    "messages": said("how can i develop a habit of drawing daily", "Start small:\n\n1. Draw."),
+    "score_chosen": 8.5,
+    "score_rejected": 7.0,
+}
+
+
+@pytest.mark.parametrize("space", ["", "\n", " \n "])
+def test_a_text_beside_whole_dialogues_adds_nothing_to_them(space):
+    pair = trl.pair_of({**BINARIZED, "prompt": BINARIZED["prompt"] + space})
+
+    assert pair == Pair(
+        messages=[{"role": "user", "content": "how can i develop a habit of drawing daily"}],
+        picked="Start small:\n\n1. Draw.",
+        other="As an AI, I don't.",
+    )
+
+
+def test_a_text_beside_dialogues_of_several_turns_is_their_first_message():
+    pair = plain("Hi", said("Hi", "Hello.", "Tea?", "Yes."), said("Hi", "Hello.", "Tea?", "No."))
+
+    assert pair == Pair(messages=DIALOGUE, picked="Yes.", other="No.")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "messages"),
+    [("Hi", HI), ("Hi\n", said("Hi\n")), (TEXT, DIALOGUE), (TEXT + "\n\nAssistant:", DIALOGUE)],
+)
+def test_a_text_before_messages_of_an_assistant_alone_is_what_they_answer(prompt, messages):
+    pair = plain(prompt, said("Yes.", first="assistant"), said("No.", first="assistant"))
+
+    assert pair == Pair(messages=messages, picked="Yes.", other="No.")
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ({"prompt": "how can I"}, "of chosen differ from character 9 on: .* leave `prompt` out"),
+        ({"prompt": "how"}, "of chosen differ from character 4 on"),
+        ({"rejected": said("how", "No.")}, "of rejected differ from character 4 on"),
+        ({"prompt": ""}, "of chosen differ from character 1 on"),
+        ({"prompt": " ", "chosen": said("x", first="assistant")}, "prompt is empty and chosen"),
+        ({"prompt": "Hi\x00"}, "prompt holds a NUL"),
+        ({"prompt": 7}, "prompt is not a list"),
+        ({"chosen": [{"role": "system", "content": "x"}]}, "into the first user message"),
+    ],
+)
+def test_a_text_beside_messages_that_it_does_not_fit_says_the_cure(record, reason):
+    with pytest.raises(LineError, match=reason):
+        trl.pair_of({**BINARIZED, **record})
