@@ -39,7 +39,7 @@ def main(words: Sequence[str]) -> int:
     if command == "manage":
         return _manage(words[1:], called_from=called_from)
     if command == "bench":
-        return _bench(words[1:])
+        return _bench(words[1:], called_from=called_from)
     if command == "test":
         from labelapp.supervisor.checking import run_checks  # noqa: PLC0415 -- only for tests
 
@@ -69,12 +69,13 @@ def _run(words: Sequence[str]) -> int:
         return asyncio.run(instance.run())
 
 
-def _bench(words: Sequence[str]) -> int:  # noqa: RET503 -- exec does not return
+def _bench(words: Sequence[str], *, called_from: str) -> int:  # noqa: RET503 -- exec does not return
     if not words or words[0] not in BENCHES:
         sys.stderr.write(f"./start bench WHAT: {', '.join(BENCHES)}\n")
         return 2
-    module = BENCHES[words[0]]
-    os.execv(programs.PYTHON, [programs.PYTHON, "-m", module, *words[1:]])  # noqa: S606 -- no shell is wanted
+    os.environ["CALLED_FROM"] = called_from  # its files count from there; it runs here, for -m
+    command = [programs.PYTHON, "-m", BENCHES[words[0]], *words[1:]]
+    os.execv(programs.PYTHON, command)  # noqa: S606 -- no shell is wanted
 
 
 if __name__ == "__main__":

@@ -39,8 +39,9 @@ Prompts = list[list[int]]
 
 def arguments() -> argparse.Namespace:
     """The command line."""
+    called_from = Path(os.environ.get("CALLED_FROM", ""))  # ./start says it, and comes here
     parser = argparse.ArgumentParser(prog="./start bench serving", description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=STARTER)
+    parser.add_argument("--checkpoint", type=called_from.joinpath, default=STARTER)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument(

@@ -142,7 +142,7 @@ def elsewhere(clone):
 def _called_from(folder, *words, **environment):
     own = {"PATH": str(folder.parent / "bin"), "PYTHONWARNINGS": "ignore", **environment}
     return subprocess.run(
-        ["../start", *words], cwd=folder, env=own, capture_output=True, text=True, timeout=60, check=False
+        ["../start", *words], cwd=folder, env=own, capture_output=True, text=True, timeout=120, check=False
     )  # fmt: skip
 
 
@@ -159,6 +159,13 @@ def test_files_named_to_a_command_count_from_where_it_is_called(elsewhere, words
 
     assert done.returncode == 1
     assert f"{words[1]} is a folder: name its files" in done.stderr
+
+
+def test_a_checkpoint_named_to_a_bench_counts_from_where_it_is_called(elsewhere):
+    done = _called_from(elsewhere, "bench", "serving", "--checkpoint", "rows")
+
+    assert done.returncode == 1
+    assert f"{elsewhere}/rows has no manifest.json" in done.stderr
 
 
 def test_the_folder_of_this_instance_stays_the_projects(elsewhere):

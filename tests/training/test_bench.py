@@ -14,6 +14,7 @@ from training.bench.__main__ import (
     ChildFailed,
     _setting,
     alternated,
+    asked,
     child,
     contestants,
     rival_environment,
@@ -48,6 +49,19 @@ def test_a_task_is_changed_by_the_names_it_has():
     for wrong in ("device=1", "rows=3", "batch"):
         with pytest.raises((argparse.ArgumentTypeError, ValueError)):
             _setting(wrong)
+
+
+@pytest.mark.parametrize(
+    ("folder", "named", "found"),
+    [("/rows", "a.gz", "/rows/a.gz"), ("/rows", "/b.gz", "/b.gz"), ("", "a.gz", "a.gz")],
+)
+def test_files_count_from_where_start_was_called(monkeypatch, folder, named, found):
+    monkeypatch.setenv("CALLED_FROM", folder)
+    monkeypatch.setattr("sys.argv", ["bench", "--hh", named, "--environments", named])
+
+    options = asked()
+
+    assert (options.hh, options.environments) == (Path(found), Path(found))
 
 
 def test_without_the_rival_only_ours_runs(tmp_path, monkeypatch):

@@ -247,8 +247,11 @@ def _setting(text: str) -> tuple[str, int]:
 
 def asked() -> argparse.Namespace:
     """The command line."""
+    called_from = Path(os.environ.get("CALLED_FROM", ""))  # ./start says it, and comes here
     parser = argparse.ArgumentParser(prog="./start bench training")
-    parser.add_argument("--hh", type=Path, help="a public HH file; without it, random words")
+    parser.add_argument(
+        "--hh", type=called_from.joinpath, help="a public HH file; without it, random words"
+    )
     parser.add_argument("--comparisons", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -264,7 +267,7 @@ def asked() -> argparse.Namespace:
         help="of the task that both sides do: training/bench/workload.py tells the names",
     )  # fmt: skip
     parser.add_argument("--rows", nargs="+", choices=ROWS, help="only these")
-    parser.add_argument("--environments", type=Path, default=ROOT / "var" / "bench")
+    parser.add_argument("--environments", type=called_from.joinpath, default=ROOT / "var" / "bench")
     return parser.parse_args()
 
 
