@@ -1,6 +1,7 @@
 """What `./start bench training` makes of its children's numbers."""
 
 import argparse
+import gzip
 import json
 import subprocess
 import sys
@@ -17,11 +18,12 @@ from training.bench.__main__ import (
     asked,
     child,
     contestants,
+    prepared,
     rival_environment,
     summary,
 )
 from training.bench.ours import _comparison, _products
-from training.bench.workload import SIZES, TASKS, Size, load, write
+from training.bench.workload import SIZES, TASKS, Size, hh_dialogues, load, write
 
 
 def test_ratios_are_over_the_fastest_and_leanest_of_the_rival():
@@ -102,6 +104,37 @@ def test_random_words_do_where_there_is_no_file(tmp_path):
     write(tmp_path, comparisons=70, hh=None, size=tiny, task=TASKS["cpu"])
 
     assert [len(each) for each in (load(tmp_path).pairs, load(tmp_path).prompts)] == [70, 70]
+
+
+@pytest.mark.parametrize("opened", [gzip.open, open])
+def test_a_public_file_is_read_packed_or_not(tmp_path, opened):
+    row = {side: f"\n\nHuman: Hello\n\nAssistant: {side}" for side in ("chosen", "rejected")}
+    with opened(tmp_path / "hh", "wt", encoding="utf-8") as lines:
+        lines.write(json.dumps(row) + "\n")
+
+    [dialogue] = hh_dialogues(tmp_path / "hh")
+
+    assert (dialogue["chosen"].strip(), dialogue["rejected"].strip()) == ("chosen", "rejected")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "No such file"),
+        ('{"chosen": "a", "rejected": "b"}', "no row of a public HH file in line 1"),
+        ('\n{"prompt": "a"}', "in line 1"),
+        ("not JSON", "in line 1"),
+    ],
+)
+def test_a_file_that_is_none_ends_with_one_line_that_names_it(tmp_path, text, said):
+    path = tmp_path / "rows.jsonl"
+    if text:
+        path.write_text(text)
+    options = argparse.Namespace(device="cpu", set=[], comparisons=64, hh=path)
+
+    with pytest.raises(SystemExit, match=said) as ended:
+        prepared(tmp_path, options=options, size="6m")
+    assert str(path) in str(ended.value)
 
 
 def test_a_rival_whose_row_fails_is_left_out_and_ours_go_on(capsys):

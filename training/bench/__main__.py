@@ -233,7 +233,7 @@ def prepared(work: Path, *, options: argparse.Namespace, size: str) -> Task:
     try:
         task = replace(TASKS[options.device], **dict(options.set))
         write(work, comparisons=options.comparisons, hh=options.hh, size=SIZES[size], task=task)
-    except ValueError as unlike:
+    except (OSError, ValueError) as unlike:
         sys.exit(f"./start bench training: {unlike}")
     return task
 
@@ -250,7 +250,9 @@ def asked() -> argparse.Namespace:
     called_from = Path(os.environ.get("CALLED_FROM", ""))  # ./start says it, and comes here
     parser = argparse.ArgumentParser(prog="./start bench training")
     parser.add_argument(
-        "--hh", type=called_from.joinpath, help="a public HH file; without it, random words"
+        "--hh",
+        type=called_from.joinpath,
+        help="a public HH file, .jsonl or .jsonl.gz; without it, random words",
     )
     parser.add_argument("--comparisons", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=3)

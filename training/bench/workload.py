@@ -26,6 +26,7 @@ from modelserving.lm.tokenizer import PAD, TextTokenizer, write_tokenizer
 
 STARTER = Path(__file__).resolve().parents[2] / "modelserving" / "starter"
 LAYOUT = DialogueFormat(context_tokens=512)
+GZIP = b"\x1f\x8b"  # how its files begin
 PROMPT_TOKENS = 128  # of PPO's prompts
 
 
@@ -181,10 +182,17 @@ def _prompt(messages: list[dict[str, str]], *, tokenizer: TextTokenizer) -> list
 
 def hh_dialogues(path: Path) -> Iterator[dict[str, Any]]:
     """Comparisons of a public HH file; rows that differ before the last reply are passed over."""
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            chosen, rejected = (_messages(row[side]) for side in ("chosen", "rejected"))
+    with path.open("rb") as raw:
+        is_packed = raw.read(2) == GZIP
+    with (gzip.open if is_packed else open)(path, "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+                chosen, rejected = (_messages(row[side]) for side in ("chosen", "rejected"))
+            except (ValueError, TypeError, KeyError):
+                raise ValueError(
+                    f"{path} has no row of a public HH file in line {number}"
+                ) from None
             if chosen[:-1] == rejected[:-1] and chosen[-1] != rejected[-1] and len(chosen) % 2 == 0:
                 texts = {"chosen": chosen[-1]["content"], "rejected": rejected[-1]["content"]}
                 yield {"messages": chosen[:-1], **texts}
@@ -192,6 +200,8 @@ def hh_dialogues(path: Path) -> Iterator[dict[str, Any]]:
 
 def _messages(transcript: str) -> list[dict[str, str]]:
     parts = re.split(r"\n\n(Human|Assistant):", transcript)
+    if len(parts) < 3:
+        raise ValueError("no turn")
     roles = {"Human": "user", "Assistant": "assistant"}
     pairs = zip(parts[1::2], parts[2::2], strict=True)
     return [{"role": roles[name], "content": text.strip()} for name, text in pairs]
