@@ -58,9 +58,10 @@ def pair_of(record: Mapping[str, Any]) -> Pair:
 
 
 def _before(messages: list[Message], *, prompt: object, where: str) -> list[Message]:
-    """What the prompt adds before one side: nothing where it is a text that the side itself begins with."""
+    """What the prompt adds before one side: nothing where the side itself begins with it."""
     if not isinstance(prompt, str):
-        return checked_messages(prompt, where="prompt")
+        before = checked_messages(prompt, where="prompt")
+        return [] if messages[: len(before)] == before else before
     text, first = checked_text(prompt, where="prompt").strip(), messages[0]["content"].strip()
     if messages[0]["role"] == "assistant":
         if not text:

@@ -94,6 +94,19 @@ def test_a_text_beside_whole_dialogues_adds_nothing_to_them(space):
     )
 
 
+def test_messages_that_stand_in_prompt_and_at_the_head_of_a_side_are_read_once():
+    prompt = [{"role": "user", "content": "Hello"}]
+    whole, apart = said("Hello", "Hi."), said("Hello", "No.")[1:]
+
+    for sides in (
+        {"chosen": whole, "rejected": apart},
+        {"chosen": whole, "rejected": prompt + apart},
+    ):
+        assert trl.pair_of({"prompt": prompt, **sides}) == Pair(
+            messages=prompt, picked="Hi.", other="No."
+        )
+
+
 def test_a_text_beside_dialogues_of_several_turns_is_their_first_message():
     pair = plain("Hi", said("Hi", "Hello.", "Tea?", "Yes."), said("Hi", "Hello.", "Tea?", "No."))
 
