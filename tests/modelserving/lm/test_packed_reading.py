@@ -17,7 +17,8 @@ from tests.modelserving.lm.test_sampler import CONFIGS, prompt_of, tiny
 
 LENGTHS = (1, 65, 130, 7, 64)
 PACKED = (
-    "llama", "llama, one query per key", "qwen2, four queries per key", "mistral, sliding window",
+    "llama", "llama, one query per key", "llama, angles of longer sequences grow",
+    "qwen2, other angles of longer sequences", "qwen2, four queries per key", "mistral, sliding window",
 )  # fmt: skip
 
 
