@@ -17,7 +17,7 @@ OPEN = {"sign_in", "sign_in_link", "join", "join_by_code", "arrive", "prolific_h
 POST_ONLY = {
     "sign_out", "preferences", "start_work", "consent", "opt_in", "leave_red_team", "say",
     "intent", "comment", "end_conversation", "choice", "undo", "skip", "unskip", "stop",
-    "regenerate", "retry", "flag", "opinion_choice", "practice_choice", "pass_opinion",
+    "regenerate", "retry", "flag", "opinion_choice", "practice_choice", "pass_opinion", "undo_opinion",
     "flag_opinion", "write_reply", "pass_reply",
     "prolific_hook",  # its signature is its token
 }  # fmt: skip
@@ -37,7 +37,7 @@ OF_CAMPAIGN = {
     "practice", "practice_choice",
 }  # fmt: skip
 OF_OTHERS = {
-    "opinion_choice", "pass_opinion", "flag_opinion", "write_reply", "pass_reply", "hand_in", "arrive",
+    "opinion_choice", "undo_opinion", "pass_opinion", "flag_opinion", "write_reply", "pass_reply", "hand_in", "arrive",
 }  # fmt: skip
 PLAIN = {
     "home", "sign_out", "preferences", "keys", "opinions", "my_work", "own_data", "withdraw",

@@ -52,7 +52,7 @@ STAFF_FORMS = {  # what a form of staff sends when nothing is odd
         "lines": '{"prompt": "x", "response_a": "x", "response_b": "y", "known_side": "A", "why": "x"}',
     },
 }  # fmt: skip
-OF_ITEM = ("opinion_choice", "pass_opinion", "flag_opinion")
+OF_ITEM = ("opinion_choice", "undo_opinion", "pass_opinion", "flag_opinion")
 OF_REPLY = ("write_reply", "pass_reply")
 ODD = {
     "nothing": "", "nul": "a\x00b", "surrogate": "\ud800", "huge": str(10**30), "minus": "-1",

@@ -62,7 +62,7 @@ def test_each_page_lists_the_keys_that_work_on_it(client):
     assert talking[0] == "send"
     assert {"stop", "message", "undo"} < set(talking)
     assert comparing == [
-        "both_bad", "reason", "skip", "flag", "show", "instructions", "pause", "keys",
+        "both_bad", "reason", "skip", "flag", "show", "undo", "instructions", "pause", "keys",
     ]  # fmt: skip
     assert practising == ["both_bad", "reason", "show", "instructions", "keys"]
 
