@@ -6,10 +6,12 @@ Reads only; taking an item and judging it belong to the services.
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from comparisons.models import (
     Campaign,
@@ -20,7 +22,7 @@ from comparisons.models import (
     Showing,
     WantedReply,
 )
-from comparisons.models.campaign import Objective
+from comparisons.models.campaign import BOUNDS, Objective
 from comparisons.queries.flags import HEEDED, PERSONAL_DATA, flagged
 from comparisons.queries.practice import needs_no_practice
 from comparisons.queries.prepared import Prepared
@@ -35,6 +37,12 @@ SHOWN = (  # what the page and the judging need of an item
     *(f"side_{side}__{each}" for side in "ab"
       for each in ("state", "text", "text_sha256", "finish_reason", "tries")),
 )  # fmt: skip
+SAID = ("side", "strength", "is_both_bad", "reason_tags", "reason_text")  # what is given back
+GIVEN = (
+    "created_at", "question", "side", "strength", "showing__public_id",
+    "turn__conversation__campaign__undo_seconds",
+)  # fmt: skip
+MOST_UNDO_SECONDS = BOUNDS["undo_seconds"][1]
 STRONGEST = {"mild": 2, "moderate": 3}  # of 5, as the author rated the worst response; else any
 
 
@@ -117,10 +125,31 @@ def _agreed_campaigns(*, crowdworker: int, pool: str) -> QuerySet[Any, Any]:
     return wanted.values_list("pk", "objective", "red_team_daily_cap", "latest")
 
 
+def _latest(*, crowdworker: int, since: datetime) -> QuerySet[Comparison]:
+    given = Comparison.objects.filter(
+        crowdworker=crowdworker,
+        created_at__gte=since,
+        superseded_at__isnull=True,
+        piece__isnull=True,
+        showing__purpose=Showing.Purpose.SECOND_OPINION,
+        showing__replaced_at__isnull=True,
+        turn__conversation__is_withdrawn=False,
+    ).select_related("turn__conversation__campaign", "showing")
+    # not by key: in its order, PostgreSQL walks all comparisons to the end
+    return given.only(*GIVEN).order_by("-created_at")[:1]
+
+
+def _undone(*, showing: int) -> QuerySet[Comparison]:
+    taken_back = Comparison.objects.filter(showing=showing, superseded_at__isnull=False)
+    return taken_back.only(*SAID).order_by("-superseded_at")[:1]
+
+
 _STANDING: Prepared[Any] = Prepared(_standing)
 _NEXT: Prepared[Any] = Prepared(_next)
 _AGREED: Prepared[Any] = Prepared(_agreed_campaigns)
 _BY_KEY: Prepared[Showing] = Prepared(lambda *, pk: _items(pk=pk))
+_LATEST: Prepared[Comparison] = Prepared(_latest)
+_UNDONE: Prepared[Comparison] = Prepared(_undone)
 _GIVEN: Prepared[Showing] = Prepared(
     lambda *, crowdworker, public_id: _items(crowdworker=crowdworker, public_id=public_id)
 )
@@ -184,16 +213,14 @@ def given_item(crowdworker: Crowdworker, public_id: uuid.UUID) -> Showing | None
 
 def undoable_opinion(crowdworker: Crowdworker) -> Comparison | None:
     """The person's latest second opinion, while they may take it back: not once it was handed in for pay."""
-    given = Comparison.objects.filter(
-        crowdworker=crowdworker,
-        superseded_at__isnull=True,
-        piece__isnull=True,
-        showing__purpose=Showing.Purpose.SECOND_OPINION,
-        showing__replaced_at__isnull=True,
-        turn__conversation__is_withdrawn=False,
-    ).select_related("turn__conversation__campaign", "showing")
-    latest = given.order_by("-pk").first()
-    if latest is None or latest.turn.conversation.campaign is None:
-        return None
-    is_open = latest.created_at >= latest.turn.conversation.campaign.undoable_since()
-    return latest if is_open else None
+    since = timezone.now() - timedelta(seconds=MOST_UNDO_SECONDS)
+    for latest in _LATEST.objects(crowdworker=crowdworker.pk, since=since):
+        campaign = latest.turn.conversation.campaign
+        if campaign is not None and latest.created_at >= campaign.undoable_since():
+            return latest
+    return None
+
+
+def undone_opinion(showing: Showing) -> Comparison | None:
+    """The second opinion that its reader gave of the pair last and took back."""
+    return next(iter(_UNDONE.objects(showing=showing.pk)), None)

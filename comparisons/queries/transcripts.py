@@ -179,12 +179,6 @@ def undone_comparison(turn: uuid.UUID) -> Comparison | None:
     return taken_back.order_by("-pk").first()
 
 
-def undone_opinion(showing: Showing) -> Comparison | None:
-    """The second opinion that its reader gave of the pair last and took back."""
-    taken_back = Comparison.objects.filter(showing=showing, superseded_at__isnull=False)
-    return taken_back.order_by("-pk").first()
-
-
 def standing_comparison(turn: Turn, crowdworker: Crowdworker) -> Comparison:
     """The person's own choice that stands for the turn."""
     return Comparison.objects.select_related("turn__conversation__campaign", "crowdworker").get(

@@ -26,7 +26,7 @@ from comparisons.services.judging import UndoOver
 def undo_choice(comparison: Comparison) -> Turn:
     """Take a writer's choice back, while no later turn hangs on it."""
     turn = comparison.turn
-    crowdworker = _still_undoable(comparison)
+    crowdworker, _campaign = _still_undoable(comparison)
     with transaction.atomic():
         conversation = lock_conversation(turn.conversation)
         if conversation.state != Conversation.State.OPEN:
@@ -46,9 +46,9 @@ def undo_choice(comparison: Comparison) -> Turn:
 
 def undo_opinion(comparison: Comparison) -> None:
     """Take a second opinion back: its item is the person's again, before what they hold besides."""
-    crowdworker = _still_undoable(comparison)
+    crowdworker, campaign = _still_undoable(comparison)
     with transaction.atomic():
-        _refuse_handed_in(comparison)
+        _refuse_handed_in(comparison, campaign)
         # as a withdrawal does: nothing is given back to one who withdrew meanwhile
         person = Crowdworker.objects.select_for_update(no_key=True).get(pk=crowdworker.pk)
         showing = Showing.objects.select_for_update(no_key=True).get(pk=comparison.showing_id)
@@ -61,20 +61,19 @@ def undo_opinion(comparison: Comparison) -> None:
         )
 
 
-def _still_undoable(comparison: Comparison) -> Crowdworker:
-    """Whose choice it is; refuses where the window is over."""
+def _still_undoable(comparison: Comparison) -> tuple[Crowdworker, Campaign]:
+    """Whose choice it is, and in which campaign; refuses where the window is over."""
     campaign = comparison.turn.conversation.campaign
     if comparison.crowdworker is None or campaign is None:
         raise UndoOver(_("This choice cannot be taken back."))
     if comparison.created_at < campaign.undoable_since():
         raise UndoOver(_("The time to take this choice back is over."))
-    return comparison.crowdworker
+    return comparison.crowdworker, campaign
 
 
-def _refuse_handed_in(comparison: Comparison) -> None:
+def _refuse_handed_in(comparison: Comparison, campaign: Campaign) -> None:
     """Chosen anew it would be paid once more. Holds the campaign's row, as handing in does."""
-    conversations = Conversation.objects.filter(pk=comparison.turn.conversation_id)
-    Campaign.objects.select_for_update(no_key=True).get(conversations__in=conversations)
+    Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
     if Piece.objects.filter(comparison=comparison).exists():
         raise UndoOver(_("This choice was handed in for pay: it stands."))
 

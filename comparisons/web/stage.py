@@ -18,7 +18,8 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from comparisons.models import Campaign, Comparison, Conversation, Flag, Showing
-from comparisons.queries.transcripts import TurnView, turn_views, undone_comparison, undone_opinion
+from comparisons.queries.opinions import undone_opinion
+from comparisons.queries.transcripts import TurnView, turn_views, undone_comparison
 from comparisons.services import onboarding, preferences, wellbeing
 from comparisons.services.drawing import current_instructions
 from comparisons.services.judging import REASON_TAGS

@@ -6,18 +6,21 @@ Each function makes one noun with what it needs and nothing more.
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 from django.test import Client
 
 from comparisons.models import DatasetRelease
 from comparisons.services.releasing import cut_release
+from modelserving import promotion
 from modelserving.core.artifacts import utc_now, write_manifest
-from modelserving.models import Checkpoint
+from modelserving.models import Checkpoint, Slot
 from tests.comparisons.making import (
     make_account,
     make_checkpoint,
     make_comparison,
     make_conversation,
+    make_deployment,
 )
 from training import leases
 from training.models import TrainingRun
@@ -38,6 +41,12 @@ def write_starter(directory: Path) -> Path:
         directory, kind="language_model", parents=[], config={}, code="", created=utc_now()
     )
     return directory
+
+
+def make_slot(settings: Any, directory: Path) -> Slot:
+    """The slot `main` with a steady deployment, and a starter for runs to begin from."""
+    settings.STARTER_CHECKPOINT = write_starter(directory / "starter")
+    return promotion.ensure_slot("main", deployment=make_deployment("steady"))
 
 
 def make_comparisons(count: int, *, words: str = "about") -> None:

@@ -3,9 +3,7 @@
 import pytest
 from django.urls import reverse
 
-from modelserving import promotion
-from tests.comparisons.making import make_deployment
-from tests.training.making import signed_in, write_starter
+from tests.training.making import make_slot, signed_in
 from training.models import Iteration
 
 pytestmark = pytest.mark.django_db
@@ -13,8 +11,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def slot(settings, tmp_path):
-    settings.STARTER_CHECKPOINT = write_starter(tmp_path / "starter")
-    return promotion.ensure_slot("main", deployment=make_deployment("steady"))
+    return make_slot(settings, tmp_path)
 
 
 @pytest.fixture

@@ -10,9 +10,7 @@ from django.urls import reverse
 
 from comparisons.models import Comparison
 from comparisons.services.releasing import cut_in_background
-from modelserving import promotion
-from tests.comparisons.making import make_deployment
-from tests.training.making import make_comparisons, signed_in, write_starter
+from tests.training.making import make_comparisons, make_slot, signed_in
 from training import iterations, online_loop
 from training.iterations import LoopSettings
 from training.models import Iteration
@@ -23,8 +21,7 @@ PEARS = "pears.jsonl@helpful/base"
 
 @pytest.fixture
 def slot(settings, tmp_path):
-    settings.STARTER_CHECKPOINT = write_starter(tmp_path / "starter")
-    return promotion.ensure_slot("main", deployment=make_deployment("first"))
+    return make_slot(settings, tmp_path)
 
 
 @pytest.fixture

@@ -27,7 +27,9 @@ def lab_iterations(request: HttpRequest) -> HttpResponse:
     """Every iteration, newest first, and the form of the next."""
     found = Iteration.objects.select_related("slot", "release")
     is_open = found.filter(state__in=online_loop.OPEN).exists()
-    context = lab(request, iterations=found, is_open=is_open, form=IterationForm())
+    context = lab(
+        request, iterations=found, is_open=is_open, form=None if is_open else IterationForm()
+    )
     return render(request, "training/iterations.html", context)
 
 
